@@ -1,0 +1,177 @@
+"""Settings: one frozen section per step, read from TOML and `--set section.key=value`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from singalong.errors import UsageError
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlanSettings(Section):
+    """How pairs are cut into shards."""
+
+    shard_s: float = Field(default=10.0, gt=0, description="Length of a shard's output, seconds.")
+    still_fps: int = Field(default=25, ge=12, le=120, description="Frame rate given to a still image.")
+
+
+class LimitSettings(Section):
+    """What media is refused before anything large is allocated."""
+
+    max_pixels: int = Field(default=8192 * 4320, gt=0, description="Largest frame, width times height.")
+    max_duration_s: float = Field(default=6 * 3600.0, gt=0, description="Longest clip or song, seconds.")
+    min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
+
+
+class AnalysisSettings(Section):
+    """Shots, faces and tracks of a clip; a change here makes a new analysis."""
+
+    detector: str = Field(default="centerface", description="Registry name of the face detector.")
+    detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two detections, seconds.")
+    detect_side_px: int = Field(
+        default=480, ge=64, description="Longer side of the frame the detector sees; the paper used full size."
+    )
+    min_score: float = Field(default=0.5, gt=0, lt=1, description="Detections below this are not faces.")
+    max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
+    min_face_px: int = Field(default=24, gt=0, description="Faces lower than this are not usable.")
+    smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
+
+
+class LipsyncSettings(Section):
+    """Generation and paste-back; a change here makes new pixels, so it is part of the work key."""
+
+    generator: str = Field(default="auto", description="Registry name, or auto: the best installed.")
+    pads: tuple[int, int, int, int] = Field(
+        default=(0, 10, 0, 0), description="Pixels added to the box: top, bottom, left, right (as in the paper)."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 where the device computes it natively, else float32."
+    )
+    feather: float = Field(
+        default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
+    )
+    crf: int = Field(default=17, ge=0, le=40, description="x264 quality of the outputs; lower is better.")
+    preset: str = Field(default="veryfast", description="x264 speed preset.")
+
+
+class ScoreSettings(Section):
+    """Sync scoring."""
+
+    scorer: str = Field(default="auto", description="Registry name, auto: the best installed, or none.")
+    min_windows: int = Field(default=10, ge=1, description="Fewer voiced windows with a face are not scorable.")
+
+
+class RunSettings(Section):
+    """Where and how a run executes; never part of a work key."""
+
+    store: str | None = Field(default=None, description="Store of finished work; default: see default_store().")
+    executor: Literal["ray", "inprocess"] = Field(default="ray", description="inprocess: for tests and debugging.")
+    num_actors: int | None = Field(default=None, ge=1, description="Workers; default: one a core, or a GPU share.")
+    gpus_per_actor: float = Field(default=0.25, gt=0, le=1, description="Share of a GPU each actor takes.")
+    batch_size: int = Field(default=16, ge=1, le=512, description="Frames generated at once.")
+    chunk_frames: int = Field(default=32, ge=5, le=1024, description="Frames held in memory at once, per actor.")
+    shard_timeout_s: float = Field(default=1800.0, gt=0, description="A shard running longer is killed.")
+    ray_address: str | None = Field(default=None, description="An existing Ray cluster; default: a local one.")
+    bug_limit: int = Field(default=5, ge=1, description="This many BUG failures stop the run.")
+
+
+class Settings(Section):
+    """All settings of a run."""
+
+    plan: PlanSettings = PlanSettings()
+    limits: LimitSettings = LimitSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    lipsync: LipsyncSettings = LipsyncSettings()
+    score: ScoreSettings = ScoreSettings()
+    run: RunSettings = RunSettings()
+
+    @property
+    def store_path(self) -> Path:
+        """Folder of the store in use."""
+        return Path(self.run.store).expanduser().resolve() if self.run.store else default_store()
+
+
+def default_store() -> Path:
+    """`$SINGALONG_STORE`, else a folder in the user's cache directory, so that all runs share finished work."""
+    env = os.environ.get("SINGALONG_STORE")
+    return Path(env).expanduser().resolve() if env else Path(platformdirs.user_cache_dir("singalong")) / "store"
+
+
+def default_models_home() -> Path:
+    """Folder of the installed models: `$SINGALONG_MODELS`, else a folder in the user's data directory."""
+    env = os.environ.get("SINGALONG_MODELS")
+    return Path(env).expanduser().resolve() if env else Path(platformdirs.user_data_dir("singalong")) / "models"
+
+
+def load_settings(config: Path | None = None, overrides: list[str] | None = None) -> Settings:
+    """Read settings from a TOML file, then apply `section.key=value` overrides.
+
+    Raises UsageError naming the key, the value seen and the nearest known key.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise UsageError(f"cannot read the settings: {exc}", file=config, expected="a TOML file") from exc
+    for override in overrides or []:
+        _apply_override(values, override)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        raise UsageError(_explain(exc), file=config) from exc
+
+
+def dump_settings(settings: Settings) -> str:
+    """The settings as TOML, every key spelled out, in a form `load_settings` reads back."""
+    lines: list[str] = []
+    for name, section in settings.model_dump(exclude_none=True).items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, sep, raw = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not sep or not dot:
+        raise UsageError(
+            "cannot read a setting", value=override, expected="section.key=value, e.g. lipsync.crf=20"
+        )
+    try:
+        value: Any = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw  # a bare word is a string
+    values.setdefault(section, {})[name] = value
+
+
+def _explain(exc: ValidationError) -> str:
+    known = [f"{section}.{key}" for section, field in Settings.model_fields.items() for key in _keys(field.annotation)]
+    lines = []
+    for error in exc.errors():
+        name = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(known)}"
+            lines.append(f"unknown setting {name}{hint}")
+        else:
+            lines.append(f"setting {name}: {error['msg']} (saw {error['input']!r})")
+    return "; ".join(lines)
+
+
+def _keys(annotation: Any) -> list[str]:
+    return list(annotation.model_fields)

@@ -1,0 +1,257 @@
+"""The records that travel between steps, and from process to process.
+
+Frozen pydantic models that validate once, at the border. Ranges are half-open: `end_frame` and `end_s` are
+exclusive. Times are seconds on the clip's or song's own time line, which starts at 0 where its container starts.
+Frame rates are exact fractions. Boxes are `(x1, y1, x2, y2)` in pixels of the upright frame, exclusive ends.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from singalong.errors import ErrorClass
+
+
+class Row(BaseModel):
+    """Base of all records: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+Rate = Annotated[
+    Fraction,
+    BeforeValidator(lambda value: Fraction(value)),
+    PlainSerializer(lambda value: f"{value.numerator}/{value.denominator}", return_type=str),
+]
+"""Frames per second as an exact fraction; "30000/1001" in files."""
+
+
+class Fit(StrEnum):
+    """What happens when the song span outlasts the clip span."""
+
+    CUT = "cut"
+    LOOP = "loop"
+    BOUNCE = "bounce"
+    HOLD = "hold"
+
+
+class Status(StrEnum):
+    """Where a shard stands."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+class Verdict(StrEnum):
+    """What the scores say of a finished shard or pair."""
+
+    PASS = "pass"
+    REVIEW = "review"
+    FAIL = "fail"
+    NOT_SCORABLE = "not scorable"
+
+
+class PairRow(Row):
+    """One manifest row, checked: paths are absolute, defaults are filled in, tags are carried along."""
+
+    row: int = Field(description="1-based data row in the manifest")
+    pair_id: str
+    clip: str
+    song: str
+    clip_start_s: float | None = None
+    clip_end_s: float | None = None
+    song_start_s: float | None = None
+    song_end_s: float | None = None
+    montage: str | None = None
+    position: float | None = None
+    face: str = "largest"
+    fit: Fit = Fit.BOUNCE
+    generator: str | None = None
+    vocals: str = "auto"
+    rights: str | None = None
+    priority: int = 0
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class ClipFacts(Row):
+    """What probing a clip or still told us. Width and height are of the upright, even-sized frame we output."""
+
+    path: str
+    sha256: str
+    num_bytes: int
+    is_still: bool
+    width: int
+    height: int
+    rotation_deg: int = Field(description="clockwise turn that makes the coded frame upright: 0, 90, 180 or 270")
+    fps: Rate = Field(description="average frame rate; the configured still rate for a still image")
+    num_frames: int = Field(description="frames the container really holds; 1 for a still")
+    first_frame_s: float = Field(description="presentation time of the first frame; may be late")
+    duration_s: float = Field(description="end of the last frame; infinite for a still is given as 0")
+    is_vfr: bool
+    codec: str
+    pix_fmt: str
+    sample_aspect_ratio: Rate = Fraction(1)
+    has_audio: bool
+    audio_duration_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+class SongFacts(Row):
+    """What decoding a song's audio once told us; `duration_s` is exact (samples over rate)."""
+
+    path: str
+    sha256: str
+    num_bytes: int
+    sample_rate_hz: int
+    num_channels: int
+    num_samples: int
+    duration_s: float
+    codec: str
+    warnings: tuple[str, ...] = ()
+
+
+class ModelRef(Row):
+    """A model by its registry name; `weights_sha256` is part of every work key."""
+
+    name: str
+    architecture: str
+    path: str | None = Field(default=None, description="weights file; None for weights made from a fixed seed")
+    weights_sha256: str
+    trained: bool = True
+
+
+class PairPlan(Row):
+    """A pair with every default resolved: what the output will be, frame by frame."""
+
+    pair_id: str
+    row: int
+    clip: str
+    clip_sha256: str
+    song: str
+    song_sha256: str
+    voice: str = Field(description="audio that drives the lips and the scores: the song, or the row's own stem")
+    voice_sha256: str
+    clip_start_s: float
+    clip_end_s: float
+    song_start_s: float
+    song_end_s: float
+    fps: Rate
+    width: int
+    height: int
+    num_frames: int = Field(description="round(span_s * fps)")
+    face: str
+    fit: Fit
+    generator: ModelRef
+    montage: str | None = None
+    position: float | None = None
+    rights: str | None = None
+    priority: int = 0
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class ShardPlan(Row):
+    """A slice [start_frame, end_frame) of a pair's output frames: the unit of work, retry and commit."""
+
+    shard_id: str
+    pair_id: str
+    index: int
+    start_frame: int
+    end_frame: int
+    work_key: str
+
+    @property
+    def num_frames(self) -> int:
+        """Number of output frames."""
+        return self.end_frame - self.start_frame
+
+
+class Plan(Row):
+    """One run's plan: immutable, made before any work starts."""
+
+    run_id: str
+    parent_run_id: str | None = None
+    created_at: str
+    algorithm_version: int
+    detector: ModelRef
+    scorer: ModelRef | None
+    pairs: tuple[PairPlan, ...]
+    shards: tuple[ShardPlan, ...]
+    problems: tuple[RowProblem, ...] = ()
+
+
+class RowProblem(Row):
+    """A manifest row that cannot be planned, e.g. because its clip is unreadable: it is quarantined, the rest runs."""
+
+    pair_id: str
+    row: int
+    clip: str
+    song: str
+    montage: str | None = None
+    error_class: ErrorClass = ErrorClass.INPUT
+    error_message: str
+    rights: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class Failure(Row):
+    """How an attempt failed; actors return this instead of raising."""
+
+    error_class: ErrorClass
+    message: str
+    traceback: str = ""
+
+
+class SyncScore(Row):
+    """Sync scores of a span by one scorer; None where not scorable."""
+
+    scorer: str | None = None
+    num_windows: int = Field(default=0, description="voiced 5-frame windows with a face that were averaged")
+    confidence: float | None = Field(default=None, description="LSE-C: median minus minimum of the offset curve")
+    distance: float | None = Field(default=None, description="LSE-D: minimum of the offset curve")
+    offset_frames: int | None = Field(default=None, description="where the minimum lies, in 25 fps frames")
+    confidence_mismatched: float | None = Field(default=None, description="the output against wrong audio")
+    confidence_untouched: float | None = Field(default=None, description="the untouched clip against the song")
+
+
+class ShardResult(Row):
+    """What a finished shard left in the store; the content of its commit marker."""
+
+    work_key: str
+    segment_sha256: str
+    frames_sha256: str
+    num_frames: int
+    num_face_frames: int = Field(description="frames with a usable face, i.e. that were lip-synced")
+    num_voiced_frames: int
+    rest_motion: float | None
+    score: SyncScore
+    device: str
+    node: str
+    seconds: dict[str, float] = Field(description="wall seconds per stage: decode, generate, paste, encode, score…")
+    peak_rss_mb: float
+    created_at: str
+
+
+class AttemptRow(Row):
+    """One try at one shard: exactly one of result and failure is set."""
+
+    run_id: str
+    shard_id: str
+    attempt: int
+    work_key: str
+    reused: bool = Field(default=False, description="the store already held the result; nothing was computed")
+    result: ShardResult | None = None
+    failure: Failure | None = None
+    started_at: str
+    finished_at: str
+    worker: str = ""
+
+
+RunState = Literal["planned", "running", "finished", "interrupted"]
+
+Plan.model_rebuild()

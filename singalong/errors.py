@@ -1,0 +1,173 @@
+"""The one exception tree of singalong, and the class every failure is filed under.
+
+    SingalongError
+    ├── InputError (ValueError)      INPUT         what a user gave cannot be used: missing, undecodable, wrong
+    │   ├── ManifestError                          every problem of a manifest at once
+    │   ├── MediaError                             a clip or song that cannot be read as asked
+    │   ├── NoFaceError                            a clip in which no usable face was ever found
+    │   ├── WeightsError                           a checkpoint that is not what it claims to be
+    │   └── UsageError                             a command line or setting that makes no sense
+    ├── TransientIOError             TRANSIENT_IO  storage that may answer the next time
+    ├── ResourceError                RESOURCE      out of memory or disk
+    ├── InfraError                   INFRA         an actor or node died
+    ├── DeadlineError                TIMEOUT       a shard that outlived its deadline
+    └── BugError                     BUG           anything we did not foresee
+
+Third-party exceptions are mapped to this tree once, at the border, by `classify`.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import StrEnum
+from pathlib import Path
+
+_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_TRANSIENT_ERRNOS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EAGAIN, errno.EBUSY}
+)
+
+
+class ErrorClass(StrEnum):
+    """How a failure is treated: each class has one retry policy (see `tasks.dispatch`)."""
+
+    INPUT = "INPUT"
+    TRANSIENT_IO = "TRANSIENT_IO"
+    RESOURCE = "RESOURCE"
+    INFRA = "INFRA"
+    TIMEOUT = "TIMEOUT"
+    BUG = "BUG"
+
+
+class SingalongError(Exception):
+    """A failure with a class and a message a person can act on.
+
+    The message names the file, the place in it and the value seen, then what was expected, then what to do.
+    """
+
+    error_class: ErrorClass = ErrorClass.BUG
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | None = None,
+        column: str | None = None,
+        value: object = None,
+        expected: str | None = None,
+        action: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.row, self.column = problem, file, row, column
+        self.value, self.expected, self.action = value, expected, action
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        place = [str(self.file)] if self.file is not None else []
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.column is not None:
+            place.append(f"column {self.column}")
+        text = f"{', '.join(place)}: {self.problem}" if place else self.problem
+        if self.value is not None:
+            text += f" (saw {_short(self.value)})"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.action:
+            text += f". {self.action}"
+        return text
+
+
+def _short(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+class InputError(SingalongError, ValueError):
+    """Something a user gave cannot be used; trying again will not help."""
+
+    error_class = ErrorClass.INPUT
+
+
+class ManifestError(InputError):
+    """A manifest with one or more problems, all of them in `problems`."""
+
+    def __init__(self, problems: list[InputError], *, file: str | Path) -> None:
+        self.problems = problems
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__(f"{len(problems)} {noun} in the manifest:\n{lines}", file=file)
+
+
+class MediaError(InputError):
+    """A clip, song or still that cannot be read as asked."""
+
+
+class NoFaceError(InputError):
+    """No usable face was found in the whole clip span."""
+
+
+class WeightsError(InputError):
+    """A checkpoint that is damaged, unsafe, or of another network."""
+
+
+class UsageError(InputError):
+    """A command line or a setting that makes no sense."""
+
+
+class TransientIOError(SingalongError):
+    """Storage failed in a way that may pass."""
+
+    error_class = ErrorClass.TRANSIENT_IO
+
+
+class ResourceError(SingalongError):
+    """Out of memory, disk or file handles."""
+
+    error_class = ErrorClass.RESOURCE
+
+
+class InfraError(SingalongError):
+    """The actor or node that did the work died."""
+
+    error_class = ErrorClass.INFRA
+
+
+class DeadlineError(SingalongError):
+    """The work outlived its deadline and was killed."""
+
+    error_class = ErrorClass.TIMEOUT
+
+
+class BugError(SingalongError):
+    """Something we did not foresee: a defect of singalong or of a library it uses."""
+
+    error_class = ErrorClass.BUG
+
+
+def classify(error: BaseException) -> SingalongError:
+    """Map any exception to the tree; errors of ours pass through unchanged."""
+    if isinstance(error, SingalongError):
+        return error
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return ResourceError(
+            f"out of memory: {error or 'allocation failed'}",
+            action="Run fewer actors (--set run.num_actors=N) or smaller batches (--set lipsync.batch_size=N).",
+        )
+    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
+        return ResourceError(
+            error.strerror or str(error), file=error.filename, action="Free some space or memory, then run again."
+        )
+    if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS:
+        return TransientIOError(error.strerror or str(error), file=error.filename)
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return InputError(
+            error.strerror or str(error),
+            file=error.filename,
+            expected="a file that can be read",
+            action="Check the path and its permissions.",
+        )
+    return BugError(
+        f"{type(error).__name__}: {error}",
+        action="This is a defect: please report it with the log of this attempt.",
+    )

@@ -1,0 +1,1 @@
+"""Video and audio in and out: probing, decoding, encoding, time lines, mel spectrograms."""
