@@ -1,0 +1,111 @@
+"""The one door through which media files are opened: local files of known formats only, errors mapped once.
+
+libav will happily follow a playlist to another host, read a text file as terminal art, or open a capture
+device. Clips come from strangers, so all that is not a plain file of a known media format is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.logging
+
+from singalong.errors import ErrorClass, MediaError, SingalongError, classify
+
+# Formats in libav's own spelling. None of these opens another file or a socket by itself: hls, dash, concat,
+# sdp, rtsp, imf, image2 patterns, tty, lavfi and capture devices are missing on purpose.
+FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "flv", "asf", "mpeg", "mpegts"),
+    *(
+        "mpegvideo",
+        "ogg",
+        "gif",
+        "apng",
+        "mxf",
+        "nut",
+        "rm",
+        "dv",
+        "wtv",
+        "ivf",
+        "obu",
+        "h264",
+        "hevc",
+        "m4v",
+    ),
+    *("mjpeg", "vc1", "gxf", "yuv4mpegpipe", "wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "ac3"),
+    *("eac3", "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "voc", "dsf"),
+)
+_CONTAINER_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+_EXPECTED = "a video, audio or picture file such as MP4, MOV, MKV, WebM, AVI, WAV, FLAC, MP3, PNG or JPEG"
+_ACTION = "Play it in a media player; if it does not play there, get the file again or convert it to MP4."
+
+# libav's chatter about damaged packets must never reach the terminal, whatever another import switched on.
+av.logging.set_level(None)
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a local media file for reading and close it at the end.
+
+    Errors of libav, in opening as well as in the body, become MediaError (or ResourceError,
+    TransientIOError where the machine, not the file, is to blame), each naming the file. Missing files,
+    folders, devices and empty files are refused before libav sees them.
+    """
+    check_is_file(path)
+    try:
+        # "file:" keeps a name such as `http:clip.mp4` or `a|b` from being read as a protocol
+        container = av.open(
+            f"file:{path}", mode="r", container_options=_CONTAINER_OPTIONS, metadata_errors="replace"
+        )
+    except av.error.ArgumentError as exc:  # EINVAL: what was probed is not on the list of formats
+        raise MediaError(
+            "is a playlist, a picture sequence or text, not media in one file",
+            file=path,
+            expected=_EXPECTED,
+            action="Give the media file itself.",
+        ) from exc
+    except av.error.FFmpegError as exc:
+        raise map_av_error(exc, path, problem="cannot be opened as media") from exc
+    with container:
+        try:
+            yield container
+        except av.error.FFmpegError as exc:
+            raise map_av_error(exc, path, problem="cannot be decoded") from exc
+
+
+def check_is_file(path: Path) -> None:
+    """Raise MediaError unless the path is a readable, regular, non-empty file."""
+    try:
+        if not path.exists():
+            problem = "no such file"
+        elif path.is_dir():
+            problem = "is a folder"
+        elif not path.is_file():
+            problem = "is a pipe or a device, not a regular file"
+        elif path.stat().st_size == 0:
+            problem = "the file is empty (0 bytes)"
+        else:
+            with path.open("rb"):
+                return
+    except (OSError, ValueError) as exc:  # ValueError: a zero byte in the name
+        known = classify(exc)
+        if known.error_class in (ErrorClass.RESOURCE, ErrorClass.TRANSIENT_IO):
+            raise known from exc
+        problem = f"cannot be read: {getattr(exc, 'strerror', None) or exc}"
+    raise MediaError(
+        problem, file=path, expected="a media file", action="Check the path and its permissions."
+    )
+
+
+def map_av_error(exc: av.error.FFmpegError, path: Path, *, problem: str) -> SingalongError:
+    """The error of ours for an error of libav met while reading `path`; `problem` says at what."""
+    known = classify(exc)
+    if known.error_class in (ErrorClass.RESOURCE, ErrorClass.TRANSIENT_IO):
+        return known
+    reason = exc.strerror or type(exc).__name__
+    return MediaError(f"{problem}: {reason}", file=path, expected=_EXPECTED, action=_ACTION)
