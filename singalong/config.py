@@ -60,6 +60,9 @@ class LipsyncSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 where the device computes it natively, else float32."
     )
+    mask: Literal["lower_face", "box"] = Field(
+        default="lower_face", description="What is pasted back: below the eyes, or the whole box as in the paper."
+    )
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
     )

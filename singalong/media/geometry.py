@@ -1,0 +1,66 @@
+"""Where the face is cut out and how it is laid back: pure functions on boxes and pixels.
+
+Boxes are `(x1, y1, x2, y2)` integers in pixels of the upright frame, exclusive ends.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+NETWORK_SIDE_PX = 96
+"""Side of the generator's input and output (the paper's fixed working size)."""
+
+Box = tuple[int, int, int, int]
+
+
+def pad_box(box: Box, pads: tuple[int, int, int, int], *, width: int, height: int) -> Box:
+    """Grow a box by `pads` (top, bottom, left, right; pixels) and clip it to the frame, as the paper's program does."""
+    top, bottom, left, right = pads
+    x1, y1, x2, y2 = box
+    return max(0, x1 - left), max(0, y1 - top), min(width, x2 + right), min(height, y2 + bottom)
+
+
+def network_crop(face_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize a face (h, w, 3) to the network's 96x96, bilinear on uint8 as in the paper."""
+    side = NETWORK_SIDE_PX
+    return np.asarray(cv2.resize(face_bgr, (side, side)), dtype=np.uint8)
+
+
+def fit_to_box(face_bgr: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Resize a generated 96x96 face to the box it came from, bilinear on uint8 as in the paper."""
+    x1, y1, x2, y2 = box
+    return np.asarray(cv2.resize(face_bgr, (x2 - x1, y2 - y1)), dtype=np.uint8)
+
+
+@lru_cache(maxsize=64)
+def paste_mask(width: int, height: int, *, style: str, feather: float) -> NDArray[np.float32]:
+    """Weight of the generated face in each pixel of its box, float32 (height, width) in [0, 1].
+
+    `box` covers the whole box, as the paper pastes it. `lower_face` fades in between 40 % and 50 % of the height:
+    the network is shown the rows above 50 % and only repeats them, so the source's own, sharper pixels stay.
+    Both fade out towards the other edges over `feather` times the box side; 0 is a hard edge.
+    """
+    rows = (np.arange(height, dtype=np.float32) + 0.5) / height
+    columns = (np.arange(width, dtype=np.float32) + 0.5) / width
+    edge_row = _fade(1 - rows, feather)
+    if style == "lower_face":
+        edge_row *= _smoothstep((rows - 0.40) / 0.10)
+    else:
+        edge_row *= _fade(rows, feather)
+    edge_column = _fade(columns, feather) * _fade(1 - columns, feather)
+    mask = np.outer(edge_row, edge_column).astype(np.float32)
+    mask.setflags(write=False)  # shared by the cache
+    return mask
+
+
+def _fade(distance: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    return _smoothstep(distance / width) if width > 0 else np.ones_like(distance)
+
+
+def _smoothstep(t: NDArray[np.float32]) -> NDArray[np.float32]:
+    t = np.clip(t, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)

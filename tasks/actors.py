@@ -1,0 +1,181 @@
+"""The Ray pool: one single-threaded actor a slot. The only file that imports ray.
+
+Ray restarts and retries nothing (`max_restarts=0, max_task_retries=0`): the driver must know which job killed an
+actor. Workers inherit thread caps of one, because actors themselves are the parallelism.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported: no telemetry
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+
+from singalong.contracts import Failure
+from singalong.errors import ErrorClass
+from tasks.failures import failure_of
+from tasks.jobs import Job, Outcome, WorkerSpec
+
+THREAD_CAPS = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+}
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
+
+
+class WorkerActor:
+    """What runs inside an actor process: a `Worker`, made there, so that models load there."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        import cv2
+
+        from models.engine import limit_threads
+        from tasks.worker import Worker
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+        cv2.setNumThreads(1)
+        limit_threads()
+        self._worker = Worker(spec)
+
+    def run(self, job: Job) -> Outcome:
+        """Do one job."""
+        return self._worker.run(job)
+
+
+@dataclass
+class _Slot:
+    actor: Any
+    job_id: str | None = None
+    ref: Any = None
+    deadline: float = 0.0
+
+
+class RayPool:
+    """Actors on a local or existing Ray cluster, behind the `Pool` interface."""
+
+    def __init__(
+        self, spec: WorkerSpec, *, num_actors: int | None, gpus_per_actor: float, address: str | None = None
+    ) -> None:
+        self._owns_ray = _connect(address)
+        self._spec = spec
+        cluster = ray.cluster_resources()
+        num_gpus = cluster.get("GPU", 0.0)
+        self._options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
+        if num_gpus:
+            self._options |= {"num_gpus": gpus_per_actor}
+        ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
+        size = max(1, min(num_actors or ceiling, ceiling))
+        self._slots = [_Slot(self._new_actor()) for _ in range(size)]
+        self._last_slot: dict[str, _Slot] = {}
+
+    @property
+    def size(self) -> int:
+        """Number of actors."""
+        return len(self._slots)
+
+    def free_slots(self) -> int:
+        """Number of idle actors."""
+        return sum(slot.job_id is None for slot in self._slots)
+
+    def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
+        """Hand a job to an idle actor."""
+        slot = next(slot for slot in self._slots if slot.job_id is None)
+        slot.job_id, slot.ref = job_id, slot.actor.run.remote(job)
+        slot.deadline = time.monotonic() + timeout_s
+        self._last_slot[job_id] = slot
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+        """Outcomes of finished jobs, and failures of dead actors and of jobs past their deadline."""
+        busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
+        if not busy:
+            return []
+        ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
+        done = [self._collect(busy[ref]) for ref in ready]
+        now = time.monotonic()
+        done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
+        return done
+
+    def refresh(self, job_id: str) -> None:
+        """Replace the actor that last ran this job, if it is idle."""
+        slot = self._last_slot.get(job_id)
+        if slot is not None and slot.job_id is None:
+            self._replace(slot)
+
+    def close(self) -> None:
+        """Kill the actors, and the local cluster if this pool started it."""
+        for slot in self._slots:
+            ray.kill(slot.actor)
+        self._slots = []
+        if self._owns_ray:
+            with _keeping_signal_handlers():
+                ray.shutdown()
+
+    def _new_actor(self) -> Any:
+        return ray.remote(**self._options)(WorkerActor).remote(self._spec)
+
+    def _replace(self, slot: _Slot) -> None:
+        ray.kill(slot.actor)
+        slot.actor = self._new_actor()
+
+    def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
+        job_id = slot.job_id
+        assert job_id is not None
+        try:
+            outcome: Outcome = ray.get(slot.ref)
+        except OutOfMemoryError as error:
+            outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
+            self._replace(slot)
+        except RayActorError as error:
+            reason = str(error).splitlines()[0]
+            outcome = Outcome(
+                failure=Failure(error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}")
+            )
+            self._replace(slot)
+        except RayError as error:
+            outcome = Outcome(failure=failure_of(error))
+            self._replace(slot)
+        slot.job_id = slot.ref = None
+        return job_id, outcome
+
+    def _expire(self, slot: _Slot) -> tuple[str, Outcome]:
+        job_id = slot.job_id
+        assert job_id is not None
+        self._replace(slot)
+        slot.job_id = slot.ref = None
+        message = "did not finish before its deadline and was stopped; raise it with --set run.shard_timeout_s=SECONDS"
+        return job_id, Outcome(failure=Failure(error_class=ErrorClass.TIMEOUT, message=message))
+
+
+def _connect(address: str | None) -> bool:
+    """Start a local cluster or join an existing one; True if we own it."""
+    if ray.is_initialized():
+        return False
+    address = address or os.environ.get("RAY_ADDRESS")
+    common: dict[str, Any] = {"log_to_driver": False, "configure_logging": True, "logging_level": "error"}
+    with _keeping_signal_handlers():
+        if address:
+            ray.init(address=address, runtime_env={"env_vars": THREAD_CAPS}, **common)
+        else:
+            os.environ.update(THREAD_CAPS)  # raylet and workers inherit them
+            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+    return True
+
+
+@contextmanager
+def _keeping_signal_handlers() -> Iterator[None]:
+    """ray.init and ray.shutdown install handlers of their own; Prefect's cancellation needs the ones that were there."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

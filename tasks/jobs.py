@@ -1,0 +1,120 @@
+"""What a worker can be asked to do, and what it answers: small frozen records that cross process borders.
+
+Frames never do: a job names files and spans, an outcome names what was committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from singalong.config import Settings
+from singalong.contracts import ClipFacts, Failure, ModelRef, PairPlan, Rate, Row, ShardPlan, ShardResult, SongFacts
+
+
+class WorkerSpec(Row):
+    """All a worker needs to know before its first job; the same for every worker of a run."""
+
+    settings: Settings
+    store: str
+    detector: ModelRef
+    scorer: ModelRef | None
+    device: str | None = Field(default=None, description="torch device; None: the GPU if the worker has one")
+
+
+class AnalyseJob(Row):
+    """Find shots, faces and tracks of one clip."""
+
+    kind: Literal["analyse"] = "analyse"
+    clip: ClipFacts
+
+
+class SongJob(Row):
+    """Prepare the mel spectrogram and the voice activity of one song or stem."""
+
+    kind: Literal["song"] = "song"
+    path: str
+    sha256: str
+
+
+class LipsyncJob(Row):
+    """Make one shard: the clip's frames with the mouth of the song, encoded and scored."""
+
+    kind: Literal["lipsync"] = "lipsync"
+    pair: PairPlan
+    shard: ShardPlan
+    clip: ClipFacts
+    batch_size: int
+
+
+class SpanOfSong(Row):
+    """A span of a song, as the audio of a film."""
+
+    path: str
+    start_s: float
+    end_s: float
+
+
+class JoinJob(Row):
+    """Join finished segments and the untouched song into one film, and make its thumbnail."""
+
+    kind: Literal["join"] = "join"
+    name: str = Field(description="pair_id or montage name")
+    segments: tuple[str, ...]
+    audio: tuple[SpanOfSong, ...]
+    output: str
+    thumbnail: str
+    fps: Rate
+    metadata: dict[str, str]
+
+
+class ConformJob(Row):
+    """Bring one finished pair to a montage's common size and frame rate."""
+
+    kind: Literal["conform"] = "conform"
+    source: str
+    output: str
+    width: int
+    height: int
+    fps: Rate
+    num_frames: int
+
+
+Job = Annotated[AnalyseJob | SongJob | LipsyncJob | JoinJob | ConformJob, Field(discriminator="kind")]
+
+
+class FilmFacts(Row):
+    """A finished film on disk."""
+
+    path: str
+    sha256: str
+    num_frames: int
+    duration_s: float
+
+
+class Outcome(Row):
+    """A worker's answer: exactly one of the results, or a failure. Workers return rows and never raise."""
+
+    failure: Failure | None = None
+    shard: ShardResult | None = None
+    film: FilmFacts | None = None
+    folder: str | None = Field(default=None, description="cache folder of an analysis or a prepared song")
+    seconds: float = 0.0
+    worker: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job was done."""
+        return self.failure is None
+
+
+def song_job(facts: SongFacts) -> SongJob:
+    """The job that prepares this song."""
+    return SongJob(path=facts.path, sha256=facts.sha256)
+
+
+def output_name(name: str) -> Path:
+    """File name of the film of a pair or montage; names were checked to be safe by the manifest."""
+    return Path(f"{name}.mp4")
