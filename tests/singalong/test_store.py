@@ -1,0 +1,473 @@
+"""The store: commits that are whole or absent, races with one winner, caches and remembered hashes."""
+
+import errno
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import singalong.durable as durable
+import singalong.hashes as hashes
+from singalong.contracts import ShardResult, SyncScore
+from singalong.errors import ResourceError, TransientIOError, classify
+from singalong.store import Store, iter_work_keys, sha256_of, write_atomic
+
+KEY = "ab" * 20
+SHA = "cd" * 32
+
+
+def shard_result(work_key: str = KEY) -> ShardResult:
+    return ShardResult(
+        work_key=work_key,
+        segment_sha256="",
+        frames_sha256="",
+        num_frames=250,
+        num_face_frames=240,
+        num_voiced_frames=200,
+        rest_motion=0.5,
+        score=SyncScore(scorer="expert", num_windows=190, confidence=7.5, distance=6.25, offset_frames=-1),
+        device="cpu",
+        node="box",
+        seconds={"decode": 1.5},
+        peak_rss_mb=512.0,
+        created_at="2026-01-01T00:00:00Z",
+    )
+
+
+def made(store: Store, *, segment: bytes = b"segment", frames: bytes = b"frames") -> dict[str, Path]:
+    folder = store.new_temp_dir()
+    paths = {"segment": folder / "out.mp4", "frames": folder / "frames.parquet"}
+    paths["segment"].write_bytes(segment)
+    paths["frames"].write_bytes(frames)
+    return paths
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def work_folder(store: Store) -> Path:
+    return store.root / "work" / KEY[:2] / KEY
+
+
+# ---- finished shards
+
+
+def test_nothing_is_found_before_a_commit(store: Store) -> None:
+    assert store.find(KEY) is None
+    assert not store.verify(KEY)
+
+
+def test_commit_names_the_files_by_their_content_and_find_returns_the_result(store: Store) -> None:
+    result = store.commit(shard_result(), **made(store))
+    assert store.find(KEY) == result
+    assert store.segment_path(result).read_bytes() == b"segment"
+    assert store.frames_path(result).read_bytes() == b"frames"
+    assert store.segment_path(result).stem == sha256_of(store.segment_path(result)) == result.segment_sha256
+    assert store.verify(KEY)
+    assert list(iter_work_keys(store)) == [KEY]
+
+
+def test_everything_but_the_hashes_is_kept_as_handed_in(store: Store) -> None:
+    result = store.commit(shard_result(), **made(store))
+    assert result.model_copy(update={"segment_sha256": "", "frames_sha256": ""}) == shard_result()
+
+
+def test_the_first_commit_of_a_key_stands_and_the_second_leaves_no_files(store: Store) -> None:
+    first = store.commit(shard_result(), **made(store, segment=b"first"))
+    late = made(store, segment=b"second")
+    assert store.commit(shard_result(), **late) == first
+    assert len(list(work_folder(store).iterdir())) == 3
+    assert not late["segment"].exists()
+
+
+def test_losing_the_race_at_the_marker_returns_the_winner_and_tidies_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = store.commit(shard_result(), **made(store, segment=b"first"))
+    real_find, calls = Store.find, []
+
+    def blind_once(self: Store, key: str) -> ShardResult | None:
+        calls.append(key)
+        return None if len(calls) == 1 else real_find(self, key)
+
+    monkeypatch.setattr(Store, "find", blind_once)
+    assert store.commit(shard_result(), **made(store, segment=b"second")) == winner
+    assert len(list(work_folder(store).iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", ["no marker", "torn marker", "short segment", "lost frames", "other key", "newer"]
+)
+def test_a_damaged_result_counts_as_absent_and_can_be_committed_again(store: Store, damage: str) -> None:
+    result = store.commit(shard_result(), **made(store))
+    marker = work_folder(store) / "commit.json"
+    if damage == "no marker":
+        marker.unlink()
+    elif damage == "torn marker":
+        marker.write_bytes(marker.read_bytes()[:40])
+    elif damage == "short segment":
+        store.segment_path(result).write_bytes(b"seg")
+    elif damage == "lost frames":
+        store.frames_path(result).unlink()
+    else:
+        content = json.loads(marker.read_text())
+        content["result"]["work_key"] = "ff" * 20 if damage == "other key" else KEY
+        content["store_version"] = 99 if damage == "newer" else 1
+        marker.write_text(json.dumps(content))
+    assert store.find(KEY) is None
+    assert store.commit(shard_result(), **made(store)) == result
+    assert store.verify(KEY)
+
+
+def test_verify_sees_changed_bytes_of_the_same_size_and_discard_forgets_them(store: Store) -> None:
+    result = store.commit(shard_result(), **made(store))
+    store.segment_path(result).write_bytes(b"SEGMENT")
+    assert store.find(KEY) == result
+    assert not store.verify(KEY)
+    store.discard(KEY)
+    assert store.find(KEY) is None
+    store.discard(KEY)
+
+
+def test_a_segment_from_another_file_system_is_copied_into_place(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, real = made(store), Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self in paths.values():
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+    store.commit(shard_result(), **paths)
+    assert store.verify(KEY)
+    assert not any(path.exists() for path in paths.values())
+
+
+def _commit_and_die(store: Store, paths: dict[str, Path], step: int) -> None:
+    """Commit, but stop dead at the step-th call that changes something on the disk, as in a power cut."""
+    left = [step]
+
+    def dying(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("fsync", "replace", "rename", "link", "unlink", "mkdir"):
+        setattr(os, name, dying(getattr(os, name)))
+    try:
+        store.commit(shard_result(), **paths)
+    except BaseException:  # noqa: BLE001 - a forked child must never return into pytest
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_crash_at_any_step_of_a_commit_leaves_nothing_found_or_all_of_it(tmp_path: Path) -> None:
+    for step in range(1, 40):
+        store = Store(tmp_path / str(step))
+        paths = made(store)
+        pid = os.fork()
+        if pid == 0:
+            _commit_and_die(store, paths, step)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in (0, 9)
+        assert store.find(KEY) is None or store.verify(KEY)
+        store.commit(shard_result(), **made(store))
+        assert store.verify(KEY)
+        if code == 0:
+            assert step > 10
+            return
+    pytest.fail("the commit never ran to its end")
+
+
+def _commit_in_child(root: Path, content: bytes, gate: "multiprocessing.synchronize.Barrier") -> None:
+    store = Store(root)
+    paths = made(store, segment=content)
+    gate.wait()
+    result = store.commit(shard_result(), **paths)
+    assert store.find(KEY) == result
+
+
+def test_processes_that_commit_the_same_key_at_once_agree_on_one_result(store: Store) -> None:
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(4)
+    racers = [
+        context.Process(target=_commit_in_child, args=(store.root, bytes([65 + i]) * 100, gate))
+        for i in range(4)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [racer.exitcode for racer in racers] == [0] * 4
+    assert store.verify(KEY)
+    assert len(list(work_folder(store).iterdir())) == 3
+
+
+def test_a_full_disk_leaves_no_trace_and_is_filed_under_resource(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = made(store)
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durable.os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        store.commit(shard_result(), **paths)
+    assert isinstance(classify(caught.value), ResourceError)
+    monkeypatch.undo()
+    assert store.find(KEY) is None
+
+
+def test_a_store_travels_between_processes_by_its_path(store: Store) -> None:
+    store.new_temp_dir()
+    assert pickle.loads(pickle.dumps(store)).root == store.root
+
+
+# ---- writing single files
+
+
+def test_an_atomic_write_replaces_the_old_content_and_leaves_no_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_write_that_fails_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.json"
+    write_atomic(path, b"old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    with pytest.raises(OSError, match="I/O error"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_create_only_write_never_touches_an_existing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    if not hard_links:
+        monkeypatch.setattr(
+            os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here"))
+        )
+    write_atomic(tmp_path / "once", b"first", replace=False)
+    with pytest.raises(FileExistsError):
+        write_atomic(tmp_path / "once", b"second", replace=False)
+    assert (tmp_path / "once").read_bytes() == b"first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["once"]
+
+
+def test_link_or_copy_works_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    durable.link_or_copy(tmp_path / "a", tmp_path / "linked")
+    assert (tmp_path / "linked").stat().st_ino == (tmp_path / "a").stat().st_ino
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
+    durable.link_or_copy(tmp_path / "a", tmp_path / "copied")
+    assert (tmp_path / "copied").read_bytes() == b"content"
+
+
+# ---- temporary folders
+
+
+def test_temporary_folders_of_a_dead_process_are_swept_and_those_of_a_living_one_are_not(
+    store: Store,
+) -> None:
+    script = (
+        "import pathlib, sys, singalong.store as s; print(s.Store(pathlib.Path(sys.argv[1])).new_temp_dir())"
+    )
+    command = [sys.executable, "-c", script, str(store.root)]
+    left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    mine = store.new_temp_dir()
+    assert mine.is_dir()
+    assert not Path(left.strip()).exists()
+    assert Store(store.root).sweep() == []
+    assert mine.is_dir()
+    assert len(list((store.root / "tmp").glob("*.lock"))) == 1
+
+
+def test_a_forked_child_takes_a_folder_of_its_own(store: Store) -> None:
+    parents = store.new_temp_dir().parent
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if store.new_temp_dir().parent != parents else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert parents.is_dir()
+
+
+def test_temp_dir_is_gone_after_its_block(store: Store) -> None:
+    with store.temp_dir() as folder:
+        (folder / "x").write_bytes(b"x")
+    assert not folder.exists()
+
+
+# ---- caches
+
+
+def test_a_cache_entry_is_built_once(store: Store) -> None:
+    def build(folder: Path) -> None:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "tracks.parquet").write_bytes(b"tracks")
+
+    assert store.cached("analysis", SHA, "v1") is None
+    entry = store.commit_cache("analysis", SHA, "v1", build)
+    assert (entry / "sub" / "tracks.parquet").read_bytes() == b"tracks"
+    assert store.cached("analysis", SHA, "v1") == entry
+    assert store.commit_cache("analysis", SHA, "v1", lambda _: pytest.fail("built twice")) == entry
+    assert store.cached("analysis", SHA, "v2") is None
+
+
+def test_a_build_that_raises_leaves_nothing(store: Store) -> None:
+    def build(folder: Path) -> None:
+        (folder / "half").write_bytes(b"half")
+        raise RuntimeError("decoder gave up")
+
+    with pytest.raises(RuntimeError, match="gave up"):
+        store.commit_cache("analysis", SHA, "v1", build)
+    assert store.cached("analysis", SHA, "v1") is None
+    assert not list(store.root.rglob("half"))
+
+
+@pytest.mark.parametrize("damage", ["no marker", "torn marker", "short file", "lost file"])
+def test_a_damaged_cache_entry_is_built_again(store: Store, damage: str) -> None:
+    def build(folder: Path) -> None:
+        (folder / "mel.npy").write_bytes(b"12345")
+
+    entry = store.commit_cache("songs", SHA, "v1", build)
+    victim = entry / ("complete.json" if "marker" in damage else "mel.npy")
+    victim.unlink() if damage in ("no marker", "lost file") else victim.write_bytes(victim.read_bytes()[:-1])
+    assert store.cached("songs", SHA, "v1") is None
+    assert store.commit_cache("songs", SHA, "v1", build) == entry
+    assert (entry / "mel.npy").read_bytes() == b"12345"
+
+
+def test_threads_that_build_the_same_entry_at_once_all_get_it(store: Store) -> None:
+    gate, entries = threading.Barrier(4), []
+
+    def build(folder: Path) -> None:
+        gate.wait()
+        (folder / "mel.npy").write_bytes(b"12345")
+
+    threads = [
+        threading.Thread(target=lambda: entries.append(store.commit_cache("songs", SHA, "v1", build)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(entries)) == 1
+    assert len(entries) == 4
+    assert store.cached("songs", SHA, "v1") == entries[0]
+
+
+# ---- remembered hashes
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    seen: list[Path] = []
+
+    def counted(path: Path) -> str:
+        seen.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(hashes, "sha256_of", counted)
+    return seen
+
+
+def settle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock run on, so that the file's last change is no longer recent."""
+    real = time.time
+    monkeypatch.setattr(hashes.time, "time", lambda: real() + 10)
+
+
+def test_an_unchanged_file_is_read_once_by_all_stores(
+    store: Store, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"clip")
+    settle(clip, monkeypatch)
+    (tmp_path / "link.mp4").symlink_to(clip)
+    digests = {Store(store.root).file_sha256(path) for path in (clip, clip, tmp_path / "link.mp4")}
+    assert digests == {sha256_of(clip)}
+    assert len(reads) == 1
+
+
+def test_a_file_changed_a_moment_ago_is_not_remembered(
+    store: Store, tmp_path: Path, reads: list[Path]
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"old!")
+    before = clip.stat()
+    old = store.file_sha256(clip)
+    clip.write_bytes(b"new!")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.file_sha256(clip) != old
+    assert len(reads) == 2
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(
+    store: Store, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"old!")
+    settle(clip, monkeypatch)
+    before, old = clip.stat(), store.file_sha256(clip)
+    time.sleep(0.02)
+    clip.write_bytes(b"new!")
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.file_sha256(clip) != old
+
+
+def test_a_damaged_memory_is_ignored(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"clip")
+    settle(clip, monkeypatch)
+    digest = store.file_sha256(clip)
+    for entry in (store.root / "cache" / "hashes").rglob("*.json"):
+        entry.write_bytes(b'{"identity": 3')
+    assert store.file_sha256(clip) == digest
+
+
+def test_a_file_that_keeps_changing_is_a_transient_failure(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"")
+
+    def growing(path: Path) -> str:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return "0" * 64
+
+    monkeypatch.setattr(hashes, "sha256_of", growing)
+    with pytest.raises(TransientIOError, match="changes while"):
+        store.file_sha256(clip)
+
+
+def test_a_missing_file_and_a_folder_raise_what_the_file_system_says(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.file_sha256(tmp_path / "nowhere.mp4")
+    with pytest.raises(IsADirectoryError):
+        store.file_sha256(tmp_path)
