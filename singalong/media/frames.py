@@ -1,0 +1,184 @@
+"""Frames as they were decoded, 8-bit planar 4:2:0, and the conversion of a region of them to BGR and back.
+
+Only the face is ever converted; the rest of the frame keeps its bytes.
+Legend: y (H, W), u and v (H/2, W/2), uint8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+Box = tuple[int, int, int, int]
+
+# Names of ffmpeg's numbers: libavutil/pixfmt.h, which follows ITU-T H.273.
+MATRIX_RGB, MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_FCC, MATRIX_BT470BG = 0, 1, 2, 4, 5
+MATRIX_SMPTE170M, MATRIX_SMPTE240M, MATRIX_BT2020_NCL, MATRIX_BT2020_CL = 6, 7, 9, 10
+RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
+PRIMARIES_BT709, PRIMARIES_UNSPECIFIED = 1, 2
+TRANSFER_BT709, TRANSFER_UNSPECIFIED, TRANSFER_SRGB, TRANSFER_PQ, TRANSFER_HLG = 1, 2, 13, 16, 18
+
+# Weights of red and blue in luma, H.273 table 4. The constant-luminance form of BT.2020 is treated as the
+# plain one: it is hardly ever seen, and both directions use the same numbers.
+_KR_KB = {
+    MATRIX_BT709: (0.2126, 0.0722),
+    MATRIX_FCC: (0.30, 0.11),
+    MATRIX_BT470BG: (0.299, 0.114),
+    MATRIX_SMPTE170M: (0.299, 0.114),
+    MATRIX_SMPTE240M: (0.212, 0.087),
+    MATRIX_BT2020_NCL: (0.2627, 0.0593),
+    MATRIX_BT2020_CL: (0.2627, 0.0593),
+}
+_HD_SIDE_PX = 720
+
+
+@dataclass(frozen=True)
+class ColorInfo:
+    """How samples become colours, as ffmpeg's numbers (H.273); 2, and 0 for the range, mean unspecified."""
+
+    matrix: int = MATRIX_UNSPECIFIED
+    range: int = RANGE_UNSPECIFIED
+    primaries: int = PRIMARIES_UNSPECIFIED
+    transfer: int = TRANSFER_UNSPECIFIED
+
+    def matrix_for(self, width: int, height: int) -> int:
+        """The matrix in use: the stated one; if none, BT.601 where the shorter side is below 720, else BT.709.
+
+        The shorter side, because a clip must not change its colours by being turned.
+        """
+        if self.matrix in _KR_KB:
+            return self.matrix
+        return MATRIX_SMPTE170M if min(width, height) < _HD_SIDE_PX else MATRIX_BT709
+
+    @property
+    def is_full_range(self) -> bool:
+        """Whether black is 0 and white 255; unspecified means limited, 16 to 235."""
+        return self.range == RANGE_FULL
+
+
+@dataclass
+class YuvFrame:
+    """One upright frame: even sides, 8-bit 4:2:0, planes writable and owned by this frame alone."""
+
+    y: U8
+    u: U8
+    v: U8
+    pts_s: float
+    """Presentation time on the clip's time line, seconds."""
+    color: ColorInfo
+
+    @property
+    def width(self) -> int:
+        """Pixels of luma across."""
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels of luma down."""
+        return int(self.y.shape[0])
+
+    def copy(self) -> YuvFrame:
+        """The same frame with planes of its own."""
+        return YuvFrame(self.y.copy(), self.u.copy(), self.v.copy(), self.pts_s, self.color)
+
+
+def face_region_to_bgr(frame: YuvFrame, box: Box) -> U8:
+    """The pixels of a box as BGR uint8 (h, w, 3), by the frame's own matrix and range.
+
+    `box` is `(x1, y1, x2, y2)`, exclusive ends, inside the frame and not empty; odd corners are fine. Each
+    chroma sample stands for its 2x2 pixels, which `paste_bgr` undoes by averaging.
+    """
+    ax1, ay1, ax2, ay2 = _aligned(frame, box)
+    size = (ax2 - ax1, ay2 - ay1)
+    u, v = (
+        cv2.resize(plane[ay1 // 2 : ay2 // 2, ax1 // 2 : ax2 // 2], size, interpolation=cv2.INTER_NEAREST)
+        for plane in (frame.u, frame.v)
+    )
+    yuv = cv2.merge((frame.y[ay1:ay2, ax1:ax2], u, v))
+    to_bgr, _ = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
+    bgr = cv2.transform(yuv, to_bgr)
+    x1, y1, x2, y2 = box
+    return cast(U8, np.ascontiguousarray(bgr[y1 - ay1 : y2 - ay1, x1 - ax1 : x2 - ax1]))
+
+
+def frame_to_bgr(frame: YuvFrame) -> U8:
+    """The whole frame as BGR uint8 (H, W, 3)."""
+    return face_region_to_bgr(frame, (0, 0, frame.width, frame.height))
+
+
+def paste_bgr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
+    """Blend BGR pixels (h, w, 3) uint8 into a box of the frame, in place, by alpha (h, w) in [0, 1].
+
+    The blend is done on the samples as they are stored: where alpha is 0 the bytes stay as they were, exactly,
+    and where it is 1 they are the new pixel's. A chroma sample takes the mean of its 2x2 pixels, each by its
+    own alpha.
+    """
+    x1, y1, x2, y2 = box
+    assert bgr.shape == (y2 - y1, x2 - x1, 3), (bgr.shape, box)
+    assert alpha.shape == bgr.shape[:2], (alpha.shape, box)
+    ax1, ay1, ax2, ay2 = _aligned(frame, box)
+    margins = (y1 - ay1, ay2 - y2, x1 - ax1, ax2 - x2)
+    if any(margins):  # pixels added for the sake of chroma must not change
+        bgr = cast(U8, cv2.copyMakeBorder(bgr, *margins, borderType=cv2.BORDER_REPLICATE))
+        alpha = cast(F32, cv2.copyMakeBorder(alpha, *margins, borderType=cv2.BORDER_CONSTANT, value=0.0))
+    _, to_yuv = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
+    new_y, new_u, new_v = cv2.split(cv2.transform(bgr, to_yuv))
+    alpha = np.asarray(alpha, np.float32)
+    _blend(frame.y[ay1:ay2, ax1:ax2], cast(U8, new_y), alpha)
+    half = ((ax2 - ax1) // 2, (ay2 - ay1) // 2)
+    weight = cv2.resize(alpha, half, interpolation=cv2.INTER_AREA)
+    for plane, new in ((frame.u, new_u), (frame.v, new_v)):
+        # old + mean(alpha * new) - mean(alpha) * old: pixels not blended in have no say in the new colour
+        weighted = cv2.resize(cv2.multiply(new, alpha, dtype=cv2.CV_32F), half, interpolation=cv2.INTER_AREA)
+        old = plane[ay1 // 2 : ay2 // 2, ax1 // 2 : ax2 // 2]
+        delta = cv2.subtract(weighted, cv2.multiply(old, weight, dtype=cv2.CV_32F))
+        old[:] = cv2.add(old, delta, dtype=cv2.CV_8U)
+
+
+def bgr_to_frame(bgr: U8, *, pts_s: float, color: ColorInfo) -> YuvFrame:
+    """A frame of BGR uint8 (H, W, 3) with even sides, by the matrix and range of `color`."""
+    height, width = bgr.shape[:2]
+    assert height % 2 == 0, height
+    assert width % 2 == 0, width
+    _, to_yuv = _matrices(color.matrix_for(width, height), color.is_full_range)
+    y, u, v = (np.asarray(plane, np.uint8) for plane in cv2.split(cv2.transform(bgr, to_yuv)))
+    half = (width // 2, height // 2)
+    small_u, small_v = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA) for plane in (u, v))
+    return YuvFrame(y, cast(U8, small_u), cast(U8, small_v), pts_s, color)
+
+
+def _blend(old: U8, new: U8, alpha: F32) -> None:
+    delta = cv2.multiply(cv2.subtract(new, old, dtype=cv2.CV_32F), alpha)
+    old[:] = cv2.add(old, delta, dtype=cv2.CV_8U)
+
+
+def _aligned(frame: YuvFrame, box: Box) -> Box:
+    """The box grown to even corners, so that it holds whole chroma samples."""
+    x1, y1, x2, y2 = box
+    assert 0 <= x1 < x2 <= frame.width, (box, frame.width)
+    assert 0 <= y1 < y2 <= frame.height, (box, frame.height)
+    return x1 - x1 % 2, y1 - y1 % 2, x2 + x2 % 2, y2 + y2 % 2
+
+
+@lru_cache(maxsize=16)
+def _matrices(matrix: int, is_full_range: bool) -> tuple[F32, F32]:
+    """Affine maps (3, 4) of YUV to BGR and of BGR to YUV, on 8-bit values (H.273, section 8.3)."""
+    kr, kb = _KR_KB[matrix]
+    luma = np.array([kb, 1 - kr - kb, kr])
+    from_bgr = np.stack(
+        [luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))]
+    )
+    scale = np.array([1.0, 1.0, 1.0]) if is_full_range else np.array([219.0, 224.0, 224.0]) / 255
+    offset = np.array([0.0 if is_full_range else 16.0, 128.0, 128.0])
+    from_bgr = from_bgr * scale[:, None]
+    to_bgr = np.linalg.inv(from_bgr)
+    forward = np.hstack([to_bgr, -(to_bgr @ offset)[:, None]])
+    backward = np.hstack([from_bgr, offset[:, None]])
+    return forward.astype(np.float32), backward.astype(np.float32)
