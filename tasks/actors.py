@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,6 +174,9 @@ def _connect(address: str | None) -> bool:
 @contextmanager
 def _keeping_signal_handlers() -> Iterator[None]:
     """ray.init and ray.shutdown install handlers of their own; Prefect's cancellation needs the ones that were there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, so nothing can replace them here
+        return
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

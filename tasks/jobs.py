@@ -40,12 +40,17 @@ class SongJob(Row):
 
 
 class LipsyncJob(Row):
-    """Make one shard: the clip's frames with the mouth of the song, encoded and scored."""
+    """Make one shard: the clip's frames with the mouth of the song, encoded and scored.
+
+    `analysis` and `song` are the cache folders made for the pair's clip and voice.
+    """
 
     kind: Literal["lipsync"] = "lipsync"
     pair: PairPlan
     shard: ShardPlan
     clip: ClipFacts
+    analysis: str
+    song: str
     batch_size: int
 
 
@@ -80,6 +85,8 @@ class ConformJob(Row):
     height: int
     fps: Rate
     num_frames: int
+    crf: int
+    preset: str
 
 
 Job = Annotated[AnalyseJob | SongJob | LipsyncJob | JoinJob | ConformJob, Field(discriminator="kind")]

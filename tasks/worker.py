@@ -82,7 +82,8 @@ class Worker:
         result = lipsync_shard(
             job,
             settings=self.spec.settings,
-            detector_ref=self.spec.detector,
+            analysis=Path(job.analysis),
+            song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
             scorer=self.scorer,
             store=self.store,

@@ -1,0 +1,165 @@
+"""The `singalong` command. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from singalong import __version__
+from singalong.errors import SingalongError
+
+app = typer.Typer(
+    name="singalong",
+    help="Batch lip-sync: a manifest of clips and songs in, singing clips, montages and quality reports out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="List, add and verify models.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable.")
+]
+Manifest = Annotated[Path, typer.Argument(help="Manifest: .csv, .jsonl or .parquet.", show_default=False)]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    run: Annotated[Path, typer.Option("--run", help="Folder of the demo run.")] = Path("demo-run"),
+    json: Json = False,
+) -> None:
+    """Make synthetic clips and a song, run the montage on them, say where to look."""
+    from flows.commands.run import demo_command
+
+    raise typer.Exit(demo_command(run, as_json=json))
+
+
+@app.command()
+def plan(manifest: Manifest, config: Config = None, set_: Overrides = None, json: Json = False) -> None:
+    """Check a manifest and show what a run would do: shards, what is done already, cost. Runs nothing."""
+    from flows.commands.plan import plan_command
+
+    raise typer.Exit(plan_command(manifest, config=config, overrides=set_ or [], as_json=json))
+
+
+@app.command()
+def run(
+    manifest: Manifest,
+    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
+    config: Config = None,
+    set_: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Run a manifest, or resume the run in this folder. What is finished is never done again."""
+    from flows.commands.run import run_command
+
+    raise typer.Exit(run_command(manifest, run, config=config, overrides=set_ or [], as_json=json))
+
+
+@app.command()
+def status(run: Run, json: Json = False) -> None:
+    """Show how far a run is: shards by state, failures by class, rate and time left."""
+    from flows.commands.inspect import status_command
+
+    raise typer.Exit(status_command(run, as_json=json))
+
+
+@app.command()
+def report(run: Run, json: Json = False) -> None:
+    """Write report.parquet, pairs.parquet, montages.parquet and index.html of a run, finished or not."""
+    from flows.commands.inspect import report_command
+
+    raise typer.Exit(report_command(run, as_json=json))
+
+
+@app.command()
+def score(
+    videos: Annotated[list[Path], typer.Argument(help="Talking videos.", show_default=False)],
+    audio: Annotated[Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")] = None,
+    config: Config = None,
+    set_: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Measure sync offset, confidence (LSE-C) and distance (LSE-D) of any talking video."""
+    from flows.commands.score import score_command
+
+    raise typer.Exit(score_command(videos, audio=audio, config=config, overrides=set_ or [], as_json=json))
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is installed, found and missing, and how to mend it."""
+    from flows.commands.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(as_json=json))
+
+
+@models_app.command("list")
+def models_list(json: Json = False) -> None:
+    """List the models that can be used, built in and added."""
+    from flows.commands.models import list_command
+
+    raise typer.Exit(list_command(as_json=json))
+
+
+@models_app.command("add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="Name to use in manifests and settings.", show_default=False)],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint: .pth, .pt, .model or .safetensors.", show_default=False)],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of this name.")] = False,
+    json: Json = False,
+) -> None:
+    """Add a checkpoint: checks every key and shape, runs no code in it, stores it as safetensors."""
+    from flows.commands.models import add_command
+
+    raise typer.Exit(add_command(name, checkpoint, replace=replace, as_json=json))
+
+
+@models_app.command("verify")
+def models_verify(json: Json = False) -> None:
+    """Hash the weights of every added model and compare with its card."""
+    from flows.commands.models import verify_command
+
+    raise typer.Exit(verify_command(as_json=json))
+
+
+def main() -> None:
+    """Console entry point: errors become sentences, Ctrl-C and SIGTERM become exit code 130."""
+    from flows.interrupts import Interrupted, interruptible
+
+    try:
+        with interruptible():
+            app()
+    except (Interrupted, KeyboardInterrupt):
+        typer.echo("interrupted: run the same command again to go on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last border: no traceback reaches the terminal
+        sys.exit(_report_error(error))
+
+
+def _report_error(error: Exception) -> int:
+    from flows.terminal import print_error
+    from singalong.errors import classify
+
+    print_error(classify(error))
+    if os.environ.get("SINGALONG_TRACEBACK"):
+        raise error
+    return EXIT_USAGE if isinstance(error, SingalongError) else EXIT_SOME_FAILED

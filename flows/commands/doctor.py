@@ -1,0 +1,153 @@
+"""`singalong doctor`: what is installed, found and missing, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Literal
+
+from flows.terminal import out, print_json
+from singalong.config import default_models_home, default_store
+
+Level = Literal["ok", "note", "missing"]
+_MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "missing": "[red]missing[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `mend` says what to do where something is to be done."""
+
+    subject: str
+    level: Level
+    found: str
+    mend: str = ""
+
+
+def doctor_command(*, as_json: bool) -> int:
+    """Print the findings; exit code 1 if something a run needs is missing."""
+    findings = [_examine(subject, check) for subject, check in _CHECKS.items()]
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            out.print(f"{_MARKS[finding.level]} {finding.subject:<10}", end=" ")
+            out.print(finding.found, markup=False)
+            if finding.mend:
+                out.print(f"{'':<19}{finding.mend}", markup=False)
+    return 1 if any(finding.level == "missing" for finding in findings) else 0
+
+
+def _examine(subject: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - a broken library must not stop the examination of the others
+        return Finding(subject, "missing", f"{type(error).__name__}: {error}", "Reinstall: make setup")
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", sys.version.split()[0])
+
+
+def _torch() -> Finding:
+    import torch
+
+    from models.engine import pick_precision
+
+    if torch.cuda.is_available():
+        found = f"torch {torch.__version__}, {torch.cuda.device_count()} GPU(s): {torch.cuda.get_device_name(0)}"
+        return Finding("torch", "ok", f"{found}, {pick_precision('cuda')}")
+    return Finding(
+        "torch",
+        "note",
+        f"torch {torch.__version__} on the CPU ({os.cpu_count()} cores), {pick_precision('cpu')}",
+        "No GPU was found. With one, install a CUDA build of the same torch version.",
+    )
+
+
+def _media() -> Finding:
+    import av
+
+    version = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    missing = [name for name in ("libx264", "aac") if name not in av.codecs_available]
+    if missing:
+        return Finding("media", "missing", f"PyAV {av.__version__} without {', '.join(missing)}", "pip install av")
+    return Finding("media", "ok", f"PyAV {av.__version__}, libavcodec {version}, libx264 and aac")
+
+
+def _detector() -> Finding:
+    import onnxruntime
+
+    from models import registry
+
+    ref = registry.resolve("centerface", "detector", home=default_models_home())
+    assert ref is not None
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Finding("detector", "ok", f"CenterFace at {ref.path}; ONNX Runtime {onnxruntime.__version__} ({providers})")
+
+
+def _generator() -> Finding:
+    from models import registry
+
+    ref = registry.resolve("auto", "generator", home=default_models_home())
+    assert ref is not None
+    if ref.trained:
+        return Finding("generator", "ok", f"{ref.name} ({ref.architecture})")
+    return Finding(
+        "generator",
+        "note",
+        f"{ref.name}: untrained weights, good for trying the pipeline, not for faces",
+        "Add a checkpoint: singalong models add NAME checkpoint.pth",
+    )
+
+
+def _scorer() -> Finding:
+    from models import registry
+
+    ref = registry.resolve("auto", "scorer", home=default_models_home())
+    if ref is not None:
+        return Finding("scorer", "ok", f"{ref.name} ({ref.architecture})")
+    return Finding(
+        "scorer",
+        "note",
+        "none: outputs are 'not scorable'",
+        "Add syncnet_v2 or lipsync_expert: singalong models add NAME checkpoint",
+    )
+
+
+def _store() -> Finding:
+    folder = default_store()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        return Finding("store", "missing", f"{folder} cannot be written", "Set SINGALONG_STORE to another folder.")
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    mend = "Less than 2 GB are free: clear space or set SINGALONG_STORE." if free_gb < 2 else ""
+    return Finding("store", "note" if mend else "ok", f"{folder}, {free_gb:.1f} GB free", mend)
+
+
+def _ray() -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    where = f"cluster at {address}" if address else "a local cluster is started for each run"
+    return Finding("ray", "ok", f"ray {metadata.version('ray')}; {where}")
+
+
+def _prefect() -> Finding:
+    address = os.environ.get("PREFECT_API_URL")
+    where = f"server at {address}" if address else "an ephemeral server is started for each run"
+    return Finding("prefect", "ok", f"prefect {metadata.version('prefect')}; {where}")
+
+
+_CHECKS: dict[str, Callable[[], Finding]] = {
+    "python": _python,
+    "torch": _torch,
+    "media": _media,
+    "detector": _detector,
+    "generator": _generator,
+    "scorer": _scorer,
+    "store": _store,
+    "ray": _ray,
+    "prefect": _prefect,
+}

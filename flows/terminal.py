@@ -1,0 +1,49 @@
+"""What people see in the terminal: progress while a run goes on, summaries after it, errors as sentences."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from singalong.errors import SingalongError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_error(error: SingalongError) -> None:
+    """An error as a sentence, never as a traceback."""
+    err.print(f"[bold red]error[/] [dim]{error.error_class}[/] {escape(str(error))}")
+
+
+def print_warning(text: str) -> None:
+    """A warning on standard error."""
+    err.print(f"[bold yellow]note[/] {escape(text)}")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[object]]) -> None:
+    """A plain table; every cell is text, not markup."""
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[escape("" if cell is None else str(cell)) for cell in row])
+    out.print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Lines of `name: value`."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        out.print(f"{escape(name):<{width}}  {escape(str(value))}")

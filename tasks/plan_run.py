@@ -1,0 +1,79 @@
+"""PLAN: read a manifest, probe its media, resolve its models, and make the plan."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from models import registry
+from singalong.config import Settings, default_models_home
+from singalong.contracts import ModelRef, PairRow, Plan
+from singalong.manifest import read_manifest
+from singalong.plan import make_plan
+from singalong.store import Store
+from tasks.probe_media import clip_facts, probe_all, song_facts
+
+Progress = Callable[[str, int, int], None]
+
+
+def plan_run(
+    manifest: Path,
+    *,
+    settings: Settings,
+    store: Store,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> Plan:
+    """Make the plan of a manifest. Media that cannot be read becomes a problem of its rows, not an exception.
+
+    Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed.
+    """
+    home = default_models_home()
+    rows = read_manifest(manifest)
+    generator_for = _generator_resolver(settings, home)
+    for row in rows:
+        generator_for(row.generator)
+    clips = probe_all(
+        (row.clip for row in rows),
+        lambda path: clip_facts(path, settings=settings, store=store),
+        lambda done, total: progress("clips", done, total),
+    )
+    songs = probe_all(
+        _song_paths(rows),
+        lambda path: song_facts(path, settings=settings, store=store),
+        lambda done, total: progress("songs", done, total),
+    )
+    now = datetime.now(UTC)
+    return make_plan(
+        rows,
+        clips,
+        songs,
+        settings=settings,
+        generator_for=generator_for,
+        detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
+        scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
+        run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        created_at=now.isoformat(timespec="seconds"),
+    )
+
+
+def _song_paths(rows: list[PairRow]) -> Iterable[str]:
+    for row in rows:
+        yield row.song
+        if row.vocals not in ("auto", "none"):
+            yield row.vocals
+
+
+def _generator_resolver(settings: Settings, home: Path) -> Callable[[str | None], ModelRef]:
+    @cache
+    def resolve(name: str | None) -> ModelRef:
+        return _required(registry.resolve(name or settings.lipsync.generator, "generator", home=home))
+
+    return resolve
+
+
+def _required(ref: ModelRef | None) -> ModelRef:
+    assert ref is not None  # only scorers may be none
+    return ref

@@ -1,0 +1,83 @@
+"""PROBE: facts of every distinct clip and song, remembered by content hash so that no file is probed twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from singalong.config import Settings
+from singalong.contracts import ClipFacts, SongFacts
+from singalong.errors import InputError, classify
+from singalong.media.probe import probe_clip, probe_song
+from singalong.store import Store
+
+PROBE_VERSION = 1
+"""Raise when probing changes what it says of a file."""
+
+Facts = TypeVar("Facts", ClipFacts, SongFacts)
+
+
+def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
+    """Facts of a clip or still. Raises MediaError where it cannot be used."""
+    limits, still_fps = settings.limits, settings.plan.still_fps
+    sha256 = _hash(path, store)
+
+    def probe() -> ClipFacts:
+        return probe_clip(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
+
+    return _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe).model_copy(
+        update={"path": path}
+    )
+
+
+def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
+    """Facts of a song or stem. Raises MediaError where it cannot be used."""
+    sha256 = _hash(path, store)
+
+    def probe() -> SongFacts:
+        return probe_song(Path(path), sha256=sha256, limits=settings.limits)
+
+    return _remembered(store, "song-facts", sha256, str(settings.limits), SongFacts, probe).model_copy(
+        update={"path": path}
+    )
+
+
+def probe_all(
+    paths: Iterable[str], probe: Callable[[str], Facts], progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> dict[str, Facts | InputError]:
+    """Facts, or the reason why there are none, of every distinct path."""
+    distinct = list(dict.fromkeys(paths))
+    facts: dict[str, Facts | InputError] = {}
+    for number, path in enumerate(distinct, start=1):
+        try:
+            facts[path] = probe(path)
+        except InputError as error:
+            facts[path] = error
+        progress(number, len(distinct))
+    return facts
+
+
+def _hash(path: str, store: Store) -> str:
+    try:
+        return store.file_sha256(Path(path))
+    except OSError as error:
+        raise classify(error) from error
+
+
+def _remembered(
+    store: Store, kind: str, sha256: str, settings: str, model: type[Facts], probe: Callable[[], Facts]
+) -> Facts:
+    # failures are not remembered: the next version may know better
+    version = f"v{PROBE_VERSION}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    folder = store.cached(kind, sha256, version)
+    if folder is not None:
+        return model.model_validate_json((folder / "facts.json").read_text(encoding="utf-8"))
+    facts = probe()
+
+    def build(target: Path) -> None:
+        (target / "facts.json").write_text(facts.model_dump_json(), encoding="utf-8")
+
+    store.commit_cache(kind, sha256, version, build)
+    return facts

@@ -1,0 +1,91 @@
+"""The bridge from the dispatcher to the ledger: what starts and ends is written to the run folder as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
+from singalong.runfolder import RunFolder
+from tasks.dispatch import Item
+from tasks.jobs import LipsyncJob, Outcome
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class ShardRecorder:
+    """Journals every start and writes every end of a shard as an attempt."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._running: dict[str, tuple[int, str]] = {}
+
+    def started(self, item: Item) -> None:
+        """Journal the attempt before it starts."""
+        number = self._run.next_attempt(item.item_id)
+        self._run.journal_started(item.item_id, number)
+        self._running[item.item_id] = (number, _now())
+
+    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:  # noqa: ARG002 - all attempts are kept
+        """Write the attempt."""
+        assert isinstance(item.job, LipsyncJob)
+        number, started_at = self._running.pop(item.item_id)
+        self._run.record(
+            AttemptRow(
+                run_id=self._run.plan.run_id,
+                shard_id=item.item_id,
+                attempt=number,
+                work_key=item.job.shard.work_key,
+                result=outcome.shard,
+                failure=outcome.failure,
+                started_at=started_at,
+                finished_at=_now(),
+                worker=outcome.worker,
+            )
+        )
+
+
+class OutcomeRecorder:
+    """Keeps the final outcome of each item; for steps whose results lie in caches, not in the ledger."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+
+    def started(self, item: Item) -> None:
+        """Nothing to journal: a cache entry exists whole or not at all."""
+
+    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
+        """Keep the outcome if it is the last."""
+        if final:
+            self.outcomes[item.item_id] = outcome
+
+
+def record_reused(run: RunFolder, shard: ShardPlan, result: ShardResult) -> None:
+    """Write that the store already held a shard's result."""
+    _record_at_once(run, shard, result=result)
+
+
+def record_blocked(run: RunFolder, shards: Iterable[ShardPlan], failure: Failure) -> None:
+    """Write the failure of shards whose clip or song could not be prepared."""
+    for shard in shards:
+        _record_at_once(run, shard, failure=failure)
+
+
+def _record_at_once(
+    run: RunFolder, shard: ShardPlan, *, result: ShardResult | None = None, failure: Failure | None = None
+) -> None:
+    now = _now()
+    run.record(
+        AttemptRow(
+            run_id=run.plan.run_id,
+            shard_id=shard.shard_id,
+            attempt=run.next_attempt(shard.shard_id),
+            work_key=shard.work_key,
+            reused=result is not None,
+            result=result,
+            failure=failure,
+            started_at=now,
+            finished_at=now,
+        )
+    )

@@ -1,0 +1,287 @@
+"""A run in progress: its folder, its settings, its store and its pool, and the steps that move it on.
+
+Each step is idempotent: it looks at what is committed, and does only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Protocol
+
+from singalong.config import Settings
+from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, ShardResult, Status
+from singalong.errors import ErrorClass, InputError
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.analyse import analysis_version
+from tasks.dispatch import Item, Recorder, dispatch
+from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, SongJob, WorkerSpec
+from tasks.pool import InProcessPool, Pool
+from tasks.prepare_song import SONG_VERSION
+from tasks.probe_media import clip_facts, probe_all
+from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
+
+
+class Watcher(Protocol):
+    """Is told of progress, to show it."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage with `total` items begins."""
+
+    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
+        """An item of the stage came to its end."""
+
+
+class Session:
+    """One driver's hold on a run; use as a context manager, so that the pool is closed whatever happens."""
+
+    def __init__(self, run: RunFolder, watcher: Watcher) -> None:
+        self.run, self.watcher = run, watcher
+        self.plan: Plan = run.plan
+        self.settings: Settings = run.settings
+        self.store = Store(self.settings.store_path)
+        self.pairs = {pair.pair_id: pair for pair in self.plan.pairs}
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    @property
+    def pool(self) -> Pool:
+        """The workers, started when first needed."""
+        if self._pool is None:
+            self._pool = open_pool(self.plan, self.settings)
+        return self._pool
+
+    # ---- what is left to do
+
+    def results(self) -> dict[str, ShardResult]:
+        """Results that are recorded as done and still stand in the store, by shard."""
+        fold = self.run.fold()
+        done = {}
+        for shard in self.plan.shards:
+            if fold.shards[shard.shard_id].status is Status.DONE:
+                result = self.store.find(shard.work_key)
+                if result is not None:
+                    done[shard.shard_id] = result
+        return done
+
+    def pending(self) -> list[ShardPlan]:
+        """Shards to do, in the plan's order. What the store holds already is recorded as reused on the way.
+
+        Quarantined shards stay so: their input is at fault, and another input has another work key. Failed ones are
+        tried again.
+        """
+        fold = self.run.fold()
+        todo = []
+        for shard in self.plan.shards:
+            status = fold.shards[shard.shard_id].status
+            if status is Status.QUARANTINED:
+                continue
+            result = self.store.find(shard.work_key)
+            if result is None:
+                todo.append(shard)
+            elif status is not Status.DONE:
+                record_reused(self.run, shard, result)
+        return todo
+
+    # ---- the steps
+
+    def prepare(self, shards: Sequence[ShardPlan]) -> list[Item]:
+        """Analyse the clips and prepare the songs these shards need, once each; returns the shards' own items.
+
+        Shards whose clip or song cannot be prepared are recorded with that failure and left out.
+        """
+        pairs = [self.pairs[pair_id] for pair_id in dict.fromkeys(shard.pair_id for shard in shards)]
+        clips, failures = self._clips(pairs)
+        items = list(self._preparations(pairs, clips))
+        recorder = OutcomeRecorder()
+        self._dispatch("prepare", items, recorder)
+        for item_id, outcome in recorder.outcomes.items():
+            if outcome.failure is not None:
+                failures[item_id] = outcome.failure
+        blocked: defaultdict[str, list[ShardPlan]] = defaultdict(list)
+        ready = []
+        for shard in shards:
+            pair = self.pairs[shard.pair_id]
+            culprit = next((name for name in (_clip_item(pair), _song_item(pair)) if name in failures), None)
+            if culprit:
+                blocked[culprit].append(shard)
+            else:
+                ready.append(self._lipsync_item(pair, shard, clips[pair.clip]))
+        for culprit, victims in blocked.items():
+            record_blocked(self.run, victims, failures[culprit])
+        return ready
+
+    def lipsync(self, items: Sequence[Item]) -> None:
+        """Make these shards; every attempt is recorded as it ends."""
+        recorder = ShardRecorder(self.run)
+        self._dispatch("lipsync", items, recorder)
+
+    def join_pairs(self) -> dict[str, FilmRecord]:
+        """Join the films of all pairs whose every shard is done; returns the films that stand."""
+        films = pair_films(self.run.path, self.plan, self.results(), self.store)
+        return self._make_films("join", films)
+
+    def join_montages(self, films: dict[str, FilmRecord]) -> dict[str, FilmRecord]:
+        """Join the montages from the films of their pairs; a missing pair is left out and noted."""
+        montages = []
+        for name, members in montage_members(self.plan).items():
+            there = [pair for pair in members if pair.pair_id in films]
+            if there:
+                planned = {problem.pair_id for problem in self.plan.problems if problem.montage == name}
+                missing = planned | {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
+                montages.append(self._montage(name, montage_parts(there, films), tuple(sorted(missing))))
+        return self._make_films("montage", montages)
+
+    def _montage(self, name: str, parts: list[MontagePart], missing: tuple[str, ...]) -> Film:
+        canvas = parts[0].canvas
+        results = self.results()
+        segments: list[Path] = []
+        conforms: list[Item] = []
+        uniform = all(part.fits for part in parts)
+        for part in parts:
+            if uniform:
+                segments += self._segments(part.pair, results)
+                continue
+            lipsync = self.settings.lipsync
+            folder = self.store.root / "cache" / "conformed"
+            target = folder / part.conformed_name(crf=lipsync.crf, preset=lipsync.preset)
+            segments.append(target)
+            if not target.exists():
+                job = part.conform_job(target, crf=lipsync.crf, preset=lipsync.preset)
+                conforms.append(Item(f"conform {part.pair.pair_id} for {name}", job))
+        self._dispatch("conform", conforms, OutcomeRecorder())
+        pairs = tuple(part.pair for part in parts)
+        return Film(name, self.run.path / "montages", pairs, tuple(segments), canvas.fps, missing)
+
+    def _segments(self, pair: PairPlan, results: dict[str, ShardResult]) -> list[Path]:
+        own = sorted((s for s in self.plan.shards if s.pair_id == pair.pair_id), key=lambda s: s.start_frame)
+        return [self.store.segment_path(results[shard.shard_id]) for shard in own]
+
+    def _make_films(self, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:
+        standing = {film.name: film.standing() for film in films}
+        todo = {f"{stage} {film.name}": film for film in films if standing[film.name] is None}
+        recorder = OutcomeRecorder()
+        self._dispatch(stage, [Item(item_id, film.job()) for item_id, film in todo.items()], recorder)
+        for item_id, outcome in recorder.outcomes.items():
+            film = todo[item_id]
+            if outcome.film is not None:
+                film.commit(outcome.film)
+                standing[film.name] = film.standing()
+            elif outcome.failure is not None:
+                self.film_failures[film.name] = outcome.failure
+        return {name: record for name, record in standing.items() if record is not None}
+
+    def _dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:
+        if not items:
+            return
+        dispatch(
+            items,
+            self.pool,
+            _Watched(recorder, stage, self.watcher),
+            timeout_s=self.settings.run.shard_timeout_s,
+            bug_limit=self.settings.run.bug_limit,
+        )
+
+    # ---- items
+
+    def _clips(self, pairs: Iterable[PairPlan]) -> tuple[dict[str, ClipFacts], dict[str, Failure]]:
+        probed = probe_all(
+            (pair.clip for pair in pairs), lambda path: clip_facts(path, settings=self.settings, store=self.store)
+        )
+        clips, failures = {}, {}
+        for pair in pairs:
+            facts = probed[pair.clip]
+            if isinstance(facts, InputError):
+                failures[_clip_item(pair)] = Failure(error_class=ErrorClass.INPUT, message=str(facts))
+            elif facts.sha256 != pair.clip_sha256:
+                failures[_clip_item(pair)] = _changed(pair.clip)
+            else:
+                clips[pair.clip] = facts
+        return clips, failures
+
+    def _preparations(self, pairs: Sequence[PairPlan], clips: dict[str, ClipFacts]) -> Iterable[Item]:
+        wanted: dict[str, Item] = {}
+        for pair in pairs:
+            if pair.clip in clips and self._cached_analysis(pair) is None:
+                wanted.setdefault(_clip_item(pair), Item(_clip_item(pair), AnalyseJob(clip=clips[pair.clip])))
+            if self._cached_song(pair) is None:
+                job = SongJob(path=pair.voice, sha256=pair.voice_sha256)
+                wanted.setdefault(_song_item(pair), Item(_song_item(pair), job))
+        return wanted.values()
+
+    def _lipsync_item(self, pair: PairPlan, shard: ShardPlan, clip: ClipFacts) -> Item:
+        analysis, song = self._cached_analysis(pair), self._cached_song(pair)
+        assert analysis is not None
+        assert song is not None
+        job = LipsyncJob(
+            pair=pair,
+            shard=shard,
+            clip=clip,
+            analysis=str(analysis),
+            song=str(song),
+            batch_size=self.settings.run.batch_size,
+        )
+        return Item(shard.shard_id, job)
+
+    def _cached_analysis(self, pair: PairPlan) -> object:
+        return self.store.cached("analysis", pair.clip_sha256, self._analysis_version)
+
+    def _cached_song(self, pair: PairPlan) -> object:
+        return self.store.cached("songs", pair.voice_sha256, SONG_VERSION)
+
+    @cached_property
+    def _analysis_version(self) -> str:
+        return analysis_version(self.plan.detector, self.settings.analysis)
+
+
+class _Watched:
+    """A recorder that also tells the watcher of final outcomes."""
+
+    def __init__(self, recorder: Recorder, stage: str, watcher: Watcher) -> None:
+        self._recorder, self._stage, self._watcher = recorder, stage, watcher
+
+    def started(self, item: Item) -> None:
+        self._recorder.started(item)
+
+    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
+        self._recorder.ended(item, outcome, final=final)
+        if final:
+            self._watcher.advance(self._stage, item, outcome)
+
+
+def open_pool(plan: Plan, settings: Settings) -> Pool:
+    """The pool the settings ask for: Ray actors, or this process."""
+    spec = WorkerSpec(
+        settings=settings, store=str(settings.store_path), detector=plan.detector, scorer=plan.scorer
+    )
+    if settings.run.executor == "inprocess":
+        return InProcessPool(spec)
+    from tasks.actors import RayPool  # ray takes half a second to import
+
+    run = settings.run
+    return RayPool(
+        spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address
+    )
+
+
+def _clip_item(pair: PairPlan) -> str:
+    return f"analyse {pair.clip_sha256[:16]}"
+
+
+def _song_item(pair: PairPlan) -> str:
+    return f"song {pair.voice_sha256[:16]}"
+
+
+def _changed(path: str) -> Failure:
+    return Failure(
+        error_class=ErrorClass.INPUT,
+        message=f"{path}: changed since this run was planned. Run the manifest again to plan with the new file.",
+    )

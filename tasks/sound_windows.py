@@ -1,0 +1,162 @@
+"""The sound windows a scorer compares lips with: cut from a prepared voice, embedded once, a block at a time.
+
+Windows lie on the score grid of one pair: step v is `start_s + v / 25` seconds of the song. Steps may be negative,
+as the song goes on before the span and after it, and the search for the best offset looks there.
+
+Shape legend: N windows, M 80 mel bands or 13 MFCC coefficients, S steps of a window, D embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singalong.frames_table import MAX_OFFSET_FRAMES
+from singalong.media.audio import CHUNK_STEPS, mel_chunks
+from singalong.media.mfcc import MFCC_STEPS_PER_S, mfcc
+from singalong.media.units import MEL_STEPS_PER_S, SAMPLE_RATE_HZ, SCORE_FPS
+
+if TYPE_CHECKING:
+    from models.scorers import Scorer
+
+SAMPLES_PER_STEP = SAMPLE_RATE_HZ // SCORE_FPS
+MFCC_COLUMNS = 20
+"""Columns of SyncNet's sound window, 10 ms each."""
+INT16_SCALE = 32768.0
+"""SyncNet's MFCC were made of samples as 16-bit files hold them."""
+
+_MFCC_HOP = SAMPLE_RATE_HZ // MFCC_STEPS_PER_S
+_MFCC_FRAME = SAMPLE_RATE_HZ // 40
+_MFCC_SAMPLES = (MFCC_COLUMNS - 1) * _MFCC_HOP + _MFCC_FRAME
+_BLOCK = 64
+_MAX_BLOCKS = 8
+
+
+class Voice(Protocol):
+    """What is known of the sound that drives the lips; arrays may be memory maps.
+
+    Attributes:
+        mel: float32 (80, T), see `singalong.media.audio.mel_spectrogram`.
+        samples_16k: float32 (n,) in [-1, 1), mono.
+        voiced: bool (T,), whether somebody sings, per mel step.
+    """
+
+    @property
+    def mel(self) -> NDArray[np.float32]: ...  # noqa: D102
+
+    @property
+    def samples_16k(self) -> NDArray[np.float32]: ...  # noqa: D102
+
+    @property
+    def voiced(self) -> NDArray[np.bool_]: ...  # noqa: D102
+
+
+class SoundWindows:
+    """The windows of one voice on one score grid.
+
+    Attributes:
+        first_step: first step whose window lies wholly inside the voice.
+        end_step: one after the last such step.
+        voiced_steps: int64, the steps of which at least half the window is voiced, ascending.
+    """
+
+    def __init__(self, voice: Voice, *, start_s: float, feature: Literal["mel", "mfcc"]) -> None:
+        self._voice, self._feature, self._start_s = voice, feature, start_s
+        self._start_sample = round(start_s * SAMPLE_RATE_HZ)
+        num_samples, num_mel = len(voice.samples_16k), voice.mel.shape[1]
+        steps = np.arange(-math.ceil(start_s * SCORE_FPS), num_samples // SAMPLES_PER_STEP + 2)
+        steps = steps[: max(0, len(steps) - math.floor(start_s * SCORE_FPS))]
+        columns = self._mel_columns(steps)
+        inside = (columns >= 0) & (columns + CHUNK_STEPS <= num_mel)
+        if feature == "mfcc":
+            first = self._first_samples(steps)
+            inside &= (first >= 0) & (first + _MFCC_SAMPLES <= num_samples)
+        inside_steps = steps[inside]
+        self.first_step = int(inside_steps[0]) if len(inside_steps) else 0
+        self.end_step = int(inside_steps[-1]) + 1 if len(inside_steps) else 0
+        counts = np.concatenate([[0], np.cumsum(voice.voiced, dtype=np.int64)])
+        columns = columns[inside]
+        share = (counts[columns + CHUNK_STEPS] - counts[columns]) / CHUNK_STEPS
+        self.voiced_steps: NDArray[np.int64] = inside_steps[share >= 0.5].astype(np.int64)
+
+    def cut(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Windows (N, M, S) of the scorer's feature; all steps in [first_step, end_step), ascending."""
+        if self._feature == "mel":
+            return mel_chunks(self._voice.mel, self._mel_columns(steps))
+        runs = np.split(steps, np.flatnonzero(np.diff(steps) > MFCC_COLUMNS) + 1)
+        windows = [self._mfcc_run(run) for run in runs if len(run)]
+        return np.concatenate([np.empty((0, 13, MFCC_COLUMNS), np.float32), *windows])
+
+    def voiced_at(self, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether somebody sings at these times of the song; nobody does outside it."""
+        columns = np.floor(times_s * MEL_STEPS_PER_S + 1e-6).astype(np.int64)
+        inside = (columns >= 0) & (columns < len(self._voice.voiced))
+        voiced = np.zeros(len(columns), np.bool_)
+        voiced[inside] = self._voice.voiced[columns[inside]]
+        return voiced
+
+    def _mel_columns(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """First mel column of each window: trunc(80 t) as in the paper's code, safe against rounding just below."""
+        exact = self._start_s * MEL_STEPS_PER_S + steps * (MEL_STEPS_PER_S / SCORE_FPS)
+        columns: NDArray[np.int64] = np.floor(exact + 1e-6).astype(np.int64)
+        return columns
+
+    def _first_samples(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._start_sample + steps * SAMPLES_PER_STEP
+
+    def _mfcc_run(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Windows of steps that lie close together, from one call: overlapping windows share their columns.
+
+        Starts one hop early where it can, because pre-emphasis looks one sample back; the extra column is dropped.
+        """
+        first, end = self._first_samples(steps[[0, -1]]) + [0, _MFCC_SAMPLES]
+        lead = _MFCC_HOP if first >= _MFCC_HOP else 0
+        columns = mfcc(self._voice.samples_16k[first - lead : end] * INT16_SCALE, SAMPLE_RATE_HZ)[lead // _MFCC_HOP :]
+        starts = (self._first_samples(steps) - first) // _MFCC_HOP
+        windows = columns[starts[:, None] + np.arange(MFCC_COLUMNS)]
+        return windows.transpose(0, 2, 1).astype(np.float32)
+
+
+class SoundEmbeddings:
+    """Embeddings of the sound windows a shard needs, made when first asked for, in blocks; the latest are kept."""
+
+    def __init__(self, scorer: Scorer, windows: SoundWindows, centres: NDArray[np.int64]) -> None:
+        """`centres` are the steps whose surroundings (15 to either side) will be asked for."""
+        self._scorer, self._windows = scorer, windows
+        self._blocks: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        num_steps = max(0, windows.end_step - windows.first_step)
+        self._needed = np.zeros(num_steps, np.bool_)
+        for offset in range(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1):
+            index = centres - windows.first_step + offset
+            self._needed[index[(index >= 0) & (index < num_steps)]] = True
+
+    def gather(self, steps_NO: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no sound."""
+        unique, rows = np.unique(steps_NO, return_inverse=True)
+        inside = (unique >= self._windows.first_step) & (unique < self._windows.end_step)
+        numbers = np.where(inside, np.cumsum(inside) - 1, -1)
+        index = unique[inside] - self._windows.first_step
+        embeddings = np.empty((len(index), self._scorer.embedding_size), np.float32)
+        for block in np.unique(index // _BLOCK):
+            chosen = index // _BLOCK == block
+            embeddings[chosen] = self._block(int(block))[index[chosen] - block * _BLOCK]
+        return embeddings, numbers[rows.reshape(steps_NO.shape)]
+
+    def _block(self, block: int) -> NDArray[np.float32]:
+        if block in self._blocks:
+            self._blocks.move_to_end(block)
+            return self._blocks[block]
+        needed = np.flatnonzero(self._needed[block * _BLOCK : (block + 1) * _BLOCK])
+        embeddings = np.zeros((_BLOCK, self._scorer.embedding_size), np.float32)
+        embeddings[needed] = self._embed(needed + block * _BLOCK + self._windows.first_step)
+        self._blocks[block] = embeddings
+        if len(self._blocks) > _MAX_BLOCKS:
+            self._blocks.popitem(last=False)
+        return embeddings
+
+    def _embed(self, steps: NDArray[Any]) -> NDArray[np.float32]:
+        return self._scorer.embed_audio(self._windows.cut(steps))
