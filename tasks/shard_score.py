@@ -1,11 +1,11 @@
 """SCORE a shard while it is made: lips of every output frame against the voice that drove them.
 
-Streams: frames come one at a time, lips are embedded in batches, sound in blocks; memory does not grow with the shard.
+Streams: frames come one at a time, lips are embedded in batches, sound in blocks; memory does not grow with
+the shard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,8 +46,9 @@ class ShardScore:
 class ShardScorer:
     """Scores the output frames [start_frame, end_frame) of a pair; see `singalong.scoring` for the formula.
 
-    A window counts if its five frames show the face and at least half of its sound is voiced. It is compared with the
-    voice around it, with wrong audio of the same song, and, every 4th, as the untouched clip shows it.
+    A window counts if its five frames show the face and at least half of its sound is voiced. It is compared
+    with the voice around it, with wrong audio of the same song, and, every 4th, as the untouched clip shows
+    it.
     """
 
     def __init__(
@@ -100,7 +101,8 @@ class ShardScorer:
 
         Args:
             frame: counted from the pair's first frame.
-            box: the face without the generator's pads; None where there is none, which ends the row of windows.
+            box: the face without the generator's pads; None where there is none, which ends the row of
+                windows.
             read_output: BGR pixels of a box of the finished frame; used during this call only.
             read_source: the same of the untouched frame; None leaves the untouched baseline out.
             width: of the frame.
@@ -143,10 +145,19 @@ class ShardScorer:
         return ShardScore(windows, self._voiced_frames(), score)
 
     def _push(
-        self, embedder: SlidingEmbedder, steps: range, box: Box | None, read: ReadRegion, width: int, height: int
+        self,
+        embedder: SlidingEmbedder,
+        steps: range,
+        box: Box | None,
+        read: ReadRegion,
+        width: int,
+        height: int,
     ) -> bool:
         crop = None if box is None else self._scorer.crop(read, box, width=width, height=height)
-        return any([embedder.push(step, crop) for step in steps])  # all of them, then any
+        ready = False
+        for step in steps:
+            ready |= embedder.push(step, crop)
+        return ready
 
     def _take_lips(self) -> None:
         starts, lips = self._lips.take()
@@ -169,5 +180,5 @@ class ShardScorer:
 
     def _voiced_frames(self) -> NDArray[np.bool_]:
         """By the middle of each frame's time on screen."""
-        frames = np.arange(self._start_frame, self._end_frame)
+        frames = np.arange(self._start_frame, self._end_frame, dtype=np.float64)
         return self._sound.voiced_at(self._song_start_s + (frames + 0.5) / float(self._fps))

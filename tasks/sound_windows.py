@@ -1,7 +1,7 @@
 """The sound windows a scorer compares lips with: cut from a prepared voice, embedded once, a block at a time.
 
-Windows lie on the score grid of one pair: step v is `start_s + v / 25` seconds of the song. Steps may be negative,
-as the song goes on before the span and after it, and the search for the best offset looks there.
+Windows lie on the score grid of one pair: step v is `start_s + v / 25` seconds of the song. Steps may be
+negative, as the song goes on before the span and after it, and the search for the best offset looks there.
 
 Shape legend: N windows, M 80 mel bands or 13 MFCC coefficients, S steps of a window, D embedding size.
 """
@@ -68,20 +68,21 @@ class SoundWindows:
         self._voice, self._feature, self._start_s = voice, feature, start_s
         self._start_sample = round(start_s * SAMPLE_RATE_HZ)
         num_samples, num_mel = len(voice.samples_16k), voice.mel.shape[1]
-        steps = np.arange(-math.ceil(start_s * SCORE_FPS), num_samples // SAMPLES_PER_STEP + 2)
-        steps = steps[: max(0, len(steps) - math.floor(start_s * SCORE_FPS))]
+        first = -math.ceil(start_s * SCORE_FPS) - 1
+        end = math.ceil((num_samples / SAMPLE_RATE_HZ - start_s) * SCORE_FPS) + 1
+        steps = np.arange(first, end, dtype=np.int64)
         columns = self._mel_columns(steps)
         inside = (columns >= 0) & (columns + CHUNK_STEPS <= num_mel)
         if feature == "mfcc":
-            first = self._first_samples(steps)
-            inside &= (first >= 0) & (first + _MFCC_SAMPLES <= num_samples)
+            samples = self._first_samples(steps)
+            inside &= (samples >= 0) & (samples + _MFCC_SAMPLES <= num_samples)
         inside_steps = steps[inside]
         self.first_step = int(inside_steps[0]) if len(inside_steps) else 0
         self.end_step = int(inside_steps[-1]) + 1 if len(inside_steps) else 0
         counts = np.concatenate([[0], np.cumsum(voice.voiced, dtype=np.int64)])
         columns = columns[inside]
         share = (counts[columns + CHUNK_STEPS] - counts[columns]) / CHUNK_STEPS
-        self.voiced_steps: NDArray[np.int64] = inside_steps[share >= 0.5].astype(np.int64)
+        self.voiced_steps: NDArray[np.int64] = inside_steps[share >= 0.5]
 
     def cut(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Windows (N, M, S) of the scorer's feature; all steps in [first_step, end_step), ascending."""
@@ -100,7 +101,7 @@ class SoundWindows:
         return voiced
 
     def _mel_columns(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """First mel column of each window: trunc(80 t) as in the paper's code, safe against rounding just below."""
+        """First mel column of each window: trunc(80 t) as in the paper's code, but safe against rounding."""
         exact = self._start_s * MEL_STEPS_PER_S + steps * (MEL_STEPS_PER_S / SCORE_FPS)
         columns: NDArray[np.int64] = np.floor(exact + 1e-6).astype(np.int64)
         return columns
@@ -111,18 +112,20 @@ class SoundWindows:
     def _mfcc_run(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Windows of steps that lie close together, from one call: overlapping windows share their columns.
 
-        Starts one hop early where it can, because pre-emphasis looks one sample back; the extra column is dropped.
+        Starts one hop early where it can, as pre-emphasis looks one sample back; drops the extra column.
         """
-        first, end = self._first_samples(steps[[0, -1]]) + [0, _MFCC_SAMPLES]
+        first_samples = self._first_samples(steps)
+        first, end = int(first_samples[0]), int(first_samples[-1]) + _MFCC_SAMPLES
         lead = _MFCC_HOP if first >= _MFCC_HOP else 0
-        columns = mfcc(self._voice.samples_16k[first - lead : end] * INT16_SCALE, SAMPLE_RATE_HZ)[lead // _MFCC_HOP :]
-        starts = (self._first_samples(steps) - first) // _MFCC_HOP
-        windows = columns[starts[:, None] + np.arange(MFCC_COLUMNS)]
-        return windows.transpose(0, 2, 1).astype(np.float32)
+        samples = self._voice.samples_16k[first - lead : end] * INT16_SCALE
+        columns = mfcc(samples, SAMPLE_RATE_HZ)[lead // _MFCC_HOP :]
+        starts = (first_samples - first) // _MFCC_HOP
+        windows: NDArray[np.float32] = columns[starts[:, None] + np.arange(MFCC_COLUMNS)].astype(np.float32)
+        return windows.transpose(0, 2, 1)
 
 
 class SoundEmbeddings:
-    """Embeddings of the sound windows a shard needs, made when first asked for, in blocks; the latest are kept."""
+    """Embeddings of a shard's sound windows, made in blocks when first asked for; the latest are kept."""
 
     def __init__(self, scorer: Scorer, windows: SoundWindows, centres: NDArray[np.int64]) -> None:
         """`centres` are the steps whose surroundings (15 to either side) will be asked for."""
@@ -135,7 +138,9 @@ class SoundEmbeddings:
             self._needed[index[(index >= 0) & (index < num_steps)]] = True
 
     def gather(self, steps_NO: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no sound."""
+        """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no
+        sound.
+        """
         unique, rows = np.unique(steps_NO, return_inverse=True)
         inside = (unique >= self._windows.first_step) & (unique < self._windows.end_step)
         numbers = np.where(inside, np.cumsum(inside) - 1, -1)

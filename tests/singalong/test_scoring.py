@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,15 +31,11 @@ from singalong.scoring import (
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "reference" / "golden" / "lse_dist.npz"
 
 
-def _lips_and_sound(
-    sound_is_late_by: int, *, num: int = 120, noise: float = 0.3
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of lips, and of a sound in which what fits lip window v comes at v + sound_is_late_by."""
+def _lips_and_sound(late: int, *, num: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of lips, and of a sound in which what fits lip window v comes at v + late."""
     rng = np.random.default_rng(7)
     events = rng.normal(size=(num, 16)).astype(np.float32)
-    sound = np.roll(events, sound_is_late_by, axis=0) + noise * rng.normal(size=events.shape).astype(
-        np.float32
-    )
+    sound = np.roll(events, late, axis=0) + 0.3 * rng.normal(size=events.shape)
     return events, sound.astype(np.float32)
 
 
@@ -151,7 +148,7 @@ def test_shards_combine_to_the_very_score_of_the_whole(borders: list[int], per_f
     cuts = [0, *sorted(borders), len(rows)]
     tables = [
         _table(rows[a:b], 100 * k, wrong=rows[a:b][:, ::-1], frames_per_window=per_frame)
-        for k, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for k, (a, b) in enumerate(itertools.pairwise(cuts))
     ]
     untouched = np.concatenate([window_rows(table, "distances_untouched") for table in tables])
     whole = score_rows(rows, scorer="s", min_windows=10, mismatched_NO=rows[:, ::-1], untouched_NO=untouched)
@@ -201,9 +198,7 @@ def test_score_steps_show_the_nearest_frame(fps: Fraction, frames: list[int]) ->
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(
-        [Fraction(25), Fraction(30), Fraction(24000, 1001), Fraction(60), Fraction(12), Fraction(753, 25)]
-    ),
+    st.sampled_from([Fraction(text) for text in ("25", "30", "24000/1001", "60", "12", "753/25")]),
     st.integers(0, 400),
     st.integers(0, 400),
 )
