@@ -76,7 +76,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def crop_whole(self, frame_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The crop of a frame that shows little but the face, like those of LRS2; the aspect ratio is lost."""
+        """The crop of a frame that shows little but the face, like LRS2 has; the aspect ratio is lost."""
 
     def embed_faces(self, crops_NHW3: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings (N - 4, D) of all complete 5-frame windows of consecutive crops."""
