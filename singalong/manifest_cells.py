@@ -1,0 +1,184 @@
+"""What a manifest's cells may hold: numbers, names, faces, files.
+
+One function a kind; each returns the value or raises BadCellError.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from singalong.manifest_readers import Cell
+
+MAX_CELL_CHARS = 4096
+MAX_NAME_CHARS = 80
+_MAX_PRIORITY = 1_000_000_000
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_UNSIGNED = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+_FACE = re.compile(rf"largest|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
+_FACE_FORMS = "largest, index:N, or at:X,Y@T (pixels and seconds)"
+
+
+class BadCellError(ValueError):
+    """A cell that cannot be used; whoever knows the row and the column makes an InputError of it."""
+
+    def __init__(self, problem: str, *, expected: str | None = None, action: str | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.expected, self.action = problem, expected, action
+
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """'Did you mean …?' for a name close to a known one."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else None
+
+
+def check_text(value: Cell) -> None:
+    """Refuse texts that no honest cell holds: very long ones, and ones with control characters."""
+    if isinstance(value, str):
+        if len(value) > MAX_CELL_CHARS:
+            raise BadCellError(f"{len(value)} characters long", expected=f"at most {MAX_CELL_CHARS}")
+        if found := _CONTROL.search(value):
+            raise BadCellError(f"contains the control character U+{ord(found[0]):04X}", expected="plain text")
+
+
+def text(value: Cell) -> str:
+    """A text; whole numbers, as JSON and Parquet may hold them, become their digits."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    raise BadCellError("not a text", expected="text")
+
+
+def number(value: Cell) -> float:
+    """A finite number, with a decimal point."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        comma = re.fullmatch(r"[0-9]+,[0-9]+", value)
+        hint = "Write the decimals after a point, not a comma." if comma else None
+        raise BadCellError("not a number", expected="a number such as 12.5", action=hint)
+    try:
+        result = float(value) if value is not None else math.nan
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise BadCellError("not a finite number", expected="a number such as 12.5")
+    return result
+
+
+def seconds(value: Cell) -> float:
+    """A time in seconds, not negative."""
+    result = number(value)
+    if result < 0:
+        raise BadCellError("a negative time", expected="seconds from the start of the file, 0 or more")
+    return result + 0.0  # -0.0 becomes 0.0: the same time must give the same work key
+
+
+def integer(value: Cell) -> int:
+    """A whole number of moderate size."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not whole and not (isinstance(value, str) and _INTEGER.fullmatch(value)):
+        raise BadCellError("not a whole number", expected="a whole number such as 10")
+    assert value is not None
+    result = int(value)
+    if abs(result) > _MAX_PRIORITY:
+        raise BadCellError("out of range", expected=f"between -{_MAX_PRIORITY} and {_MAX_PRIORITY}")
+    return result
+
+
+def file_name(value: Cell) -> str:
+    """A name that can be a file name everywhere."""
+    name = text(value)
+    _refuse_formula(name)
+    if not _NAME.fullmatch(name):
+        raise BadCellError(
+            "cannot be a file name",
+            expected="letters A-Z a-z, digits and . _ - only, not starting with a dot",
+        )
+    if len(name) > MAX_NAME_CHARS:
+        raise BadCellError(f"{len(name)} characters long", expected=f"at most {MAX_NAME_CHARS}")
+    return name
+
+
+def face(value: Cell) -> str:
+    """Which face sings."""
+    choice = text(value)
+    if choice == "speaker" or choice.startswith("like:"):
+        raise BadCellError("this choice of face is not available in this version", expected=_FACE_FORMS)
+    if not _FACE.fullmatch(choice):
+        raise BadCellError("not a choice of face", expected=_FACE_FORMS)
+    return choice
+
+
+def _refuse_formula(value: str) -> None:
+    if value.startswith(("=", "@")):
+        raise BadCellError(
+            "looks like a spreadsheet formula",
+            action="If a file is really called that, write ./ in front of it.",
+        )
+
+
+class Files:
+    """Media files named in a manifest: each distinct one is looked at once."""
+
+    _MAX_SUGGESTIONS = 20
+    _MAX_LISTED = 2000
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._seen: dict[str, str | BadCellError] = {}
+        self._num_suggestions = 0
+
+    def path(self, value: Cell) -> str:
+        """Absolute path of an existing, regular, readable file; relative ones are meant from the manifest."""
+        name = text(value)
+        if name not in self._seen:
+            try:
+                self._seen[name] = self._look(name)
+            except BadCellError as problem:
+                self._seen[name] = problem
+        found = self._seen[name]
+        if isinstance(found, BadCellError):
+            raise found
+        return found
+
+    def _look(self, name: str) -> str:
+        _refuse_formula(name)
+        if _URL.match(name):
+            raise BadCellError(
+                "URLs cannot be read in this version", expected="a local file", action="Download it first."
+            )
+        path = self._base / name
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            raise BadCellError(
+                "no such file", expected=f"a file, relative to {self._base}", action=self._near(path)
+            ) from None
+        except OSError as exc:
+            raise BadCellError(f"cannot be looked at: {exc.strerror}") from None
+        if stat.S_ISDIR(mode):
+            raise BadCellError("is a folder", expected="a file")
+        if not stat.S_ISREG(mode):
+            raise BadCellError("is a device or a pipe", expected="a regular file")
+        if not os.access(path, os.R_OK):
+            raise BadCellError("may not be read", action="Check its permissions.")
+        return os.fspath(path)
+
+    def _near(self, path: Path) -> str | None:
+        """A file with nearly that name; not for thousands of misses, nor in folders of thousands of files."""
+        self._num_suggestions += 1
+        if self._num_suggestions > self._MAX_SUGGESTIONS or not path.parent.is_dir():
+            return None
+        names = [entry.name for entry, _ in zip(path.parent.iterdir(), range(self._MAX_LISTED), strict=False)]
+        return suggestion(path.name, sorted(names))
