@@ -1,7 +1,8 @@
 """The paper's expert lip-sync discriminator (SyncNet_color): do five frames and a sound belong together?
 
 Paper: "A Lip Sync Expert Is All You Need for Speech to Lip Generation In The Wild", Prajwal et al., 2020 (ACM
-MM), section 3. Reference implementation: github.com/Rudrabha/Wav2Lip, `models/syncnet.py`; same state-dict keys.
+MM), section 3. Reference implementation: github.com/Rudrabha/Wav2Lip, `models/syncnet.py`; same state-dict
+keys.
 
 Shape suffixes: B batch, C channels, H height, W width, M 80 mel bands, S 16 mel steps, D embedding size.
 """
