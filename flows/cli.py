@@ -28,7 +28,8 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
 Manifest = Annotated[Path, typer.Argument(help="Manifest: .csv, .jsonl or .parquet.", show_default=False)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
@@ -63,7 +64,9 @@ def plan(manifest: Manifest, config: Config = None, set_: Overrides = None, json
 @app.command()
 def run(
     manifest: Manifest,
-    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
+    run: Annotated[
+        Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)
+    ],
     config: Config = None,
     set_: Overrides = None,
     json: Json = False,
@@ -93,7 +96,9 @@ def report(run: Run, json: Json = False) -> None:
 @app.command()
 def score(
     videos: Annotated[list[Path], typer.Argument(help="Talking videos.", show_default=False)],
-    audio: Annotated[Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")
+    ] = None,
     config: Config = None,
     set_: Overrides = None,
     json: Json = False,
@@ -123,7 +128,9 @@ def models_list(json: Json = False) -> None:
 @models_app.command("add")
 def models_add(
     name: Annotated[str, typer.Argument(help="Name to use in manifests and settings.", show_default=False)],
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint: .pth, .pt, .model or .safetensors.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint: .pth, .pt, .model or .safetensors.", show_default=False)
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of this name.")] = False,
     json: Json = False,
 ) -> None:

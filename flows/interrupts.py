@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt: a request, not an error
+class Interrupted(BaseException):
     """SIGTERM arrived."""
 
 

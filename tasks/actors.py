@@ -26,10 +26,7 @@ from singalong.errors import ErrorClass
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
-THREAD_CAPS = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
-}
+THREAD_CAPS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
@@ -70,7 +67,12 @@ class RayPool:
         self._spec = spec
         cluster = ray.cluster_resources()
         num_gpus = cluster.get("GPU", 0.0)
-        self._options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
+        self._options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "max_concurrency": 1,
+        }
         if num_gpus:
             self._options |= {"num_gpus": gpus_per_actor}
         ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
@@ -102,7 +104,9 @@ class RayPool:
         ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
-        done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
+        done += [
+            self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline
+        ]
         return done
 
     def refresh(self, job_id: str) -> None:
@@ -133,12 +137,16 @@ class RayPool:
         try:
             outcome: Outcome = ray.get(slot.ref)
         except OutOfMemoryError as error:
-            outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
+            outcome = Outcome(
+                failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}")
+            )
             self._replace(slot)
         except RayActorError as error:
             reason = str(error).splitlines()[0]
             outcome = Outcome(
-                failure=Failure(error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}")
+                failure=Failure(
+                    error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}"
+                )
             )
             self._replace(slot)
         except RayError as error:
@@ -167,7 +175,9 @@ def _connect(address: str | None) -> bool:
             ray.init(address=address, runtime_env={"env_vars": THREAD_CAPS}, **common)
         else:
             os.environ.update(THREAD_CAPS)  # raylet and workers inherit them
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+            ray.init(
+                address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common
+            )
     return True
 
 

@@ -13,17 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from singalong.contracts import PairPlan, Plan, Row, ShardPlan, ShardResult
+from singalong import __version__
+from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult
 from singalong.durable import write_atomic
 from singalong.store import Store
-from tasks.jobs import ConformJob, FilmFacts, JoinJob, SpanOfSong
-from tasks.join import JOIN_VERSION, film_metadata, song_span
+from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment, SpanOfSong
 
-CONFORM_VERSION = 1
-"""Raise when bringing a film to another canvas gives other pixels."""
+JOIN_VERSION = 1
+"""Raise when the same segments and songs give another film."""
 _SAMPLE_S = 1 / 96000
 """Spans closer than a sample at a high rate are neighbours; floats of seconds are not exact."""
 
@@ -32,10 +33,13 @@ class FilmRecord(Row):
     """What stands beside a film: the key it was made under, and what it is."""
 
     key: str
-    film: FilmFacts
-    num_bytes: int
     pairs: tuple[str, ...]
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = Field(default=(), description="pairs of a montage that have no film")
+    film: FilmFacts | None = None
+    num_bytes: int = 0
+    failure: Failure | None = Field(
+        default=None, description="why there is no film; it is tried again next time"
+    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Film:
     name: str
     folder: Path
     pairs: tuple[PairPlan, ...]
-    segments: tuple[Path, ...]
+    segments: tuple[Segment, ...]
     fps: Fraction
     missing: tuple[str, ...] = ()
 
@@ -68,7 +72,7 @@ class Film:
         """The job that makes it."""
         return JoinJob(
             name=self.name,
-            segments=tuple(str(path) for path in self.segments),
+            segments=tuple(segment.path for segment in self.segments),
             audio=joined_spans(self.pairs),
             output=str(self.output),
             thumbnail=str(self.thumbnail),
@@ -81,7 +85,7 @@ class Film:
         job = self.job()
         parts = [
             JOIN_VERSION,
-            [path.name for path in self.segments],
+            [segment.content_id for segment in self.segments],
             [pair.song_sha256 for pair in self.pairs],
             [[span.start_s, span.end_s] for span in job.audio],
             str(self.fps),
@@ -91,23 +95,36 @@ class Film:
 
     def standing(self) -> FilmRecord | None:
         """Its record, if the film stands as it should be."""
-        try:
-            record = FilmRecord.model_validate_json(self.record_path.read_bytes())
-            num_bytes = self.output.stat().st_size
-        except (FileNotFoundError, ValidationError):
+        record = read_film_record(self.record_path)
+        if record is None or record.film is None or record.key != self.key():
             return None
-        return record if record.key == self.key() and record.num_bytes == num_bytes else None
+        try:
+            num_bytes = self.output.stat().st_size
+        except FileNotFoundError:
+            return None
+        return record if record.num_bytes == num_bytes else None
 
-    def commit(self, facts: FilmFacts) -> None:
+    def commit(self, facts: FilmFacts) -> FilmRecord:
         """Write the record of a film that was just made."""
-        record = FilmRecord(
-            key=self.key(),
-            film=facts,
-            num_bytes=self.output.stat().st_size,
-            pairs=tuple(pair.pair_id for pair in self.pairs),
-            missing=self.missing,
-        )
+        return self._write(film=facts, num_bytes=self.output.stat().st_size)
+
+    def commit_failure(self, failure: Failure) -> None:
+        """Write why the film could not be made."""
+        self._write(failure=failure)
+
+    def _write(self, **facts: Any) -> FilmRecord:
+        pairs = tuple(pair.pair_id for pair in self.pairs)
+        record = FilmRecord(key=self.key(), pairs=pairs, missing=self.missing, **facts)
         write_atomic(self.record_path, record.model_dump_json(indent=1).encode())
+        return record
+
+
+def read_film_record(path: Path) -> FilmRecord | None:
+    """The record beside a film; None where there is none that reads."""
+    try:
+        return FilmRecord.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def pair_films(run_folder: Path, plan: Plan, results: Mapping[str, ShardResult], store: Store) -> list[Film]:
@@ -119,7 +136,11 @@ def pair_films(run_folder: Path, plan: Plan, results: Mapping[str, ShardResult],
     for pair in plan.pairs:
         own = sorted(shards[pair.pair_id], key=lambda shard: shard.start_frame)
         if all(shard.shard_id in results for shard in own):
-            segments = tuple(store.segment_path(results[shard.shard_id]) for shard in own)
+            own_results = (results[shard.shard_id] for shard in own)
+            segments = tuple(
+                Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256)
+                for done in own_results
+            )
             films.append(Film(pair.pair_id, run_folder / "outputs", (pair,), segments, pair.fps))
     return films
 
@@ -167,11 +188,12 @@ class MontagePart:
         """Whether the pair's own segments can be joined as they are."""
         return Canvas(self.pair.width, self.pair.height, self.pair.fps) == self.canvas
 
-    def conform_job(self, output: Path, *, crf: int, preset: str) -> ConformJob:
+    def conform_job(self, *, crf: int, preset: str) -> ConformJob:
         """The job that makes a copy of the pair's film on the canvas."""
+        assert self.source.film is not None
         return ConformJob(
             source=self.source.film.path,
-            output=str(output),
+            source_sha256=self.source.film.sha256,
             width=self.canvas.width,
             height=self.canvas.height,
             fps=self.canvas.fps,
@@ -179,12 +201,6 @@ class MontagePart:
             crf=crf,
             preset=preset,
         )
-
-    def conformed_name(self, *, crf: int, preset: str) -> str:
-        """File name of that copy: changes with everything its bytes depend on."""
-        parts = [CONFORM_VERSION, self.source.film.sha256, self.canvas.width, self.canvas.height]
-        parts += [str(self.canvas.fps), self.num_frames, crf, preset]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40] + ".mp4"
 
 
 def montage_parts(pairs: Iterable[PairPlan], films: Mapping[str, FilmRecord]) -> list[MontagePart]:
@@ -214,3 +230,21 @@ def joined_spans(pairs: Iterable[PairPlan]) -> tuple[SpanOfSong, ...]:
         else:
             spans.append(span)
     return tuple(spans)
+
+
+def film_metadata(title: str, pairs: list[PairPlan]) -> dict[str, str]:
+    """Container tags: what the film is, that its faces are generated, and by whose leave."""
+    generators = sorted({pair.generator.name for pair in pairs})
+    rights = sorted({pair.rights for pair in pairs if pair.rights})
+    made = f"AI-generated lip movements: faces in this video were altered by singalong {__version__}"
+    note = f"{made} with the generator {', '.join(generators)}"
+    if not all(pair.generator.trained for pair in pairs):
+        note += " (untrained weights)"
+    tags = {"title": title, "comment": note, "encoder": f"singalong {__version__}"}
+    return tags | ({"copyright": "; ".join(rights)} if rights else {})
+
+
+def song_span(pair: PairPlan) -> SpanOfSong:
+    """The part of the song a pair is heard with: exactly as long as its video."""
+    end_s = pair.song_start_s + float(pair.num_frames / pair.fps)
+    return SpanOfSong(path=pair.song, start_s=pair.song_start_s, end_s=end_s)

@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from singalong.config import Settings
-from singalong.contracts import ClipFacts, Failure, ModelRef, PairPlan, Rate, Row, ShardPlan, ShardResult, SongFacts
+from singalong.contracts import (
+    ClipFacts,
+    Failure,
+    ModelRef,
+    PairPlan,
+    Rate,
+    Row,
+    ShardPlan,
+    ShardResult,
+    SongFacts,
+)
 
 
 class WorkerSpec(Row):
@@ -80,7 +90,7 @@ class ConformJob(Row):
 
     kind: Literal["conform"] = "conform"
     source: str
-    output: str
+    source_sha256: str
     width: int
     height: int
     fps: Rate
@@ -101,13 +111,20 @@ class FilmFacts(Row):
     duration_s: float
 
 
+class Segment(Row):
+    """A piece of film that can be joined as it is; `content_id` changes whenever its bytes do."""
+
+    path: str
+    content_id: str
+
+
 class Outcome(Row):
     """A worker's answer: exactly one of the results, or a failure. Workers return rows and never raise."""
 
     failure: Failure | None = None
     shard: ShardResult | None = None
     film: FilmFacts | None = None
-    folder: str | None = Field(default=None, description="cache folder of an analysis or a prepared song")
+    folder: str | None = Field(default=None, description="cache folder that was filled")
     seconds: float = 0.0
     worker: str = ""
 

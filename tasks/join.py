@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singalong import __version__
-from singalong.contracts import PairPlan
-from singalong.durable import atomic_file, sha256_of
+from singalong.durable import atomic_file
 from singalong.media.conform import conform_video
 from singalong.media.join import AudioSpan, join_segments
 from singalong.media.thumbnails import write_thumbnail
-from tasks.jobs import ConformJob, FilmFacts, JoinJob, SpanOfSong
+from singalong.store import Store
+from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
 
-JOIN_VERSION = 1
-"""Raise when the same segments and songs give another film."""
+CONFORM_VERSION = 1
+"""Raise when bringing a film to another canvas gives other pixels."""
+_CONFORMED = "conformed.mp4"
 
 
 def join(job: JoinJob) -> FilmFacts:
@@ -33,13 +33,13 @@ def join(job: JoinJob) -> FilmFacts:
     )
 
 
-def conform(job: ConformJob) -> FilmFacts:
-    """Bring a finished film to another size and frame rate, for a montage of unequal clips."""
-    output = Path(job.output)
-    with atomic_file(output) as temp:
+def conform(job: ConformJob, store: Store) -> Path:
+    """Bring a finished film to another size and frame rate, for a montage of unequal clips; returns the cache folder."""
+
+    def build(folder: Path) -> None:
         conform_video(
             Path(job.source),
-            temp,
+            folder / _CONFORMED,
             width=job.width,
             height=job.height,
             fps=job.fps,
@@ -47,27 +47,21 @@ def conform(job: ConformJob) -> FilmFacts:
             preset=job.preset,
             num_frames=job.num_frames,
         )
-    return FilmFacts(
-        path=str(output),
-        sha256=sha256_of(output),
-        num_frames=job.num_frames,
-        duration_s=float(job.num_frames / job.fps),
+
+    return store.commit_cache("conformed", job.source_sha256, _conform_version(job), build)
+
+
+def conformed(job: ConformJob, store: Store) -> Segment | None:
+    """The copy this job makes, if it was made."""
+    version = _conform_version(job)
+    folder = store.cached("conformed", job.source_sha256, version)
+    return (
+        None
+        if folder is None
+        else Segment(path=str(folder / _CONFORMED), content_id=f"{job.source_sha256} {version}")
     )
 
 
-def film_metadata(title: str, pairs: list[PairPlan]) -> dict[str, str]:
-    """Container tags: what the film is, that its faces are generated, and by whose leave."""
-    generators = sorted({pair.generator.name for pair in pairs})
-    rights = sorted({pair.rights for pair in pairs if pair.rights})
-    made = f"AI-generated lip movements: faces in this video were altered by singalong {__version__}"
-    note = f"{made} with the generator {', '.join(generators)}"
-    if not all(pair.generator.trained for pair in pairs):
-        note += " (untrained weights)"
-    tags = {"title": title, "comment": note, "encoder": f"singalong {__version__}"}
-    return tags | ({"copyright": "; ".join(rights)} if rights else {})
-
-
-def song_span(pair: PairPlan) -> SpanOfSong:
-    """The part of the song a pair is heard with: exactly as long as its video."""
-    end_s = pair.song_start_s + float(pair.num_frames / pair.fps)
-    return SpanOfSong(path=pair.song, start_s=pair.song_start_s, end_s=end_s)
+def _conform_version(job: ConformJob) -> str:
+    fps = f"{job.fps.numerator}-{job.fps.denominator}"
+    return f"v{CONFORM_VERSION}-{job.width}x{job.height}-{fps}-{job.num_frames}-{job.crf}-{job.preset}"

@@ -6,29 +6,34 @@ region is converted to BGR and back; every other pixel keeps its decoded value.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from singalong.config import LipsyncSettings, Settings
-from singalong.contracts import ModelRef, ShardResult
+from singalong.config import ScoreSettings, Settings
+from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
-from singalong.frames_table import frames_table
+from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import mel_chunk_starts, mel_chunks
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
-from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
-from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
+from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr, paste_bgr
+from singalong.media.geometry import NETWORK_SIDE_PX, Box, fit_to_box, network_crop, pad_box, paste_mask
 from singalong.media.timeline import source_times
+from singalong.media.units import MEL_STEPS_PER_S
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
@@ -39,7 +44,10 @@ from tasks.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from models.engine import GeneratorEngine
     from models.scorers import Scorer
+    from tasks.shard_score import ShardScorer
 
+_MIN_BOX_PX = 8
+"""A box with less than this inside the frame shows no mouth."""
 _CHUNK_BYTES = 96 * 1024 * 1024
 """Decoded frames held at once; bounds the chunk of large frames, whatever `run.chunk_frames` says."""
 
@@ -72,11 +80,16 @@ def lipsync_shard(
 
 @dataclass
 class _FrameLog:
-    """What is noted of every output frame."""
+    """What is noted of every output frame, in order."""
 
     source_s: list[float] = field(default_factory=list)
     outcomes: list[FrameOutcome] = field(default_factory=list)
     boxes: list[Box | None] = field(default_factory=list)
+
+    @property
+    def num_synced(self) -> int:
+        """Frames whose lips were made."""
+        return sum(outcome is FrameOutcome.SYNCED for outcome in self.outcomes)
 
 
 class _Shard:
@@ -91,8 +104,237 @@ class _Shard:
         generator: GeneratorEngine,
         scorer: Scorer | None,
     ) -> None:
-        self.job, self.settings, self.generator = job, settings, generator
-        self.watch = Stopwatch()
-        self.log = _FrameLog()
-        self.song: PreparedSong = load_song(song)
-        self.face = _chosen_face(job, analysis)
+        self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
+        self.settings, self.generator = settings, generator
+        self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
+        voice = load_song(song)
+        self.face = chosen_face(self.pair, analysis)
+        self.times_s = source_times(
+            self.shard.start_frame,
+            self.shard.end_frame,
+            fps=self.pair.fps,
+            clip_start_s=self.pair.clip_start_s,
+            clip_end_s=self.pair.clip_end_s,
+            fit=self.pair.fit,
+        )
+        self.voiced = _voiced_frames(voice, self.pair, self.shard)
+        self.mels = _mels(voice, self.pair, self.shard)
+        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
+        self.score = SyncScore()
+        self.windows = WindowRows.none()
+
+    def render(self, segment: Path) -> None:
+        """Write the segment, chunk by chunk."""
+        with ClipReader(self.clip) as reader, contextlib.ExitStack() as stack:
+            writer: SegmentWriter | None = None
+            for start, end in self._chunks():
+                with self.watch.stage("decode"):
+                    frames = reader.read_chunk(self.times_s[start:end])
+                if writer is None:
+                    writer = stack.enter_context(self._writer(segment, frames[0].color))
+                outputs = self._sync(frames, start)
+                with self.watch.stage("encode"):
+                    for output in outputs:
+                        writer.write(output)
+        self._finish_score()
+
+    def frames_table(self) -> pa.Table:
+        """The row of every output frame."""
+        return frames_table(
+            start_frame=self.shard.start_frame,
+            source_s=self.log.source_s,
+            outcomes=self.log.outcomes,
+            boxes=self.log.boxes,
+            voiced=self.voiced,
+            windows=self.windows,
+        )
+
+    def result(self) -> ShardResult:
+        """What is committed beside the segment; the store fills in the hashes."""
+        return ShardResult(
+            work_key=self.shard.work_key,
+            segment_sha256="",
+            frames_sha256="",
+            num_frames=self.shard.num_frames,
+            num_face_frames=self.log.num_synced,
+            num_voiced_frames=int(self.voiced.sum()),
+            rest_motion=self.rest.mean,
+            score=self.score,
+            device=self.generator.device_name,
+            node=socket.gethostname(),
+            seconds=dict(self.watch.seconds),
+            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        frame_bytes = self.pair.width * self.pair.height * 3 // 2
+        size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
+        for start in range(0, self.shard.num_frames, size):
+            yield start, min(start + size, self.shard.num_frames)
+
+    def _writer(self, segment: Path, color: ColorInfo) -> SegmentWriter:
+        return SegmentWriter(
+            segment,
+            width=self.pair.width,
+            height=self.pair.height,
+            fps=self.pair.fps,
+            color=color,
+            sample_aspect_ratio=self.clip.sample_aspect_ratio,
+            crf=self.settings.lipsync.crf,
+            preset=self.settings.lipsync.preset,
+        )
+
+    def _sync(self, frames: list[YuvFrame], start: int) -> list[YuvFrame]:
+        """The frames with the lips of the song; frames without a usable face as they are."""
+        size = {"width": self.pair.width, "height": self.pair.height}
+        pads = self.settings.lipsync.pads
+        faces = [self.face.box_at(frame.pts_s) for frame in frames]
+        boxes = [_usable_box(face, pads, **size) for face in faces]
+        with self.watch.stage("crop"):
+            crops = [
+                network_crop(face_region_to_bgr(frame, box))
+                for frame, box in zip(frames, boxes, strict=True)
+                if box is not None
+            ]
+        generated = self._generate(crops, [start + i for i, box in enumerate(boxes) if box is not None])
+        with self.watch.stage("paste"):
+            outputs = [
+                frame if box is None else self._paste(frame, box, next(generated))
+                for frame, box in zip(frames, boxes, strict=True)
+            ]
+        for index, (frame, output, face, box) in enumerate(
+            zip(frames, outputs, faces, boxes, strict=True), start
+        ):
+            self._note(frame, face, box)
+            self._score_frame(index, frame, output, face if box is not None else None)
+        return outputs
+
+    def _generate(self, crops: list[NDArray[np.uint8]], indices: list[int]) -> Iterator[NDArray[np.uint8]]:
+        if not crops:
+            return iter(())
+        with self.watch.stage("generate"):
+            faces = self.generator.generate(self.mels[indices], np.stack(crops))
+        for index, face in zip(indices, faces, strict=True):
+            self.rest.add(index, face, voiced=bool(self.voiced[index]))
+        return iter(faces)
+
+    def _paste(self, frame: YuvFrame, box: Box, face: NDArray[np.uint8]) -> YuvFrame:
+        output = frame.copy()  # the source may be shown again, and its lips are scored too
+        x1, y1, x2, y2 = box
+        lipsync = self.settings.lipsync
+        mask = paste_mask(x2 - x1, y2 - y1, style=lipsync.mask, feather=lipsync.feather)
+        paste_bgr(output, box, fit_to_box(face, box), mask)
+        return output
+
+    def _note(self, frame: YuvFrame, face: Box | None, box: Box | None) -> None:
+        if box is not None:
+            outcome = FrameOutcome.SYNCED
+        elif face is not None:
+            outcome = FrameOutcome.OUTSIDE
+        else:
+            outcome = FrameOutcome.TOO_SMALL if self.face.too_small_at(frame.pts_s) else FrameOutcome.NO_FACE
+        self.log.source_s.append(frame.pts_s)
+        self.log.outcomes.append(outcome)
+        self.log.boxes.append(face)
+
+    def _score_frame(self, index: int, source: YuvFrame, output: YuvFrame, face: Box | None) -> None:
+        number = self.shard.start_frame + index
+        if self.scoring is None or not self.scoring.wants(number):
+            return
+        with self.watch.stage("score"):
+            self.scoring.push(
+                number,
+                face,
+                partial(face_region_to_bgr, output),
+                partial(face_region_to_bgr, source),
+                width=self.pair.width,
+                height=self.pair.height,
+            )
+
+    def _finish_score(self) -> None:
+        if self.scoring is None:
+            return
+        with self.watch.stage("score"):
+            scored = self.scoring.finish()
+        self.score, self.windows = scored.score, scored.windows
+
+
+class RestMotion:
+    """How much the mouth moves while nobody sings: mean change of the lower face from frame to frame, in [0, 1]."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, NDArray[np.uint8]] | None = None
+        self._changes: list[float] = []
+
+    def add(self, index: int, face: NDArray[np.uint8], *, voiced: bool) -> None:
+        """Take the next generated face (96, 96, 3); only unvoiced neighbours count."""
+        if voiced:
+            self._last = None
+            return
+        lower = face[NETWORK_SIDE_PX // 2 :]
+        if self._last is not None and self._last[0] == index - 1:
+            self._changes.append(float(cv2.absdiff(lower, self._last[1]).mean()) / 255)
+        self._last = (index, lower)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean; None where there was no rest."""
+        return float(np.mean(self._changes)) if self._changes else None
+
+
+def chosen_face(pair: PairPlan, analysis: Path) -> ChosenFace:
+    """The face that sings in a pair, the same for each of its shards.
+
+    Raises NoFaceError where the clip span shows none, with what to do.
+    """
+    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s)
+    face = choose_face(found.tracks, found.shots, pair.face, pair.clip_start_s, pair.clip_end_s)
+    if not face.usable.any():
+        raise NoFaceError(
+            f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
+            + (" (those found are too small)" if len(face.usable) else ""),
+            file=pair.clip,
+            expected="a face that can be seen from the front",
+            action="Choose another span (clip_start_s, clip_end_s), or lower analysis.min_face_px or analysis.min_score.",
+        )
+    return face
+
+
+def _usable_box(face: Box | None, pads: tuple[int, int, int, int], *, width: int, height: int) -> Box | None:
+    if face is None:
+        return None
+    x1, y1, x2, y2 = box = pad_box(face, pads, width=width, height=height)
+    return box if x2 - x1 >= _MIN_BOX_PX and y2 - y1 >= _MIN_BOX_PX else None
+
+
+def _mels(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.float32]:
+    """The generator's mel chunk of each frame of the shard, (n, 80, 16)."""
+    starts = mel_chunk_starts(voice.mel.shape[1], pair.fps, pair.num_frames, pair.song_start_s)
+    return mel_chunks(voice.mel, starts[shard.start_frame : shard.end_frame])
+
+
+def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.bool_]:
+    """Whether somebody sings at the middle of each frame's time on screen, (n,)."""
+    frames = np.arange(shard.start_frame, shard.end_frame)
+    columns = ((pair.song_start_s + (frames + 0.5) / float(pair.fps)) * MEL_STEPS_PER_S).astype(np.int64)
+    inside = columns < len(voice.voiced)
+    return np.asarray(inside & voice.voiced[np.minimum(columns, len(voice.voiced) - 1)], dtype=np.bool_)
+
+
+def _shard_scorer(
+    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings
+) -> ShardScorer | None:
+    if scorer is None:
+        return None
+    from tasks.shard_score import ShardScorer  # brings torch in
+
+    return ShardScorer(
+        scorer,
+        voice,
+        song_start_s=pair.song_start_s,
+        start_frame=shard.start_frame,
+        end_frame=shard.end_frame,
+        fps=pair.fps,
+        min_windows=settings.min_windows,
+    )

@@ -61,4 +61,3 @@ class InProcessPool:
 
     def close(self) -> None:
         """Nothing to stop."""
-

@@ -45,7 +45,9 @@ def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
 
 
 def probe_all(
-    paths: Iterable[str], probe: Callable[[str], Facts], progress: Callable[[int, int], None] = lambda _done, _all: None
+    paths: Iterable[str],
+    probe: Callable[[str], Facts],
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> dict[str, Facts | InputError]:
     """Facts, or the reason why there are none, of every distinct path."""
     distinct = list(dict.fromkeys(paths))

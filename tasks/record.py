@@ -10,6 +10,7 @@ from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
 from tasks.jobs import LipsyncJob, Outcome
 
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 

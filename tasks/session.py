@@ -102,7 +102,7 @@ class Session:
         clips, failures = self._clips(pairs)
         items = list(self._preparations(pairs, clips))
         recorder = OutcomeRecorder()
-        self._dispatch("prepare", items, recorder)
+        self.dispatch("prepare", items, recorder)
         for item_id, outcome in recorder.outcomes.items():
             if outcome.failure is not None:
                 failures[item_id] = outcome.failure
@@ -122,66 +122,13 @@ class Session:
     def lipsync(self, items: Sequence[Item]) -> None:
         """Make these shards; every attempt is recorded as it ends."""
         recorder = ShardRecorder(self.run)
-        self._dispatch("lipsync", items, recorder)
+        self.dispatch("lipsync", items, recorder)
 
-    def join_pairs(self) -> dict[str, FilmRecord]:
-        """Join the films of all pairs whose every shard is done; returns the films that stand."""
-        films = pair_films(self.run.path, self.plan, self.results(), self.store)
-        return self._make_films("join", films)
-
-    def join_montages(self, films: dict[str, FilmRecord]) -> dict[str, FilmRecord]:
-        """Join the montages from the films of their pairs; a missing pair is left out and noted."""
-        montages = []
-        for name, members in montage_members(self.plan).items():
-            there = [pair for pair in members if pair.pair_id in films]
-            if there:
-                planned = {problem.pair_id for problem in self.plan.problems if problem.montage == name}
-                missing = planned | {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
-                montages.append(self._montage(name, montage_parts(there, films), tuple(sorted(missing))))
-        return self._make_films("montage", montages)
-
-    def _montage(self, name: str, parts: list[MontagePart], missing: tuple[str, ...]) -> Film:
-        canvas = parts[0].canvas
-        results = self.results()
-        segments: list[Path] = []
-        conforms: list[Item] = []
-        uniform = all(part.fits for part in parts)
-        for part in parts:
-            if uniform:
-                segments += self._segments(part.pair, results)
-                continue
-            lipsync = self.settings.lipsync
-            folder = self.store.root / "cache" / "conformed"
-            target = folder / part.conformed_name(crf=lipsync.crf, preset=lipsync.preset)
-            segments.append(target)
-            if not target.exists():
-                job = part.conform_job(target, crf=lipsync.crf, preset=lipsync.preset)
-                conforms.append(Item(f"conform {part.pair.pair_id} for {name}", job))
-        self._dispatch("conform", conforms, OutcomeRecorder())
-        pairs = tuple(part.pair for part in parts)
-        return Film(name, self.run.path / "montages", pairs, tuple(segments), canvas.fps, missing)
-
-    def _segments(self, pair: PairPlan, results: dict[str, ShardResult]) -> list[Path]:
-        own = sorted((s for s in self.plan.shards if s.pair_id == pair.pair_id), key=lambda s: s.start_frame)
-        return [self.store.segment_path(results[shard.shard_id]) for shard in own]
-
-    def _make_films(self, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:
-        standing = {film.name: film.standing() for film in films}
-        todo = {f"{stage} {film.name}": film for film in films if standing[film.name] is None}
-        recorder = OutcomeRecorder()
-        self._dispatch(stage, [Item(item_id, film.job()) for item_id, film in todo.items()], recorder)
-        for item_id, outcome in recorder.outcomes.items():
-            film = todo[item_id]
-            if outcome.film is not None:
-                film.commit(outcome.film)
-                standing[film.name] = film.standing()
-            elif outcome.failure is not None:
-                self.film_failures[film.name] = outcome.failure
-        return {name: record for name, record in standing.items() if record is not None}
-
-    def _dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:
+    def dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:
+        """Run items through the pool, which is started for the first of them."""
         if not items:
             return
+        self.watcher.begin(stage, len(items))
         dispatch(
             items,
             self.pool,
@@ -194,7 +141,8 @@ class Session:
 
     def _clips(self, pairs: Iterable[PairPlan]) -> tuple[dict[str, ClipFacts], dict[str, Failure]]:
         probed = probe_all(
-            (pair.clip for pair in pairs), lambda path: clip_facts(path, settings=self.settings, store=self.store)
+            (pair.clip for pair in pairs),
+            lambda path: clip_facts(path, settings=self.settings, store=self.store),
         )
         clips, failures = {}, {}
         for pair in pairs:

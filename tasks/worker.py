@@ -57,7 +57,7 @@ class Worker:
             case ConformJob():
                 from tasks.join import conform
 
-                return Outcome(film=conform(job))
+                return Outcome(folder=str(conform(job, self.store)))
 
     def _analyse(self, job: AnalyseJob) -> Outcome:
         from tasks.analyse import analyse_clip
@@ -113,7 +113,10 @@ class Worker:
         if self._generator is None or self._generator[0] != ref:
             self._generator = None  # free the old one first: two may not fit
             engine = GeneratorEngine(
-                ref, device=self.spec.device, precision=self.spec.settings.lipsync.precision, batch_size=batch_size
+                ref,
+                device=self.spec.device,
+                precision=self.spec.settings.lipsync.precision,
+                batch_size=batch_size,
             )
             self._generator = (ref, engine)
         engine = self._generator[1]
