@@ -24,8 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.architectures import ARCHITECTURES
+from models.checkpoints import load_network
 from models.sync_expert import NUM_WINDOW_FRAMES
 from models.syncnet import LIP_PX
+from singalong.contracts import ModelRef
+from singalong.errors import WeightsError
 
 Box = tuple[int, int, int, int]
 ReadRegion = Callable[[Box], NDArray[np.uint8]]
@@ -220,6 +224,31 @@ def syncnet_region(x: float, y: float, half_side: float) -> Box:
     x, y = x + pad, y + pad
     side, below = half_side * (1 + CROP_SCALE), half_side * (1 + 2 * CROP_SCALE)
     return int(x - side) - pad, int(y - half_side) - pad, int(x + side) - pad, int(y + below) - pad
+
+
+_SCORERS: dict[str, type[Scorer]] = {"lipsync_expert": ExpertScorer, "syncnet_v2": SyncNetScorer}
+
+
+def load_scorer(ref: ModelRef, *, device: str | None = None) -> Scorer:
+    """The scorer of a model; `device` None takes the GPU if there is one.
+
+    Raises WeightsError for weights that cannot be read or belong to a network that scores nothing.
+    """
+    if ref.architecture not in _SCORERS:
+        raise WeightsError(
+            f"the model {ref.name} is no sync scorer",
+            file=ref.path,
+            value=ref.architecture,
+            expected=" or ".join(_SCORERS),
+            action="Choose another with --set score.scorer=NAME; `singalong models list` shows them.",
+        )
+    if ref.path is not None:
+        network = load_network(ref.path, ref.architecture)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = ARCHITECTURES[ref.architecture].network()
+    return _SCORERS[ref.architecture](network, name=ref.name, device=device)
 
 
 class SlidingEmbedder:

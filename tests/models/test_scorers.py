@@ -10,10 +10,13 @@ from models.scorers import (
     ExpertScorer,
     SlidingEmbedder,
     SyncNetScorer,
+    load_scorer,
     syncnet_region,
 )
 from models.sync_expert import SyncExpert
 from models.syncnet import SyncNet
+from singalong.contracts import ModelRef
+from singalong.errors import WeightsError
 
 
 class _CountingNet(torch.nn.Module):
@@ -207,6 +210,37 @@ def test_sliding_embedder_holds_a_bounded_number_of_crops(counting: ExpertScorer
             embedder.take()
         held = max(held, len({id(crop) for window in embedder._windows for crop in window}))
     assert held <= counting.batch_size + 4
+
+
+@pytest.mark.parametrize(
+    ("architecture", "network", "kind"),
+    [("lipsync_expert", SyncExpert(width=0.125), ExpertScorer), ("syncnet_v2", SyncNet(), SyncNetScorer)],
+)
+def test_load_scorer_reads_a_checkpoint_of_either_network(tmp_path, architecture, network, kind) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": network.state_dict()}, path)
+    ref = ModelRef(name="mine", architecture=architecture, path=str(path), weights_sha256="0" * 64)
+    scorer = load_scorer(ref, device="cpu")
+    assert type(scorer) is kind
+    assert (scorer.name, scorer.device_name) == ("mine", "cpu")
+    windows = np.random.default_rng(0).normal(size=(1, 80, 16)).astype(np.float32)
+    if kind is ExpertScorer:
+        expected = ExpertScorer(network, name="same", device="cpu").embed_audio(windows)
+        np.testing.assert_array_equal(scorer.embed_audio(windows), expected)
+
+
+def test_load_scorer_without_a_file_always_makes_the_same_weights() -> None:
+    ref = ModelRef(name="seeded", architecture="lipsync_expert", weights_sha256="0" * 64, trained=False)
+    windows = np.zeros((1, 80, 16), np.float32)
+    first = load_scorer(ref, device="cpu").embed_audio(windows)
+    torch.manual_seed(99)
+    np.testing.assert_array_equal(load_scorer(ref, device="cpu").embed_audio(windows), first)
+
+
+def test_load_scorer_refuses_a_network_that_scores_nothing() -> None:
+    ref = ModelRef(name="det", architecture="s3fd", path="/x/s3fd.pth", weights_sha256="0" * 64)
+    with pytest.raises(WeightsError, match=r"det is no sync scorer.*'s3fd'.*syncnet_v2"):
+        load_scorer(ref)
 
 
 def test_golden_expert_embeddings(vectors, make_inputs, reference_state) -> None:
