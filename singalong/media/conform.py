@@ -1,0 +1,160 @@
+"""Bring a film to another canvas and frame rate, so that films of different sizes fit in one montage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from singalong.errors import MediaError
+from singalong.media import frames as yuv
+from singalong.media.containers import open_input
+from singalong.media.demux import VideoSource, pick_video_stream
+from singalong.media.encode import SegmentWriter, plane_samples
+from singalong.media.frames import ColorInfo, YuvFrame
+
+CANVAS_COLOR = ColorInfo(
+    matrix=yuv.MATRIX_BT709,
+    range=yuv.RANGE_LIMITED,
+    primaries=yuv.PRIMARIES_BT709,
+    transfer=yuv.TRANSFER_BT709,
+)
+"""Colour of every conformed film: one for all, because joined films share one set of tags."""
+
+_TIME_SLACK_S = 0.0005  # time stamps are rounded to ticks
+_BLACK = (16, 128, 128)
+_HDR_TRANSFERS = (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG)
+_PRIMARIES_BT2020 = 9
+_SWS_COLORSPACES = {
+    yuv.MATRIX_BT709: Colorspace.ITU709,
+    yuv.MATRIX_FCC: Colorspace.FCC,
+    yuv.MATRIX_BT470BG: Colorspace.ITU601,
+    yuv.MATRIX_SMPTE170M: Colorspace.ITU601,
+    yuv.MATRIX_SMPTE240M: Colorspace.SMPTE240M,
+    yuv.MATRIX_BT2020_NCL: Colorspace.BT2020,
+    yuv.MATRIX_BT2020_CL: Colorspace.BT2020,
+}
+
+
+def conform_video(
+    src: Path, out: Path, *, width: int, height: int, fps: Fraction, crf: int, preset: str, num_frames: int
+) -> int:
+    """Re-encode one film to a canvas: scaled to fit with its aspect kept, centred on black, in BT.709, no sound.
+
+    Args:
+        src: a film; pixels that are not square are made square.
+        out: written as by `SegmentWriter`, so all conformed films of one canvas join without re-encoding.
+        width: of the canvas, even.
+        height: of the canvas, even.
+        fps: frame rate of the canvas. Frame n shows what is on screen at n / fps of the source.
+        crf: x264's constant rate factor.
+        preset: x264's speed preset.
+        num_frames: frames written, exactly; the last one stands where the source is shorter.
+
+    Returns:
+        The number of frames.
+
+    Raises MediaError where the source has no pictures that decode, and what `SegmentWriter` raises.
+    """
+    writer = SegmentWriter(
+        out,
+        width=width,
+        height=height,
+        fps=fps,
+        color=CANVAS_COLOR,
+        sample_aspect_ratio=Fraction(1),
+        crf=crf,
+        preset=preset,
+    )
+    with writer:
+        for frame in _resample(_canvas_frames(src, width, height), fps, num_frames):
+            writer.write(frame)
+        if writer.num_frames == 0:
+            raise MediaError("not one of its pictures can be decoded", file=src, expected="a film")
+    return writer.num_frames
+
+
+def shown_size(frame: VideoFrame, sample_aspect_ratio: Fraction | None) -> tuple[int, int]:
+    """Width and height in square pixels: one side grows, none shrinks."""
+    aspect = sample_aspect_ratio or Fraction(1)
+    if aspect >= 1:
+        return round(frame.width * aspect), frame.height
+    return frame.width, round(frame.height / aspect)
+
+
+def to_standard_color(
+    frame: VideoFrame, width: int, height: int, pix_fmt: str, reformatter: VideoReformatter | None = None
+) -> VideoFrame:
+    """Scale and convert a frame to BT.709 limited YUV, or to BGR, by the frame's own matrix and range.
+
+    HDR (PQ, HLG) and BT.2020 colours are brought to the standard range by swscale; the rest keeps its primaries.
+    """
+    color = ColorInfo(matrix=int(frame.colorspace), range=int(frame.color_range))
+    is_rgb = pix_fmt == "bgr24"
+    # Only asked for where it is needed: it takes swscale a second or two to prepare.
+    is_wide = frame.color_primaries == _PRIMARIES_BT2020 or frame.color_trc in _HDR_TRANSFERS
+    return (reformatter or VideoReformatter()).reformat(
+        frame,
+        width,
+        height,
+        pix_fmt,
+        src_colorspace=_SWS_COLORSPACES[color.matrix_for(frame.width, frame.height)],
+        dst_colorspace=Colorspace.ITU709,
+        interpolation=int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT),
+        src_color_range=ColorRange.JPEG if color.is_full_range else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG if is_rgb else ColorRange.MPEG,
+        dst_color_trc=yuv.TRANSFER_BT709 if is_wide else None,
+        dst_color_primaries=yuv.PRIMARIES_BT709 if is_wide else None,
+        threads=1,
+    )
+
+
+def _canvas_frames(src: Path, width: int, height: int) -> Iterator[YuvFrame]:
+    """Every frame of the source on the canvas."""
+    reformatter = VideoReformatter()
+    with open_input(src) as container:
+        stream, _ = pick_video_stream(container, src)
+        source = VideoSource(container, stream)
+        while (timed := source.next()) is not None:
+            inner = _fit(shown_size(timed.frame, stream.sample_aspect_ratio), width, height)
+            scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
+            yield _pad(scaled, width, height, timed.time_s)
+
+
+def _fit(shown: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """The largest even size with the aspect of `shown` that fits in the canvas."""
+    scale = min(width / shown[0], height / shown[1])
+    return tuple(  # type: ignore[return-value]
+        min(limit, max(2, 2 * round(side * scale / 2))) for side, limit in zip(shown, (width, height), strict=True)
+    )
+
+
+def _pad(picture: VideoFrame, width: int, height: int, pts_s: float) -> YuvFrame:
+    # even offsets, so that luma and chroma stay aligned
+    left, top = (width - picture.width) // 4 * 2, (height - picture.height) // 4 * 2
+    planes: list[NDArray[np.uint8]] = []
+    for plane, black, shrink in zip(picture.planes, _BLACK, (1, 2, 2), strict=True):
+        canvas = np.full((height // shrink, width // shrink), black, np.uint8)
+        y, x = top // shrink, left // shrink
+        canvas[y : y + plane.height, x : x + plane.width] = plane_samples(plane)
+        planes.append(canvas)
+    luma, u, v = planes
+    return YuvFrame(luma, u, v, pts_s=pts_s, color=CANVAS_COLOR)
+
+
+def _resample(frames: Iterator[YuvFrame], fps: Fraction, num_frames: int) -> Iterator[YuvFrame]:
+    """The frame on screen at each n / fps; the last stands until `num_frames` are there."""
+    shown = next(frames, None)
+    if shown is None:
+        return
+    following = next(frames, None)
+    for n in range(num_frames):
+        time_s = float(n / fps) + _TIME_SLACK_S
+        while following is not None and following.pts_s <= time_s:
+            shown, following = following, next(frames, None)
+        yield shown

@@ -1,0 +1,143 @@
+"""Write frames as an H.264 segment that joins with others of the same settings without re-encoding."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av.error
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from numpy.typing import NDArray
+
+from singalong.errors import MediaError, UsageError
+from singalong.media.frames import ColorInfo, YuvFrame
+from singalong.media.outputs import mapped_errors, open_mp4
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+MAX_GOP_S = 2
+_MAX_RATE_PART = 2**31 - 1  # libav's rationals and the MP4 time scale are 32-bit
+
+# Fixed, so that the stream's parameter sets (SPS, PPS) depend on the settings alone, never on the content or the
+# length: B-frames without pyramid need exactly one frame of reordering, whatever the preset says.
+_X264_PARAMS = "stitchable=1:open-gop=0:bframes=2:b-pyramid=none:threads=1:lookahead-threads=1:sliced-threads=0"
+
+
+class SegmentWriter:
+    """Encodes frames to an MP4 segment with libx264: a context manager that removes the file if its body fails.
+
+    Frame n is shown at exactly n / fps. The first frame is a keyframe, groups of pictures are closed and at most 2 s
+    long, one thread encodes, and the same frames give the same bytes. Nothing is fsynced.
+
+    Args:
+        path: file to write; its folder exists.
+        width: in pixels, even.
+        height: in pixels, even.
+        fps: exact frame rate.
+        color: tags to write; the frames' samples are taken as they are.
+        sample_aspect_ratio: width of a pixel over its height.
+        crf: x264's constant rate factor, 0 (lossless) to 51.
+        preset: x264's speed preset.
+
+    Raises UsageError for an unknown preset, MediaError for a frame rate that no file can hold, ResourceError for a
+    full disk.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        fps: Fraction,
+        color: ColorInfo,
+        sample_aspect_ratio: Fraction = Fraction(1),
+        crf: int,
+        preset: str,
+    ) -> None:
+        assert width % 2 == height % 2 == 0, (width, height)
+        _check(path, fps, preset)
+        self.path, self._size = path, (height, width)
+        self.num_frames = 0
+        self._is_open = True
+        with mapped_errors(path):
+            self._container = open_mp4(path)
+            keyint = max(1, int(fps * MAX_GOP_S))
+            options = {"preset": preset, "crf": str(crf), "x264-params": f"{_X264_PARAMS}:keyint={keyint}"}
+            self._stream = self._container.add_stream("libx264", rate=fps, options=options)
+            context = self._stream.codec_context
+            context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+            context.time_base = self._stream.time_base = 1 / fps
+            context.sample_aspect_ratio = sample_aspect_ratio
+            context.thread_count = 1
+            context.colorspace, context.color_range = color.matrix, color.range
+            context.color_primaries, context.color_trc = color.primaries, color.transfer
+
+    def write(self, frame: YuvFrame) -> None:
+        """Append a frame of the writer's size; its own time does not matter."""
+        assert frame.y.shape == self._size, (frame.y.shape, self._size)
+        picture = VideoFrame(frame.width, frame.height, "yuv420p")
+        for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
+            plane_samples(plane)[:] = samples
+        picture.pts, picture.time_base = self.num_frames, 1 / self._stream.codec_context.framerate
+        self.num_frames += 1
+        self._encode(picture)
+
+    def close(self) -> int:
+        """Finish the file; returns the number of frames in it. Closing again changes nothing."""
+        if self._is_open:
+            assert self.num_frames > 0, "a segment needs at least one frame"
+            self._encode(None)
+            self._is_open = False
+            with mapped_errors(self.path):
+                self._container.close()
+        return self.num_frames
+
+    def _encode(self, picture: VideoFrame | None) -> None:
+        with mapped_errors(self.path):
+            for packet in self._stream.encode(picture):
+                packet.duration = 1
+                self._container.mux(packet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if exc_type is None:
+                self.close()
+        finally:
+            if self._is_open:  # the body failed, or closing did: what is there is no segment
+                self._is_open = False
+                with suppress(av.error.FFmpegError):
+                    self._container.close()
+                self.path.unlink(missing_ok=True)
+
+
+def plane_samples(plane: VideoPlane) -> NDArray[np.uint8]:
+    """A view (height, width) of an 8-bit plane of libav's, writable."""
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width]
+
+
+def _check(path: Path, fps: Fraction, preset: str) -> None:
+    if preset not in PRESETS:
+        raise UsageError(
+            "no such x264 preset",
+            column="lipsync.preset",
+            value=preset,
+            expected=f"one of {', '.join(PRESETS)}",
+        )
+    if not 0 < fps.numerator <= _MAX_RATE_PART or fps.denominator > _MAX_RATE_PART:
+        raise MediaError(
+            "a frame rate that cannot be written to a file",
+            file=path,
+            value=str(fps),
+            expected="a positive fraction of 32-bit integers, such as 25 or 30000/1001",
+        )
