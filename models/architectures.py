@@ -45,9 +45,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "wav2lip_generator": Architecture(
         "the lip-sync generator", Generator, "face_encoder_blocks.6.1.conv_block.0.weight"
     ),
-    "lipsync_expert": Architecture(
-        "the paper's sync expert", SyncExpert, "face_encoder.16.conv_block.0.weight"
-    ),
+    "lipsync_expert": Architecture("the paper's sync expert", SyncExpert, "face_encoder.16.conv_block.0.weight"),
     "visual_quality_disc": Architecture(
         "the visual quality discriminator",
         VisualQualityDiscriminator,
@@ -57,9 +55,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "syncnet_v2": Architecture("the sync scorer SyncNet", SyncNet),
 }
 # Keys that only the S3FD variant of syncnet_python has.
-_SFD_FACE_KEYS = frozenset(
-    {"vgg.0.weight", "L2Norm3_3.weight", "extras.0.weight", "loc.0.weight", "conf.0.weight"}
-)
+_SFD_FACE_KEYS = frozenset({"vgg.0.weight", "L2Norm3_3.weight", "extras.0.weight", "loc.0.weight", "conf.0.weight"})
 
 
 def identify(state: Mapping[str, Tensor], *, file: str | Path | None = None) -> str:
@@ -119,9 +115,7 @@ def build(state: Mapping[str, Tensor], architecture: str, *, file: str | Path | 
     with torch.device("meta"):
         network = _new(architecture, width)
     zero = torch.tensor(0, dtype=torch.long)
-    values = {
-        key: zero.clone() if key not in state else _as_parameter(state[key]) for key in network.state_dict()
-    }
+    values = {key: zero.clone() if key not in state else _as_parameter(state[key]) for key in network.state_dict()}
     network.load_state_dict(values, assign=True)
     return network.eval()
 
@@ -167,8 +161,7 @@ def _problems(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
     if wrong:
         key = wrong[0]
         problems.append(
-            f"{len(wrong)} tensors have another shape, first {key}: "
-            f"{tuple(state[key].shape)} instead of {shapes[key]}"
+            f"{len(wrong)} tensors have another shape, first {key}: {tuple(state[key].shape)} instead of {shapes[key]}"
         )
     return problems
 

@@ -97,9 +97,7 @@ def scaled(num_channels: int, width: float) -> int:
 
 def scale_specs(specs: Iterable[Conv], width: float) -> list[Conv]:
     """An architecture table at another width; the input channels of its first row are data and stay."""
-    rows = [
-        row._replace(num_in=scaled(row.num_in, width), num_out=scaled(row.num_out, width)) for row in specs
-    ]
+    rows = [row._replace(num_in=scaled(row.num_in, width), num_out=scaled(row.num_out, width)) for row in specs]
     first = next(iter(specs))
     rows[0] = rows[0]._replace(num_in=first.num_in)
     return rows

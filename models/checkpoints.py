@@ -221,9 +221,7 @@ def _find_state(document: Any, path: Path) -> Mapping[Any, Any]:
                 document = document[key]
                 break
         else:
-            if {"optimizer", "optimizer_state_dict"} & set(document) or {"state", "param_groups"} <= set(
-                document
-            ):
+            if {"optimizer", "optimizer_state_dict"} & set(document) or {"state", "param_groups"} <= set(document):
                 raise WeightsError(
                     "this holds only the state of an optimizer, no network",
                     file=path,
@@ -231,9 +229,7 @@ def _find_state(document: Any, path: Path) -> Mapping[Any, Any]:
                 )
     if not isinstance(document, Mapping) or not document:
         what = "an empty dictionary" if isinstance(document, Mapping) else f"a {type(document).__name__}"
-        raise WeightsError(
-            f"this holds {what}, no network", file=path, expected="a dictionary of named tensors"
-        )
+        raise WeightsError(f"this holds {what}, no network", file=path, expected="a dictionary of named tensors")
     return document
 
 

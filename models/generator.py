@@ -64,9 +64,7 @@ class Generator(nn.Module):
             return self.forward_frames(mel, faces)
         num_frames = mel.shape[1]
         # Time-major as in the reference, which also splits the result so.
-        out_BCHW = self.forward_frames(
-            mel.transpose(0, 1).flatten(0, 1), faces.permute(2, 0, 1, 3, 4).flatten(0, 1)
-        )
+        out_BCHW = self.forward_frames(mel.transpose(0, 1).flatten(0, 1), faces.permute(2, 0, 1, 3, 4).flatten(0, 1))
         return out_BCHW.view(num_frames, -1, *out_BCHW.shape[1:]).permute(1, 2, 0, 3, 4)
 
     def forward_frames(self, mel_B1MS: Tensor, faces_B6HW: Tensor) -> Tensor:

@@ -122,10 +122,7 @@ class S3FD(nn.Module):
         parameter = self.fc7.weight
         batch = preprocess(images).to(parameter.device, parameter.dtype)
         heads = [head.float() for head in self(batch)]
-        rows = [
-            decode_level(heads[2 * level], heads[2 * level + 1], stride)
-            for level, stride in enumerate(_STRIDES)
-        ]
+        rows = [decode_level(heads[2 * level], heads[2 * level + 1], stride) for level, stride in enumerate(_STRIDES)]
         found = torch.cat(rows).cpu().numpy()
         return found if len(found) else np.zeros((1, len(images), 5), np.float32)
 

@@ -70,9 +70,7 @@ class SyncNet(nn.Module):
         embedding_BD: Tensor = self.netfcaud(self.netcnnaud(mfcc).flatten(1))
         return embedding_BD
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As usual, but batch-norm counters may be missing: the published file is older than they are."""
         counters = {key for key in self.state_dict() if key.endswith("num_batches_tracked")}
         missing = {key: torch.tensor(0, dtype=torch.long) for key in counters - set(state_dict)}

@@ -21,9 +21,7 @@ def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: tuple, pad
     return np.moveaxis(out, -1, 1) + bias.reshape(1, -1, *[1] * num_dims)
 
 
-def conv_transpose(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int, extra: int
-):
+def conv_transpose(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int, padding: int, extra: int):
     """Transposed 2-D convolution: every input value stamps the kernel onto the output."""
     num, _, height, width = x.shape
     kernel = weight.shape[2]
@@ -33,9 +31,7 @@ def conv_transpose(
     for row in range(height):
         for column in range(width):
             stamp = np.tensordot(x[:, :, row, column], weight, axes=(1, 0))
-            full[:, :, row * stride : row * stride + kernel, column * stride : column * stride + kernel] += (
-                stamp
-            )
+            full[:, :, row * stride : row * stride + kernel, column * stride : column * stride + kernel] += stamp
     full = full[:, :, padding : full.shape[2] - padding, padding : full.shape[3] - padding]
     return full + bias.reshape(1, -1, 1, 1)
 
@@ -48,9 +44,7 @@ def batch_norm(x: np.ndarray, state: State, prefix: str) -> np.ndarray:
     return (x - mean) / np.sqrt(var + 1e-5) * weight + bias
 
 
-def block(
-    x: np.ndarray, state: State, prefix: str, stride: object, padding: int, residual: bool
-) -> np.ndarray:
+def block(x: np.ndarray, state: State, prefix: str, stride: object, padding: int, residual: bool) -> np.ndarray:
     strides = stride if isinstance(stride, tuple) else (stride, stride)
     out = conv(
         x,

@@ -35,9 +35,7 @@ def test_finds_the_width_from_the_shapes(name, width):
 def test_refuses_every_other_network_by_what_it_looks_like(name, other):
     if name == other:
         return
-    with pytest.raises(
-        WeightsError, match=rf"looks like .*\({name}\).*missing, first .*unexpected, first .*{other}"
-    ):
+    with pytest.raises(WeightsError, match=rf"looks like .*\({name}\).*missing, first .*unexpected, first .*{other}"):
         check_state(meta_state(name), other)
 
 

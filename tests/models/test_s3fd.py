@@ -99,9 +99,7 @@ def test_raw_heads_match_the_reference_vectors(reference_network, images, vector
 
 def test_candidates_match_the_reference_vectors(reference_network, images, vectors):
     golden = vectors("s3fd")
-    np.testing.assert_allclose(
-        reference_network.candidates(images[:1])[:, 0], golden["detect_list"], atol=1e-2
-    )
+    np.testing.assert_allclose(reference_network.candidates(images[:1])[:, 0], golden["detect_list"], atol=1e-2)
     np.testing.assert_allclose(reference_network.candidates(images), golden["batch_list"], atol=1e-2)
     decoded = decode(torch.from_numpy(golden["loc"]), torch.from_numpy(golden["priors"]))
     np.testing.assert_allclose(decoded.numpy(), golden["decoded"], atol=1e-2)

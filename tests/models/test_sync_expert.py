@@ -22,9 +22,7 @@ def test_small_expert_matches_plain_arithmetic(small):
     state = {key: value.double().numpy() for key, value in small.state_dict().items()}
     with torch.inference_mode():
         got = small(mel, faces)
-    for embedding, expected in zip(
-        got, plain.expert(state, mel.double().numpy(), faces.double().numpy()), strict=True
-    ):
+    for embedding, expected in zip(got, plain.expert(state, mel.double().numpy(), faces.double().numpy()), strict=True):
         assert np.abs(expected).max() > 0
         np.testing.assert_allclose(embedding.numpy(), expected, atol=2e-6)
 

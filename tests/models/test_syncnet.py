@@ -37,9 +37,7 @@ def test_audio_embedding_matches_plain_arithmetic(network, state):
 
 def test_loads_a_file_that_predates_batch_norm_counters(network):
     metadata = network.state_dict()
-    old = OrderedDict(
-        (key, value) for key, value in metadata.items() if not key.endswith("num_batches_tracked")
-    )
+    old = OrderedDict((key, value) for key, value in metadata.items() if not key.endswith("num_batches_tracked"))
     old._metadata = metadata._metadata
     assert len(old) == 88
     with torch.device("meta"):
