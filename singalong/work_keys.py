@@ -1,0 +1,60 @@
+"""Work keys: the content hash that names a shard's result.
+
+Two shards have the same key if and only if they must give the same pixels and the same scores. So a key
+covers the bytes of clip and voice, the spans, every setting that changes an output, the weights and the
+version of the algorithm; and it leaves out names, paths, tags and how the work is spread over workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from singalong.config import Settings
+from singalong.contracts import ModelRef, PairPlan
+
+ALGORITHM_VERSION = 1
+"""Raise when a change of the code changes pixels or scores: then all work is done again."""
+WORK_KEY_CHARS = 40
+
+
+class WorkKeys:
+    """Makes the work keys of one plan; what all its shards have in common is gathered once."""
+
+    def __init__(self, settings: Settings, detector: ModelRef, scorer: ModelRef | None) -> None:
+        self._common: dict[str, Any] = {
+            "algorithm": ALGORITHM_VERSION,
+            "detector": _model(detector),
+            "scorer": None if scorer is None else _model(scorer),
+            # Of each section everything but the name of a model, whose weights stand for it: a setting that is
+            # added some day changes the keys, and forgetting it here cannot make old work pass for new.
+            "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
+            "lipsync": settings.lipsync.model_dump(mode="json", exclude={"generator"}),
+            "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
+        }
+
+    def keys(self, pair: PairPlan, ranges: list[tuple[int, int]]) -> list[str]:
+        """The work keys of the frame ranges [start_frame, end_frame) of a pair, lower-case hex."""
+        material = self._common | {
+            "clip": pair.clip_sha256,
+            "voice": pair.voice_sha256,
+            "clip_span_s": [repr(pair.clip_start_s), repr(pair.clip_end_s)],
+            "song_span_s": [repr(pair.song_start_s), repr(pair.song_end_s)],
+            "fit": pair.fit.value,
+            "face": pair.face,
+            "fps": str(pair.fps),
+            "size": [pair.width, pair.height],
+            "generator": _model(pair.generator),
+        }
+        prefix = hashlib.sha256(json.dumps(material, sort_keys=True, separators=(",", ":")).encode())
+        keys = []
+        for start_frame, end_frame in ranges:
+            digest = prefix.copy()
+            digest.update(f"\nframes {start_frame} {end_frame}".encode())
+            keys.append(digest.hexdigest()[:WORK_KEY_CHARS])
+        return keys
+
+
+def _model(ref: ModelRef) -> list[str]:
+    return [ref.architecture, ref.weights_sha256]
