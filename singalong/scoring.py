@@ -179,14 +179,11 @@ def combine_rows(tables: Iterable[pa.Table], *, scorer: str, min_windows: int) -
     tables = list(tables)
     columns = (DISTANCES, MISMATCHED, UNTOUCHED)
     rows, wrong, untouched = (
-        np.concatenate([window_rows(table, column) for table in tables]) if tables else None
-        for column in columns
+        np.concatenate([window_rows(table, column) for table in tables]) if tables else None for column in columns
     )
     if rows is None:
         return SyncScore(scorer=scorer)
-    return score_rows(
-        rows, scorer=scorer, min_windows=min_windows, mismatched_NO=wrong, untouched_NO=untouched
-    )
+    return score_rows(rows, scorer=scorer, min_windows=min_windows, mismatched_NO=wrong, untouched_NO=untouched)
 
 
 @dataclass(frozen=True)
@@ -227,27 +224,25 @@ class Thresholds(Row):
 
     pass_confidence: float = Field(description="confidence from which an output may pass")
     fail_confidence: float = Field(description="confidence below which an output fails")
-    max_offset_frames: int = Field(
-        default=2, ge=0, description="largest offset, either sign, in 25 fps frames"
-    )
-    min_margin: float = Field(
-        default=0.0, description="confidence must exceed that of wrong audio by this to pass"
-    )
+    max_offset_frames: int = Field(default=2, ge=0, description="largest offset, either sign, in 25 fps frames")
+    min_margin: float = Field(default=0.0, description="confidence must exceed that of wrong audio by this to pass")
 
 
-def verdict(score: SyncScore, thresholds: Thresholds) -> Verdict:
-    """Pass, review or fail.
+def verdict(score: SyncScore, thresholds: Thresholds | None) -> Verdict:
+    """Pass, review or fail; not scorable where there is no score.
 
     Fails with a confidence below `fail_confidence` or an offset beyond `max_offset_frames`. Passes with a
-    confidence of `pass_confidence` that also exceeds the one of wrong audio by `min_margin`: a scorer can be
-    pleased by a face that moves well whatever the words. All else is for a person to review.
+    confidence of `pass_confidence` that exceeds the one of wrong audio by `min_margin`: a scorer can be pleased
+    by a face that moves well whatever the words. All else is for a person to review, and so is everything a
+    scorer says whose thresholds nobody knows (None).
     """
     if score.confidence is None or score.offset_frames is None:
         return Verdict.NOT_SCORABLE
-    if (
-        score.confidence < thresholds.fail_confidence
-        or abs(score.offset_frames) > thresholds.max_offset_frames
-    ):
+    if thresholds is None:
+        return Verdict.REVIEW
+    if score.confidence < thresholds.fail_confidence:
+        return Verdict.FAIL
+    if abs(score.offset_frames) > thresholds.max_offset_frames:
         return Verdict.FAIL
     wrong = score.confidence_mismatched
     convincing = wrong is None or score.confidence - wrong >= thresholds.min_margin

@@ -264,6 +264,11 @@ def test_verdict(score: SyncScore, expected: Verdict) -> None:
     assert verdict(score, THRESHOLDS) is expected
 
 
+def test_without_thresholds_a_person_has_to_look() -> None:
+    assert verdict(_score(9.0), None) is Verdict.REVIEW
+    assert verdict(_score(None, None), None) is Verdict.NOT_SCORABLE
+
+
 @pytest.mark.parametrize("case", range(4))
 def test_published_protocol_agrees_with_the_reference(case: int) -> None:
     if not GOLDEN.exists():
