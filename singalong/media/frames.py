@@ -49,7 +49,7 @@ class ColorInfo:
     transfer: int = TRANSFER_UNSPECIFIED
 
     def matrix_for(self, width: int, height: int) -> int:
-        """The matrix in use: the stated one; if none, BT.601 where the shorter side is below 720, else BT.709.
+        """The matrix in use: the stated one, else BT.601 if the shorter side is below 720, else BT.709.
 
         The shorter side, because a clip must not change its colours by being turned.
         """
@@ -116,9 +116,9 @@ def frame_to_bgr(frame: YuvFrame) -> U8:
 def paste_bgr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
     """Blend BGR pixels (h, w, 3) uint8 into a box of the frame, in place, by alpha (h, w) in [0, 1].
 
-    The blend is done on the samples as they are stored: where alpha is 0 the bytes stay as they were, exactly,
-    and where it is 1 they are the new pixel's. A chroma sample takes the mean of its 2x2 pixels, each by its
-    own alpha.
+    The blend is done on the samples as they are stored: where alpha is 0 the bytes stay exactly as they were,
+    where it is 1 they are the new pixel's. A chroma sample takes the mean of its 2x2 pixels, each by its own
+    alpha.
     """
     x1, y1, x2, y2 = box
     assert bgr.shape == (y2 - y1, x2 - x1, 3), (bgr.shape, box)

@@ -1,0 +1,148 @@
+"""A decoded libav frame, of whatever pixel format and turn, as upright, even-sized, 8-bit 4:2:0 planes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from singalong.contracts import ClipFacts
+from singalong.media.demux import TimedFrame
+from singalong.media.frames import (
+    MATRIX_BT709,
+    MATRIX_BT2020_CL,
+    MATRIX_BT2020_NCL,
+    RANGE_FULL,
+    RANGE_LIMITED,
+    RANGE_UNSPECIFIED,
+    U8,
+    ColorInfo,
+    YuvFrame,
+)
+
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_PLANAR = ("yuv420p", "yuvj420p")
+_SEMIPLANAR = ("nv12", "nv21")
+_GREY = ("gray", "ya", "mono")
+_SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+
+
+def color_of(frame: VideoFrame) -> ColorInfo:
+    """How the samples that `to_planes` makes of a frame become colours.
+
+    YUV keeps its matrix and range. RGB becomes limited range by BT.709, or by BT.601 where the shorter side is
+    below 720. Grey without a stated range is full range, as in libav.
+    """
+    primaries, transfer = frame.color_primaries, frame.color_trc
+    if _is_rgb(frame):
+        matrix = ColorInfo().matrix_for(frame.width, frame.height)
+        return ColorInfo(matrix, RANGE_LIMITED, primaries, transfer)
+    name, sample_range = frame.format.name, frame.color_range
+    if name.startswith("yuvj") or (name.startswith(_GREY) and sample_range == RANGE_UNSPECIFIED):
+        sample_range = RANGE_FULL
+    return ColorInfo(frame.colorspace, sample_range, primaries, transfer)
+
+
+class PlaneMaker:
+    """Turns the decoded frames of one clip into `YuvFrame`s of the size that its facts promise."""
+
+    def __init__(self, facts: ClipFacts) -> None:
+        self._turn = _TURNS.get(facts.rotation_deg)
+        is_sideways = facts.rotation_deg in (90, 270)
+        self._coded = (facts.height, facts.width) if is_sideways else (facts.width, facts.height)
+        self._reformatter = VideoReformatter()
+
+    def make(self, timed: TimedFrame) -> YuvFrame:
+        """Planes of their own; bit-exact copies where the source is 8-bit 4:2:0 already.
+
+        A frame whose size changes in mid-stream is scaled to the size of the others.
+        """
+        width, height = self._coded
+        frame = timed.frame
+        color = color_of(frame)
+        if (frame.width // 2 * 2, frame.height // 2 * 2) != self._coded:
+            frame = self._convert(frame, color, width, height)
+        elif frame.format.name not in _PLANAR + _SEMIPLANAR:
+            frame = self._convert(frame, color, frame.width, frame.height)
+        y, u, v = _split(frame)
+        # the odd row or column goes before the turn, so that chroma stays where it was
+        y, u, v = y[:height, :width], u[: height // 2, : width // 2], v[: height // 2, : width // 2]
+        return YuvFrame(self._upright(y), self._upright(u), self._upright(v), timed.time_s, color)
+
+    def _convert(self, frame: VideoFrame, color: ColorInfo, width: int, height: int) -> VideoFrame:
+        source_matrix = target_matrix = Colorspace.ITU709  # equal, whatever it is: the samples keep their meaning
+        source_range = target_range = ColorRange.JPEG if color.is_full_range else ColorRange.MPEG
+        if frame.format.name.startswith(_GREY):  # swscale takes all grey for full range
+            source_range = target_range = ColorRange.JPEG
+        if _is_rgb(frame):
+            source_range = ColorRange.JPEG
+            target_matrix = _swscale_matrix(color.matrix)
+        return self._reformatter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="yuv420p",
+            src_colorspace=source_matrix,
+            dst_colorspace=target_matrix,
+            src_color_range=source_range,
+            dst_color_range=target_range,
+            interpolation=_SCALING,
+            threads=1,
+        )
+
+    def _upright(self, plane: U8) -> U8:
+        if self._turn is None:
+            return np.array(plane)
+        return cast(U8, cv2.rotate(plane, self._turn))
+
+
+def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, height: int, rotation_deg: int) -> U8:
+    """A frame scaled to `width` x `height` (as coded), then turned upright, as BGR uint8 (h, w, 3)."""
+    color = color_of(frame)
+    matrix = color.matrix_for(frame.width, frame.height)
+    small = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="bgr24",
+        src_colorspace=Colorspace.ITU709 if _is_rgb(frame) else _swscale_matrix(matrix),
+        src_color_range=ColorRange.JPEG if color.is_full_range or _is_rgb(frame) else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.BILINEAR,
+        threads=1,
+    )
+    bgr = np.array(_view(small.planes[0], channels=3))
+    turn = _TURNS.get(rotation_deg)
+    return bgr if turn is None else cast(U8, cv2.rotate(bgr, turn))
+
+
+def _is_rgb(frame: VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.has_palette
+
+
+def _swscale_matrix(matrix: int) -> Colorspace:
+    if matrix in (MATRIX_BT2020_NCL, MATRIX_BT2020_CL):
+        return Colorspace.BT2020
+    return Colorspace.ITU709 if matrix == MATRIX_BT709 else Colorspace.ITU601
+
+
+def _split(frame: VideoFrame) -> tuple[U8, U8, U8]:
+    """Views of the planes of a planar or semi-planar 4:2:0 frame."""
+    planes = frame.planes
+    if frame.format.name in _SEMIPLANAR:
+        chroma = _view(planes[1], channels=2)
+        first, second = chroma[..., 0], chroma[..., 1]
+        return _view(planes[0]), *((first, second) if frame.format.name == "nv12" else (second, first))
+    return _view(planes[0]), _view(planes[1]), _view(planes[2])
+
+
+def _view(plane: VideoPlane, *, channels: int = 1) -> U8:
+    """The samples of a plane without its padding; a negative line size means that rows are stored bottom up."""
+    stride = abs(plane.line_size)
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, stride)[:: 1 if plane.line_size > 0 else -1]
+    rows = rows[:, : plane.width * channels]
+    return rows if channels == 1 else rows.reshape(len(rows), plane.width, channels)
