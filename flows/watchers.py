@@ -30,16 +30,6 @@ STAGES = {
 }
 
 
-class QuietWatcher:
-    """Shows nothing."""
-
-    def begin(self, stage: str, total: int) -> None:
-        """Nothing."""
-
-    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
-        """Nothing."""
-
-
 class TerminalWatcher:
     """Bars on standard error: what goes on, how far it is, how fast, how long it may take."""
 
@@ -71,9 +61,9 @@ class TerminalWatcher:
 _current: ContextVar[Watcher | None] = ContextVar("singalong_watcher", default=None)
 
 
-def current_watcher() -> Watcher:
-    """The watcher of this run: flow parameters must be plain data, so it does not travel as one."""
-    return _current.get() or QuietWatcher()
+def current_watcher() -> Watcher | None:
+    """The watcher of this run, if any: flow parameters must be plain data, so it does not travel as one."""
+    return _current.get()
 
 
 @contextmanager

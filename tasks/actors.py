@@ -26,7 +26,8 @@ from singalong.errors import ErrorClass
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
-THREAD_CAPS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_CAPS = dict.fromkeys(_THREAD_SETTINGS, "1")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
@@ -65,7 +66,7 @@ class RayPool:
     ) -> None:
         self._owns_ray = _connect(address)
         self._spec = spec
-        cluster = ray.cluster_resources()
+        cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = cluster.get("GPU", 0.0)
         self._options: dict[str, Any] = {
             "num_cpus": 1,
@@ -183,7 +184,7 @@ def _connect(address: str | None) -> bool:
 
 @contextmanager
 def _keeping_signal_handlers() -> Iterator[None]:
-    """ray.init and ray.shutdown install handlers of their own; Prefect's cancellation needs the ones that were there."""
+    """ray.init and ray.shutdown set handlers of their own; Prefect's cancellation needs those that were there."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, so nothing can replace them here
         return

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from singalong.contracts import PairPlan
+from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
 from tasks.films import Film, FilmRecord, MontagePart, montage_members, montage_parts, pair_films
-from tasks.jobs import Segment
+from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
 from tasks.session import Session
@@ -19,40 +22,79 @@ def join_pairs(session: Session) -> dict[str, FilmRecord]:
 
 def join_montages(session: Session, films: Mapping[str, FilmRecord]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
-    own = {film.name: film.segments for film in _pair_films(session)}
+    montages = _montages(session, films)
+    missing = [
+        Item(f"conform {pair_id} for {montage.name}", job)
+        for montage in montages
+        for pair_id, job in montage.conform_jobs(session).items()
+        if conformed(job, session.store) is None
+    ]
+    session.dispatch("conform", missing, OutcomeRecorder())
+    whole = (montage.film(session) for montage in montages)
+    return _make(session, "montage", [film for film in whole if film is not None])
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether nothing is left to do: every shard is settled and every film stands. Starts no pool."""
+    session = Session(run)
+    if session.pending() or not run.report_path.exists():
+        return False
+    films = {film.name: film.standing() for film in _pair_films(session)}
+    standing = {name: record for name, record in films.items() if record is not None}
+    if len(standing) < len(films):
+        return False
+    montages = (montage.film(session) for montage in _montages(session, standing))
+    return all(film is not None and film.standing() is not None for film in montages)
+
+
+@dataclass(frozen=True)
+class _Montage:
+    """A montage to be, from the films of its pairs."""
+
+    name: str
+    parts: tuple[MontagePart, ...]
+    missing: tuple[str, ...]
+    own_segments: Mapping[str, tuple[Segment, ...]]
+
+    def conform_jobs(self, session: Session) -> dict[str, ConformJob]:
+        """Jobs that bring its pairs to one canvas; none where they have it already."""
+        if all(part.fits for part in self.parts):
+            return {}
+        lipsync = session.settings.lipsync
+        return {
+            part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts
+        }
+
+    def film(self, session: Session) -> Film | None:
+        """The film, once all its parts are on the canvas."""
+        jobs = self.conform_jobs(session)
+        if jobs:
+            copies = [conformed(job, session.store) for job in jobs.values()]
+            segments = tuple(copy for copy in copies if copy is not None)
+            if len(segments) < len(copies):
+                return None
+        else:
+            segments = tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+        pairs = tuple(part.pair for part in self.parts)
+        folder = session.run.path / "montages"
+        return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
+
+
+def _montages(session: Session, films: Mapping[str, FilmRecord]) -> list[_Montage]:
+    own_segments = {film.name: film.segments for film in _pair_films(session)}
     montages = []
     for name, members in montage_members(session.plan).items():
-        there = [pair for pair in members if pair.pair_id in films]
-        if not there:
-            continue
-        parts = montage_parts(there, films)
-        missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
-        missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
-        if all(part.fits for part in parts):
-            segments = tuple(segment for part in parts for segment in own[part.pair.pair_id])
-        else:
-            segments = _conform(session, name, parts)
-        folder = session.run.path / "montages"
-        fps = parts[0].canvas.fps
-        montages.append(Film(name, folder, tuple(there), segments, fps, missing=tuple(sorted(missing))))
-    return _make(session, "montage", montages)
+        there: list[PairPlan] = [pair for pair in members if pair.pair_id in films]
+        if there:
+            missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
+            missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
+            parts = tuple(montage_parts(there, films))
+            montages.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
+    return montages
 
 
 def _pair_films(session: Session) -> list[Film]:
     return pair_films(session.run.path, session.plan, session.results(), session.store)
-
-
-def _conform(session: Session, name: str, parts: Sequence[MontagePart]) -> tuple[Segment, ...]:
-    """Copies of the parts on the montage's canvas; made once, whatever other parts change."""
-    lipsync = session.settings.lipsync
-    jobs = {
-        f"conform {part.pair.pair_id} for {name}": part.conform_job(crf=lipsync.crf, preset=lipsync.preset)
-        for part in parts
-    }
-    missing = [Item(item_id, job) for item_id, job in jobs.items() if conformed(job, session.store) is None]
-    session.dispatch("conform", missing, OutcomeRecorder())
-    found = (conformed(job, session.store) for job in jobs.values())
-    return tuple(segment for segment in found if segment is not None)
 
 
 def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:

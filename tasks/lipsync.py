@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _MIN_BOX_PX = 8
 """A box with less than this inside the frame shows no mouth."""
+_MAX_STEP_S = 0.5
+"""A clip that jumps further than this from one scored frame to the next started over."""
 _CHUNK_BYTES = 96 * 1024 * 1024
 """Decoded frames held at once; bounds the chunk of large frames, whatever `run.chunk_frames` says."""
 
@@ -120,6 +122,7 @@ class _Shard:
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
         self.mels = _mels(voice, self.pair, self.shard)
         self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
+        self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
         self.windows = WindowRows.none()
 
@@ -129,7 +132,7 @@ class _Shard:
             writer: SegmentWriter | None = None
             for start, end in self._chunks():
                 with self.watch.stage("decode"):
-                    frames = reader.read_chunk(self.times_s[start:end])
+                    frames = reader.read_chunk(self.times_s[start:end].tolist())
                 if writer is None:
                     writer = stack.enter_context(self._writer(segment, frames[0].color))
                 outputs = self._sync(frames, start)
@@ -243,6 +246,8 @@ class _Shard:
         if self.scoring is None or not self.scoring.wants(number):
             return
         with self.watch.stage("score"):
+            if face is not None and self._is_cut(source.pts_s):
+                self.scoring.cut()
             self.scoring.push(
                 number,
                 face,
@@ -251,6 +256,13 @@ class _Shard:
                 width=self.pair.width,
                 height=self.pair.height,
             )
+
+    def _is_cut(self, pts_s: float) -> bool:
+        """Whether this frame does not go on from the last one scored: another shot, or the clip starting over."""
+        shot = self.face.shot_at(pts_s)
+        last_shot, last_s = self._last_scored or (shot, pts_s)
+        self._last_scored = (shot, pts_s)
+        return shot != last_shot or abs(pts_s - last_s) > _MAX_STEP_S
 
     def _finish_score(self) -> None:
         if self.scoring is None:
@@ -296,7 +308,7 @@ def chosen_face(pair: PairPlan, analysis: Path) -> ChosenFace:
             + (" (those found are too small)" if len(face.usable) else ""),
             file=pair.clip,
             expected="a face that can be seen from the front",
-            action="Choose another span (clip_start_s, clip_end_s), or lower analysis.min_face_px or analysis.min_score.",
+            action="Choose another span (clip_start_s, clip_end_s), or lower analysis.min_face_px or min_score.",
         )
     return face
 

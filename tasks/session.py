@@ -37,8 +37,8 @@ class Watcher(Protocol):
 class Session:
     """One driver's hold on a run; use as a context manager, so that the pool is closed whatever happens."""
 
-    def __init__(self, run: RunFolder, watcher: Watcher) -> None:
-        self.run, self.watcher = run, watcher
+    def __init__(self, run: RunFolder, watcher: Watcher | None = None) -> None:
+        self.run, self.watcher = run, watcher or _Unwatched()
         self.plan: Plan = run.plan
         self.settings: Settings = run.settings
         self.store = Store(self.settings.store_path)
@@ -187,7 +187,17 @@ class Session:
 
     @cached_property
     def _analysis_version(self) -> str:
-        return analysis_version(self.plan.detector, self.settings.analysis)
+        return analysis_version(self.settings.analysis, self.plan.detector)
+
+
+class _Unwatched:
+    """Shows nothing."""
+
+    def begin(self, stage: str, total: int) -> None:
+        pass
+
+    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
+        pass
 
 
 class _Watched:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 NETWORK_SIDE_PX = 96
 """Side of the generator's input and output (the paper's fixed working size)."""
 
+_HARD_EDGE = 1e-4
+"""A feather narrower than this share of a box is less than a pixel of any frame."""
+
 Box = tuple[int, int, int, int]
 
 
@@ -58,7 +61,7 @@ def paste_mask(width: int, height: int, *, style: str, feather: float) -> NDArra
 
 
 def _fade(distance: NDArray[np.float32], width: float) -> NDArray[np.float32]:
-    return _smoothstep(distance / width) if width > 0 else np.ones_like(distance)
+    return _smoothstep(distance / width) if width > _HARD_EDGE else np.ones_like(distance)
 
 
 def _smoothstep(t: NDArray[np.float32]) -> NDArray[np.float32]:

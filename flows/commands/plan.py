@@ -1,0 +1,75 @@
+"""`singalong plan`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from flows.terminal import out, print_facts, print_json, print_table, print_warning
+from singalong.config import load_settings
+from singalong.contracts import Plan
+from singalong.store import Store
+from tasks.plan_run import plan_run
+
+
+def plan_command(manifest: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
+    """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used."""
+    settings = load_settings(config, overrides)
+    store = Store(settings.store_path)
+    plan = plan_run(manifest, settings=settings, store=store)
+    cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
+    if as_json:
+        print_json(_document(plan, cached))
+    else:
+        _show(plan, cached, store)
+    return 1 if plan.problems else 0
+
+
+def _document(plan: Plan, cached: set[str]) -> dict[str, object]:
+    return {
+        "pairs": [pair.model_dump(mode="json") for pair in plan.pairs],
+        "shards": [
+            shard.model_dump(mode="json") | {"cached": shard.shard_id in cached, "num_frames": shard.num_frames}
+            for shard in plan.shards
+        ],
+        "problems": [problem.model_dump(mode="json") for problem in plan.problems],
+        "num_frames_todo": sum(shard.num_frames for shard in plan.shards if shard.shard_id not in cached),
+        "detector": plan.detector.name,
+        "scorer": plan.scorer.name if plan.scorer else None,
+    }
+
+
+def _show(plan: Plan, cached: set[str], store: Store) -> None:
+    todo: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for shard in plan.shards:
+        (done if shard.shard_id in cached else todo)[shard.pair_id] += 1
+    rows: list[list[object]] = [
+        [
+            pair.pair_id,
+            pair.montage,
+            f"{pair.width}x{pair.height}",
+            f"{float(pair.fps):.2f}",
+            pair.num_frames,
+            f"{pair.song_start_s:.2f}-{pair.song_end_s:.2f}",
+            done[pair.pair_id],
+            todo[pair.pair_id],
+        ]
+        for pair in plan.pairs
+    ]
+    columns = ["pair", "montage", "size", "fps", "frames", "song span s", "cached", "todo"]
+    print_table(f"{len(plan.pairs)} pairs", columns, rows)
+    for problem in plan.problems:
+        print_warning(f"row {problem.row} ({problem.pair_id}): {problem.error_message}")
+    out.print()
+    frames = sum(shard.num_frames for shard in plan.shards)
+    frames_todo = sum(shard.num_frames for shard in plan.shards if shard.shard_id not in cached)
+    print_facts(
+        {
+            "shards": f"{len(plan.shards)} ({len(cached)} cached, {len(plan.shards) - len(cached)} to do)",
+            "frames": f"{frames:,} ({frames_todo:,} to do)",
+            "generator": ", ".join(sorted({pair.generator.name for pair in plan.pairs})) or "none",
+            "scorer": plan.scorer.name if plan.scorer else "none: outputs will be 'not scorable'",
+            "store": store.root,
+        }
+    )

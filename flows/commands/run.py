@@ -1,0 +1,89 @@
+"""`singalong run` and `singalong demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flows.terminal import err, out, print_json, print_warning
+from singalong.config import Settings, load_settings
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.plan_run import plan_run
+from tasks.film_steps import is_finished
+from tasks.session import Session
+from tasks.summary import RunSummary, summarise
+
+_EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
+_MAX_FAILURES_SHOWN = 20
+
+
+def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
+    """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
+    settings = load_settings(config, overrides)
+    with err.status("checking the manifest and its media"):
+        plan = plan_run(manifest, settings=settings, store=Store(settings.store_path))
+    folder = RunFolder.create(run, plan, settings)
+    if is_finished(folder):
+        err.print("nothing to do: this run is finished")
+        summary: RunSummary | None = summarise(folder)
+    else:
+        summary = _execute(folder, settings)
+    if summary is None:
+        err.print("interrupted: run the same command again to go on")
+        return _EXIT_INTERRUPTED
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        _show(summary)
+    return _EXIT_DONE if summary.complete else _EXIT_SOME_FAILED
+
+
+def demo_command(run: Path, *, as_json: bool) -> int:
+    """Make synthetic input beside the run folder, and run it."""
+    from singalong.synthetic import write_demo_inputs
+
+    run.mkdir(parents=True, exist_ok=True)
+    inputs = run / "inputs"
+    manifest = inputs / "manifest.csv"
+    if not manifest.exists():
+        with err.status("drawing clips and singing a song"):
+            manifest = write_demo_inputs(inputs)
+    return run_command(manifest, run, config=None, overrides=[], as_json=as_json)
+
+
+def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
+    """Run the flow; None if it was interrupted."""
+    from flows.watchers import terminal_progress
+
+    if settings.run.executor == "inprocess":
+        from flows.order import run_stages
+        from flows.watchers import current_watcher
+
+        with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
+            return run_stages(session)
+    with err.status("starting Prefect"):
+        from flows.run_flow import run_planned
+    with terminal_progress():
+        state: Any = run_planned(str(folder.path), return_state=True)
+    if state.is_cancelled():
+        return None
+    summary: RunSummary = state.result()
+    return summary
+
+
+def _show(summary: RunSummary) -> None:
+    for note in summary.notes:
+        print_warning(note)
+    for failure in summary.failures[:_MAX_FAILURES_SHOWN]:
+        out.print(f"[red]{failure.error_class}[/] ", end="")
+        out.print(f"{failure.name}: {failure.message}", markup=False)
+    hidden = len(summary.failures) - _MAX_FAILURES_SHOWN
+    if hidden > 0:
+        out.print(f"... and {hidden} more, in the report")
+    states = ", ".join(f"{count} {status}" for status, count in sorted(summary.shards.items()))
+    out.print(f"{summary.num_pairs} pairs, {summary.num_shards} shards ({states}), {summary.num_frames:,} frames")
+    for label, films in (("videos", summary.films), ("montages", summary.montages)):
+        if films:
+            out.print(f"{label:<9} {Path(films[0]).parent} ({len(films)})", markup=False)
+    out.print(f"{'report':<9} {summary.report}", markup=False)

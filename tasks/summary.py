@@ -1,0 +1,106 @@
+"""What a run came to: counts, failures, films, and what a person must know of the models used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pydantic import Field
+
+from singalong.contracts import Row, Status
+from singalong.runfolder import RunFolder
+from tasks.films import montage_members, read_film_record
+
+
+class FailureNote(Row):
+    """One shard, row or film that came to nothing, and why."""
+
+    name: str
+    error_class: str
+    message: str
+
+
+class RunSummary(Row):
+    """The end of a run in numbers."""
+
+    run: str
+    run_id: str
+    num_pairs: int
+    num_shards: int
+    shards: dict[str, int] = Field(description="shards by status")
+    num_frames: int
+    films: tuple[str, ...] = Field(description="finished pairs")
+    montages: tuple[str, ...] = Field(description="finished montages")
+    failures: tuple[FailureNote, ...]
+    notes: tuple[str, ...] = Field(description="what to know of the models used")
+    report: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything planned was made."""
+        return not self.failures and self.shards.get(Status.DONE, 0) == self.num_shards
+
+
+def summarise(run: RunFolder) -> RunSummary:
+    """Fold the run folder into a summary; the folder is all it needs."""
+    plan, fold = run.plan, run.fold()
+    counts = Counter(str(fold.shards[shard.shard_id].status) for shard in plan.shards)
+    failures = [
+        FailureNote(name=problem.pair_id, error_class=problem.error_class, message=problem.error_message)
+        for problem in plan.problems
+    ]
+    for shard in plan.shards:
+        state = fold.shards[shard.shard_id]
+        if state.failure is not None and state.status in (Status.FAILED, Status.QUARANTINED):
+            failures.append(
+                FailureNote(name=shard.shard_id, error_class=state.failure.error_class, message=state.failure.message)
+            )
+    films, film_failures = _films(run.path / "outputs", [pair.pair_id for pair in plan.pairs])
+    montages, montage_failures = _films(run.path / "montages", list(montage_members(plan)))
+    return RunSummary(
+        run=str(run.path),
+        run_id=plan.run_id,
+        num_pairs=len(plan.pairs) + len(plan.problems),
+        num_shards=len(plan.shards),
+        shards=dict(counts),
+        num_frames=sum(shard.num_frames for shard in plan.shards),
+        films=films,
+        montages=montages,
+        failures=(*failures, *film_failures, *montage_failures),
+        notes=model_notes(run),
+        report=str(run.path / "index.html"),
+    )
+
+
+def model_notes(run: RunFolder) -> tuple[str, ...]:
+    """What must be said of a run's models, in the terminal and in the report alike."""
+    notes = []
+    untrained = sorted({pair.generator.name for pair in run.plan.pairs if not pair.generator.trained})
+    if untrained:
+        notes.append(
+            f"The generator '{untrained[0]}' has untrained weights: mouths are noise, good only for trying the "
+            "pipeline. Add a checkpoint with: singalong models add NAME checkpoint.pth"
+        )
+    if run.plan.scorer is None:
+        notes.append(
+            "No sync scorer is installed, so nothing was scored: every output is 'not scorable'. "
+            "Add one with: singalong models add NAME syncnet_v2.model"
+        )
+    return tuple(notes)
+
+
+def _films(folder: Path, names: list[str]) -> tuple[tuple[str, ...], list[FailureNote]]:
+    made, failures = [], []
+    for name in names:
+        record = read_film_record(folder / f"{name}.json")
+        if record is not None and record.film is not None:
+            made.append(record.film.path)
+            failures += [
+                FailureNote(name=name, error_class="INPUT", message=f"made without {pair_id}, which has no film")
+                for pair_id in record.missing
+            ]
+        elif record is not None and record.failure is not None:
+            failures.append(
+                FailureNote(name=name, error_class=record.failure.error_class, message=record.failure.message)
+            )
+    return tuple(made), failures
