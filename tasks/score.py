@@ -157,7 +157,8 @@ def _frames(clip: ClipFacts, num_steps: int) -> Iterator[YuvFrame | None]:
         for start in range(0, num_steps, _CHUNK_FRAMES):
             chunk_s = times_s[start : start + _CHUNK_FRAMES]
             for time_s, frame in zip(chunk_s, reader.read_chunk(chunk_s.tolist()), strict=True):
-                yield frame if frame.pts_s <= time_s + half_frame_s else None
+                # a first frame still to come; time stamps may be rounded by a tick
+                yield frame if frame.pts_s <= time_s + half_frame_s / 2 else None
 
 
 def _reason(score: SyncScore, num_voiced: int, num_seen: int, min_windows: int) -> str | None:
