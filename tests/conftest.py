@@ -1,0 +1,25 @@
+"""Fixtures for all tests: real media and reference vectors where they lie beside this checkout."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(path: Path, holds: str) -> Path:
+    if not path.is_dir():
+        pytest.skip(f"{holds} are not beside this checkout ({path})")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real clips, songs and stills."""
+    return _folder(SHARED / "data", "the real media")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of vectors made with the original programs."""
+    return _folder(SHARED / "reference" / "golden", "the reference vectors")

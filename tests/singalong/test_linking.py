@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singalong.linking import Sample, fill_track, link_samples, match_boxes, samples_between
+
+FPS = 25.0
+
+
+def box(x: float, y: float = 100.0, side: float = 80.0) -> list[float]:
+    return [x, y, x + side, y + side]
+
+
+def sample(frame: int, *boxes: list[float], pts_s: float | None = None) -> Sample:
+    corners = np.array(boxes, dtype=float).reshape(-1, 4)
+    landmarks = np.repeat(corners[:, None, :2], 5, axis=1) + np.arange(5)[None, :, None]
+    return Sample(frame, frame / FPS if pts_s is None else pts_s, corners, np.full(len(corners), 0.9), landmarks)
+
+
+def frames_of(track: list[tuple[Sample, int]]) -> list[int]:
+    return [seen.frame for seen, _ in track]
+
+
+def test_each_face_is_matched_with_the_one_nearest_in_place_and_size() -> None:
+    left = np.array([box(0), box(200), box(400)])
+    right = np.array([box(405), box(10), box(190)])
+    assert sorted(match_boxes(left, right)) == [(0, 1), (1, 2), (2, 0)]
+
+
+def test_a_face_is_matched_once_only() -> None:
+    assert match_boxes(np.array([box(0), box(30)]), np.array([box(25)])) == [(1, 0)]
+
+
+@pytest.mark.parametrize("other", [box(200), box(30, side=20)], ids=["elsewhere", "of another size"])
+def test_faces_far_apart_in_place_or_size_are_not_matched(other: list[float]) -> None:
+    assert match_boxes(np.array([box(0)]), np.array([other])) == []
+
+
+@pytest.mark.parametrize(("num_left", "num_right"), [(0, 0), (0, 2), (1, 0)])
+def test_nothing_is_matched_with_nothing(num_left: int, num_right: int) -> None:
+    assert match_boxes(np.ones((num_left, 4)), np.ones((num_right, 4))) == []
+
+
+@given(st.integers(2, 48), st.data())
+def test_the_frame_in_which_a_face_appears_is_found_exactly_with_few_looks(length: int, data: st.DataObject) -> None:
+    first = data.draw(st.integers(1, length))
+    looks: list[int] = []
+
+    def look(frame: int) -> Sample:
+        looks.append(frame)
+        return sample(frame, *([box(50)] if frame >= first else []))
+
+    samples = [look(0), *samples_between(look(0), look(length), look), look(length)]
+    [track] = link_samples(samples, max_gap_s=0.8)
+    assert track[0][0].frame == first
+    assert len(looks) <= 4 + np.ceil(np.log2(length))
+    assert [s.frame for s in samples] == sorted({s.frame for s in samples})
+
+
+def test_nothing_is_looked_for_between_samples_that_agree() -> None:
+    def look(frame: int) -> Sample:
+        raise AssertionError(frame)
+
+    assert samples_between(sample(0, box(50), box(300)), sample(5, box(304), box(52)), look) == []
+    assert samples_between(sample(0), sample(5), look) == []
+
+
+def test_a_face_that_moved_far_is_followed_frame_by_frame_where_needed() -> None:
+    def look(frame: int) -> Sample:
+        return sample(frame, box(50 + 40 * frame))
+
+    between = samples_between(look(0), look(8), look)
+    [track] = link_samples([look(0), *between, look(8)], max_gap_s=0.8)
+    assert len(between) > 2
+    assert frames_of(track)[-1] == 8
+
+
+def test_a_track_survives_misses_up_to_the_longest_gap() -> None:
+    misses = [sample(frame) for frame in range(5, 20, 5)]
+    [track] = link_samples([sample(0, box(50)), *misses, sample(20, box(52))], max_gap_s=0.8)
+    assert frames_of(track) == [0, 20]
+
+
+def test_a_longer_gap_splits_the_track() -> None:
+    misses = [sample(frame) for frame in range(5, 25, 5)]
+    tracks = link_samples([sample(0, box(50)), *misses, sample(25, box(52))], max_gap_s=0.8)
+    assert list(map(frames_of, tracks)) == [[0], [25]]
+
+
+def test_time_without_a_look_is_no_gap() -> None:
+    [track] = link_samples([sample(0, box(50), pts_s=0.0), sample(1, box(52), pts_s=3.0)], max_gap_s=0.8)
+    assert frames_of(track) == [0, 1]
+
+
+def test_neighbours_keep_their_tracks_when_the_detector_changes_their_order() -> None:
+    samples = [sample(0, box(0), box(100)), sample(5, box(104), box(3)), sample(10, box(6))]
+    left, right = link_samples(samples, max_gap_s=0.8)
+    assert [seen.boxes[face, 0] for seen, face in left] == [0, 3, 6]
+    assert [seen.boxes[face, 0] for seen, face in right] == [100, 104]
+
+
+def test_boxes_and_landmarks_between_detections_lie_on_a_line_over_presentation_time() -> None:
+    times_s = np.array([10.0, 10.1, 10.3, 10.4])  # the third frame came late
+    seen = [(sample(7, box(0), pts_s=10.0), 0), (sample(10, box(40), pts_s=10.4), 0)]
+    track = fill_track(seen, times_s, first_frame=7, smooth_window=1, frame_size=(640, 360))
+    assert track.frames.tolist() == [7, 8, 9, 10]
+    assert track.boxes[:, 0].tolist() == [0, 10, 30, 40]
+    np.testing.assert_allclose(track.landmarks[:, 2, 0], [2, 12, 32, 42])
+    assert track.detected.tolist() == [True, False, False, True]
+    np.testing.assert_array_equal(track.pts_s, times_s)
+
+
+def test_boxes_are_clipped_to_the_frame() -> None:
+    seen = [(sample(0, [-5.4, 20.0, 90.0, 110.3]), 0)]
+    track = fill_track(seen, np.zeros(1), first_frame=0, smooth_window=5, frame_size=(64, 100))
+    assert track.boxes.tolist() == [[0, 20, 64, 100]]
+
+
+def test_a_static_face_stays_static_when_smoothed() -> None:
+    seen = [(sample(frame, box(50.4)), 0) for frame in (0, 5, 10, 12)]
+    track = fill_track(seen, np.arange(13) / FPS, first_frame=0, smooth_window=5, frame_size=(640, 360))
+    assert np.unique(track.boxes, axis=0).tolist() == [[50, 100, 130, 180]]
+
+
+def test_smoothing_runs_over_the_frames_between_detections_too() -> None:
+    seen = [(sample(0, box(0)), 0), (sample(10, box(100)), 0)]
+    track = fill_track(seen, np.arange(11) / FPS, first_frame=0, smooth_window=5, frame_size=(640, 360))
+    assert track.boxes[:7, 0].tolist() == [20, 30, 40, 50, 60, 70, 80]  # the paper's window looks two frames ahead
