@@ -35,7 +35,9 @@ from tasks.shard_score import ShardScorer
 if TYPE_CHECKING:
     from models.detectors import Detector
 
-_CHUNK_FRAMES = 16
+_CHUNK_BYTES = 32 * 1024 * 1024
+"""Decoded frames held at once."""
+_MAX_CHUNK_FRAMES = 16
 
 
 class VideoScore(Row):
@@ -153,9 +155,10 @@ def _frames(clip: ClipFacts, num_steps: int) -> Iterator[YuvFrame | None]:
     """The frame nearest to each step; None before the first frame is due."""
     half_frame_s = float(1 / clip.fps) / 2
     times_s = np.arange(num_steps) / SCORE_FPS + half_frame_s  # the frame last shown then is the nearest one
+    size = max(1, min(_MAX_CHUNK_FRAMES, _CHUNK_BYTES // (clip.width * clip.height * 3 // 2)))
     with ClipReader(clip) as reader:
-        for start in range(0, num_steps, _CHUNK_FRAMES):
-            chunk_s = times_s[start : start + _CHUNK_FRAMES]
+        for start in range(0, num_steps, size):
+            chunk_s = times_s[start : start + size]
             for time_s, frame in zip(chunk_s, reader.read_chunk(chunk_s.tolist()), strict=True):
                 # a first frame still to come; time stamps may be rounded by a tick
                 yield frame if frame.pts_s <= time_s + half_frame_s / 2 else None
