@@ -42,7 +42,9 @@ class AnalysisSettings(Section):
     detector: str = Field(default="centerface", description="Registry name of the face detector.")
     detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two detections, seconds.")
     detect_side_px: int = Field(
-        default=480, ge=64, description="Longer side of the frame the detector sees; the paper used full size."
+        default=480,
+        ge=64,
+        description="Longer side of the frame the detector sees: it finds faces from 24 px there, a twentieth of 480.",
     )
     min_score: float = Field(default=0.5, gt=0, lt=1, description="Detections below this are not faces.")
     max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
@@ -152,9 +154,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     key, sep, raw = override.partition("=")
     section, dot, name = key.strip().partition(".")
     if not sep or not dot:
-        raise UsageError(
-            "cannot read a setting", value=override, expected="section.key=value, e.g. lipsync.crf=20"
-        )
+        raise UsageError("cannot read a setting", value=override, expected="section.key=value, e.g. lipsync.crf=20")
     try:
         value: Any = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
