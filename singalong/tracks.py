@@ -1,0 +1,331 @@
+"""Whose mouth sings: choosing one face in each shot of a span, and asking where it is at a time.
+
+Pure functions on the tables of `singalong.track_table`. In one shot a person may be several tracks, e.g.
+before and after a hand hid the face: tracks that follow each other at about the same place and size are taken
+as one person.
+
+Shape legend: R rows, T times.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from singalong.errors import NoFaceError, UsageError
+from singalong.linking import MAX_SIZE_LOG_RATIO, box_distance
+from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
+
+Box = tuple[int, int, int, int]
+
+SAME_PERSON_DISTANCE = 1.5
+"""A track may go on another one of its shot when it starts at most this many box sides from its end."""
+
+MAIN_SHARE = 0.5
+"""`index:N` counts people seen at least this share of the time of the one seen longest in the shot."""
+
+POINT_MARGIN = 0.25
+"""`at:X,Y@T` may miss a box by this share of its sides."""
+
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_AT = re.compile(rf"at:\s*{_NUMBER}\s*,\s*{_NUMBER}\s*@\s*{_NUMBER}\s*")
+_INDEX = re.compile(r"index:\s*(\d{1,3})\s*")
+
+
+@dataclass(frozen=True)
+class FaceSpec:
+    """Which face sings; see `parse_face_spec`."""
+
+    kind: Literal["largest", "index", "at"]
+    index: int = 0
+    x: float = 0.0
+    y: float = 0.0
+    time_s: float = 0.0
+
+
+def parse_face_spec(text: str) -> FaceSpec:
+    """Read a manifest's `face`.
+
+    - `largest`: in each shot the person whose boxes cover most over the span (area times frames).
+    - `index:N`: in each shot the N-th person from the left, from 0, by the median of the box's centre; only
+      people count who are seen at least half as long as the one seen longest. Shots with fewer have no face.
+    - `at:X,Y@T`: the face at a point of the upright frame at T seconds of the clip's time. X and Y are
+      pixels, or shares of width and height when both are at most 1. In other shots: of the people `index`
+      counts the one most alike in place and size.
+
+    Raises UsageError.
+    """
+    if text.strip() == "largest":
+        return FaceSpec("largest")
+    if match := _INDEX.fullmatch(text.strip()):
+        return FaceSpec("index", index=int(match[1]))
+    if match := _AT.fullmatch(text.strip()):
+        x, y, time_s = map(float, match.groups())
+        return FaceSpec("at", x=x, y=y, time_s=time_s)
+    raise UsageError(
+        "cannot read which face is to sing",
+        value=text,
+        expected="largest, index:N (from 0, left to right) or at:X,Y@T (a point and a time in seconds)",
+    )
+
+
+@dataclass(frozen=True)
+class ChosenFace:
+    """Where the chosen face is: at most one row a source frame, in time order.
+
+    Attributes:
+        pts_s: (R,) presentation times of the source frames that show the face.
+        boxes: (R,4) x1, y1, x2, y2, whole pixels of the upright frame.
+        landmarks: (R,5,2), see TRACKS_SCHEMA.
+        usable: (R,) whether the face is high enough to be lip-synced.
+        shot, track: (R,) which ones.
+        tolerance_s: a time matches a row this near, half a frame.
+    """
+
+    pts_s: Floats
+    boxes: Ints
+    landmarks: Floats
+    usable: Bools
+    shot: Ints
+    track: Ints
+    tolerance_s: float
+
+    def rows_at(self, times_s: ArrayLike) -> Ints:
+        """Row of the source frame at each time (T,), -1 where that frame does not show the face."""
+        times_T = np.asarray(times_s, dtype=np.float64)
+        if not len(self.pts_s):
+            return np.full(times_T.shape, -1)
+        after = np.searchsorted(self.pts_s, times_T).clip(0, len(self.pts_s) - 1)
+        before = (after - 1).clip(0)
+        nearest = np.where(
+            np.abs(self.pts_s[before] - times_T) <= np.abs(self.pts_s[after] - times_T), before, after
+        )
+        return np.where(np.abs(self.pts_s[nearest] - times_T) <= self.tolerance_s, nearest, -1)
+
+    def boxes_at(self, times_s: ArrayLike) -> tuple[Ints, Bools]:
+        """Boxes (T,4) and whether there is a usable one (T,) at each time; all 0 where there is none."""
+        rows_T = self.rows_at(times_s)
+        found_T = rows_T >= 0
+        boxes_T4 = np.zeros((len(rows_T), 4), np.int64)
+        found_T[found_T] = self.usable[rows_T[found_T]]
+        boxes_T4[found_T] = self.boxes[rows_T[found_T]]
+        return boxes_T4, found_T
+
+    def box_at(self, pts_s: float) -> Box | None:
+        """Box of the face in the source frame at this time; None where it has no usable one."""
+        row = self._usable_row(pts_s)
+        if row is None:
+            return None
+        x1, y1, x2, y2 = self.boxes[row].tolist()
+        return x1, y1, x2, y2
+
+    def landmarks_at(self, pts_s: float) -> Floats | None:
+        """Landmarks (5,2) in the source frame at this time; None where `box_at` is None or there are none."""
+        row = self._usable_row(pts_s)
+        return None if row is None or np.isnan(self.landmarks[row]).any() else self.landmarks[row]
+
+    def shot_at(self, pts_s: float) -> int:
+        """Shot of the face in the source frame at this time; -1 where that frame does not show it."""
+        row = int(self.rows_at([pts_s])[0])
+        return int(self.shot[row]) if row >= 0 else -1
+
+    def too_small_at(self, pts_s: float) -> bool:
+        """Whether the source frame at this time shows the face, but too small to be lip-synced."""
+        row = int(self.rows_at([pts_s])[0])
+        return row >= 0 and not self.usable[row]
+
+    def _usable_row(self, pts_s: float) -> int | None:
+        row = int(self.rows_at([pts_s])[0])
+        return row if row >= 0 and self.usable[row] else None
+
+
+@dataclass(frozen=True)
+class _Person:
+    """One person in one shot.
+
+    Attributes:
+        rows: all rows of the person, in frame order, those outside the span too.
+        num_frames: rows in the span.
+        median_box: median of the boxes in the span.
+        area: sum of box areas in the span; faces too small to sing count next to nothing.
+    """
+
+    rows: Ints
+    num_frames: int
+    median_box: Floats
+    area: float
+
+    @property
+    def centre_x(self) -> float:
+        return float(self.median_box[0] + self.median_box[2]) / 2
+
+
+def choose_face(
+    tracks: TrackTable, shots: ShotTable, face_spec: str, start_s: float, end_s: float
+) -> ChosenFace:
+    """Choose the face that sings in a span of a clip: at most one person in each shot.
+
+    Give it the whole span of the pair, whatever part of it is to be made, so that every shard chooses alike.
+
+    Args:
+        tracks: rows of the span at least; see `tasks.analyse.load_analysis`.
+        shots: all shots of the clip.
+        face_spec: see `parse_face_spec`.
+        start_s: start of the span in the clip's time; the frame on screen then may be older.
+        end_s: its end, exclusive.
+
+    Raises:
+        UsageError: a spec that cannot be read, or a time outside the span.
+        NoFaceError: faces there are, but none at the point or with the index asked for.
+    """
+    spec = parse_face_spec(face_spec)
+    in_span = (tracks.pts_s >= start_s - tracks.frame_s) & (tracks.pts_s < end_s)
+    people = {int(shot): _people_of(tracks, in_span, int(shot)) for shot in np.unique(tracks.shot[in_span])}
+    if spec.kind == "largest":
+        chosen = [max(group, key=lambda person: person.area) for group in people.values()]
+    elif spec.kind == "index":
+        chosen = _by_index(people, spec.index, face_spec)
+    else:
+        chosen = _by_point(people, tracks, shots, spec, face_spec, (start_s, end_s))
+    return _chosen(tracks, [person.rows for person in chosen])
+
+
+def _people_of(tracks: TrackTable, in_span: Bools, shot: int) -> list[_Person]:
+    """People of a shot who are seen in the span, in order of appearance."""
+    of_shot = np.flatnonzero(tracks.shot == shot)
+    by_track = [of_shot[tracks.track[of_shot] == track] for track in np.unique(tracks.track[of_shot])]
+    in_order = (rows[np.argsort(tracks.frame[rows])] for rows in by_track)
+    runs = sorted(in_order, key=lambda rows: int(tracks.frame[rows[0]]))
+    joined = _join_runs(tracks, runs)
+    return [_person(tracks, rows, in_span) for rows in joined if in_span[rows].any()]
+
+
+def _join_runs(tracks: TrackTable, runs: list[Ints]) -> list[Ints]:
+    """Join tracks of a shot (rows in frame order, by first frame) that follow one another in one place."""
+    joined: list[Ints] = []
+    for run in runs:
+        open_ends = [i for i, rows in enumerate(joined) if tracks.frame[rows[-1]] < tracks.frame[run[0]]]
+        ends = tracks.boxes[[joined[i][-1] for i in open_ends]].astype(np.float64)
+        start = tracks.boxes[run[:1]].astype(np.float64)
+        distance, ratio = (values[:, 0] for values in box_distance(ends, start))
+        near = (distance <= SAME_PERSON_DISTANCE) & (ratio <= MAX_SIZE_LOG_RATIO)
+        cost = np.where(near, distance + ratio, np.inf)
+        if len(cost) and np.isfinite(cost.min()):
+            best = open_ends[int(np.argmin(cost))]
+            joined[best] = np.concatenate([joined[best], run])
+        else:
+            joined.append(run)
+    return joined
+
+
+def _person(tracks: TrackTable, rows: Ints, in_span: Bools) -> _Person:
+    seen = rows[in_span[rows]]
+    boxes = tracks.boxes[seen]
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    # A usable face, however short its stay, goes before one that is too small to sing.
+    weights = np.where(tracks.usable[seen], 1.0, 1e-9)
+    return _Person(
+        rows=rows,
+        num_frames=len(seen),
+        median_box=np.median(boxes, axis=0),
+        area=float((areas * weights).sum()),
+    )
+
+
+def _main(group: list[_Person]) -> list[_Person]:
+    """People of a shot who count, from left to right."""
+    longest = max(person.num_frames for person in group)
+    main = (person for person in group if person.num_frames >= MAIN_SHARE * longest)
+    return sorted(main, key=lambda person: person.centre_x)
+
+
+def _by_index(people: dict[int, list[_Person]], index: int, text: str) -> list[_Person]:
+    main = [_main(group) for group in people.values()]
+    if main and all(len(group) <= index for group in main):
+        most = max(map(len, main))
+        raise NoFaceError(
+            "no shot of the span shows that many faces",
+            value=text,
+            expected=f"index:0 to index:{most - 1}, counted from the left",
+        )
+    return [group[index] for group in main if len(group) > index]
+
+
+def _by_point(
+    people: dict[int, list[_Person]],
+    tracks: TrackTable,
+    shots: ShotTable,
+    spec: FaceSpec,
+    text: str,
+    span: tuple[float, float],
+) -> list[_Person]:
+    if not span[0] - tracks.frame_s <= spec.time_s <= span[1]:
+        raise UsageError(
+            "the time at which the face is pointed out lies outside the clip's span",
+            value=text,
+            expected=f"a time from {span[0]:.2f} to {span[1]:.2f} s",
+        )
+    if not people:
+        return []
+    home = shots.shot_at(spec.time_s + tracks.frame_s / 100)  # times are written with few digits
+    person = _at_point(people.get(home, []), tracks, spec, text)
+    others = (_main(group) for shot, group in people.items() if shot != home)
+    return [person, *(_most_alike(group, person) for group in others)]
+
+
+def _at_point(group: list[_Person], tracks: TrackTable, spec: FaceSpec, text: str) -> _Person:
+    width, height = tracks.frame_size
+    as_share = spec.x <= 1 and spec.y <= 1
+    point = np.array([spec.x, spec.y]) * ((width, height) if as_share else (1, 1))
+    boxes = {index: _box_near(tracks, person.rows, spec.time_s) for index, person in enumerate(group)}
+    seen = {index: box for index, box in boxes.items() if box is not None}
+    miss = {index: _miss(box, point) for index, box in seen.items()}
+    best = min(miss, key=lambda index: miss[index], default=None)
+    if best is None or miss[best] > 1 + 2 * POINT_MARGIN:
+        faces = "; ".join("x {} to {}, y {} to {}".format(*box[[0, 2, 1, 3]]) for box in seen.values())
+        raise NoFaceError(
+            "no face at that point and time",
+            value=text,
+            expected=f"a point on one of the faces there: {faces or 'none'}",
+        )
+    return group[best]
+
+
+def _box_near(tracks: TrackTable, rows: Ints, time_s: float) -> Ints | None:
+    """Box of a person in the frame on screen at a time: the row nearest to it, within a frame and a half."""
+    nearest = rows[np.argmin(np.abs(tracks.pts_s[rows] - time_s))]
+    near = abs(tracks.pts_s[nearest] - time_s) <= 1.5 * tracks.frame_s
+    return tracks.boxes[nearest] if near else None
+
+
+def _miss(box: Ints, point: Floats) -> float:
+    """How far a point lies from a box's centre: 1 on its edge."""
+    half = np.maximum((box[2:] - box[:2]) / 2, 0.5)
+    return float(np.max(np.abs(point - (box[:2] + box[2:]) / 2) / half))
+
+
+def _most_alike(group: Sequence[_Person], person: _Person) -> _Person:
+    boxes = np.stack([other.median_box for other in group])
+    distance, ratio = box_distance(boxes, person.median_box[None])
+    return group[int(np.argmin(distance[:, 0] + ratio[:, 0]))]
+
+
+def _chosen(tracks: TrackTable, rows: list[NDArray[np.int64]]) -> ChosenFace:
+    joined = np.concatenate([np.empty(0, np.int64), *rows])
+    table = tracks.select(joined[np.argsort(tracks.pts_s[joined], kind="stable")])
+    steps = np.diff(table.pts_s)[np.diff(table.frame) == 1]
+    shortest = min([tracks.frame_s, *steps[steps > 0]])
+    return ChosenFace(
+        pts_s=table.pts_s,
+        boxes=table.boxes,
+        landmarks=table.landmarks,
+        usable=table.usable,
+        shot=table.shot,
+        track=table.track,
+        tolerance_s=float(shortest) / 2,
+    )
