@@ -1,0 +1,246 @@
+"""Renders people: a pose track and a mouth track in, frames out.
+
+The same pose track with another mouth track gives the same pictures but for the lower face, to the last bit where the
+mouth's motion does not reach: what same-pose pairs for training need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from singalong.synthetic.arrays import Floats, f32
+from singalong.synthetic.backdrop import BACKDROPS, paint_backdrop
+from singalong.synthetic.body import paint_body
+from singalong.synthetic.camera import Camera, Quality
+from singalong.synthetic.cast import Identity
+from singalong.synthetic.eyes import EyePainter
+from singalong.synthetic.grid import Canvas
+from singalong.synthetic.head import HEAD_BOX, Head, paint_head
+from singalong.synthetic.mouth import MouthPainter, lip_curves, mouth_shape
+from singalong.synthetic.poses import POSE_NAMES
+from singalong.synthetic.relief import Light
+
+_GRID_PX = 8
+_SCALE_STEP = 1.19
+_OVERSAMPLING = 1.2
+_EDGE = (-1.5, -2.1, 1.5, 1.6)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything about a picture but the person: backdrop, light, camera."""
+
+    seed: int = 0
+    backdrop: str = "studio"
+    light: Light = field(default_factory=Light)
+    quality: Quality = field(default_factory=Quality)
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Scene:
+        """A random scene."""
+        rng = np.random.default_rng([seed, 151])
+        backdrop = BACKDROPS[int(rng.integers(len(BACKDROPS)))]
+        return cls(seed, backdrop, Light.from_seed(seed), Quality.from_seed(seed))
+
+
+@dataclass(frozen=True)
+class FaceGeometry:
+    """Where things are in a frame, pixels. box: hairline to resting chin, ear to ear (x1, y1, x2, y2), whatever the
+    mouth does; landmarks: eyes, nose tip, mouth corners (5, 2), left in the picture first; lips: outer then inner
+    outline (40, 2); chin: (2,).
+    """
+
+    box: Floats
+    landmarks: Floats
+    lips: Floats
+    chin: Floats
+
+
+class FaceRenderer:
+    """Renders one person in one scene at one frame size; not thread-safe."""
+
+    def __init__(self, person: Identity, scene: Scene, *, width: int, height: int) -> None:
+        self.person, self.scene, self.width, self.height = person, scene, width, height
+        self._background = paint_backdrop(scene.backdrop, width, height, seed=scene.seed)
+        self._camera = Camera(scene.quality, seed=scene.seed)
+        self._scale = 0.0
+        self._set_scale(0.3 * height)
+
+    def frame(self, pose: Floats, mouth: Floats, index: int = 0) -> np.ndarray:
+        """One frame, (height, width, 3) uint8 BGR. pose: (10,) row; mouth: (9,) row; index: for the noise."""
+        p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
+        self._set_scale(p["half_height"] * self.height)
+        image = self._background.copy()
+        turn = _Turn(p, self.width, self.height)
+        if self._head.back is not None:
+            self._paste_flat(image, self._head.back, self._head.canvas, turn, depth=-0.3)
+        self._paste_flat(image, self._body, self._body_canvas, turn, depth=None)
+        self._eyes.paint(self._face, blink=p["blink"], gaze_x=p["gaze_x"], gaze_y=p["gaze_y"])
+        self._mouth.paint(self._face, mouth)
+        self._paste_head(image, turn, p["brow"])
+        return self._camera.expose(image, index)
+
+    def geometry(self, pose: Floats, mouth: Floats) -> FaceGeometry:
+        """Where face, eyes, lips and chin are in that frame."""
+        p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
+        turn, person = _Turn(p, self.width, self.height), self.person
+        shape = mouth_shape(person, mouth)
+        wide = person.face_width
+        outline = [(-wide, 0.0), (wide, 0.0), (0.0, -0.95), (0.0, 1.0), (-0.7 * wide, -0.8), (0.7 * wide, -0.8)]
+        marks = [(-person.eye_x, person.eye_y), (person.eye_x, person.eye_y), (0.0, person.nose_tip_y)]
+        marks += [(-shape.half_width, shape.corner_y), (shape.half_width, shape.corner_y)]
+        x = shape.half_width * np.cos(np.linspace(np.pi, 0, 10)).astype(np.float32)
+        curves = lip_curves(shape, x)
+        lips = [curves.upper_outer, curves.lower_outer[::-1], curves.upper_inner, curves.lower_inner[::-1]]
+        columns = [x, x[::-1], x, x[::-1]]
+        around = np.concatenate([np.stack(pair, axis=1) for pair in zip(columns, lips, strict=True)])
+        corners = self._project(turn, np.array(outline))
+        return FaceGeometry(
+            box=np.concatenate([corners.min(axis=0), corners.max(axis=0)]),
+            landmarks=self._project(turn, np.array(marks)),
+            lips=self._project(turn, around),
+            chin=self._project(turn, np.array([(0.0, 1.0 + shape.jaw)]))[0],
+        )
+
+    def _set_scale(self, face_px: float) -> None:
+        """Have textures ready for a face of this half-height; sizes go in steps so that they are seldom painted."""
+        step = np.ceil(np.log(max(face_px, 8.0) * _OVERSAMPLING) / np.log(_SCALE_STEP))
+        scale = float(_SCALE_STEP**step)
+        if self._scale and 0.8 * scale <= self._scale <= 1.45 * scale:
+            return
+        self._scale = scale
+        self._head: Head = paint_head(self.person, self.scene.light, scale)
+        self._face = self._head.image.copy()
+        self._eyes = EyePainter(self._head)
+        lamp = self.scene.light.direction
+        self._mouth = MouthPainter(self._head, (float(lamp[0]), float(lamp[1])))
+        bottom = 0.4 + 0.85 * self.height / max(face_px, 1.0)
+        self._body_canvas, self._body = paint_body(
+            self.person, self.scene.light, scale / _OVERSAMPLING, min(bottom, 7.0)
+        )
+
+    def _project(self, turn: _Turn, points: Floats) -> Floats:
+        depth = _sample(self._head, points[:, 0].astype(np.float32), points[:, 1].astype(np.float32))
+        return turn.project(points[:, 0], points[:, 1], depth)
+
+    def _paste_flat(
+        self, image: np.ndarray, layer: np.ndarray, canvas: Canvas, turn: _Turn, *, depth: float | None
+    ) -> None:
+        """Paste a flat layer: at a depth of the head's, or, with no depth, standing upright under the head."""
+        if depth is None:
+            corner = turn.shoulder(np.array([canvas.left, canvas.top]))
+            step_x = turn.shoulder(np.array([canvas.left + 1.0, canvas.top])) - corner
+            step_y = turn.shoulder(np.array([canvas.left, canvas.top + 1.0])) - corner
+        else:
+            points = np.array([[canvas.left, canvas.top], [canvas.left + 1, canvas.top], [canvas.left, canvas.top + 1]])
+            placed = turn.project(points[:, 0], points[:, 1], np.full(3, depth, np.float32))
+            corner, step_x, step_y = placed[0], placed[1] - placed[0], placed[2] - placed[0]
+        half = 0.5 / canvas.scale
+        matrix = np.stack([step_x / canvas.scale, step_y / canvas.scale, corner + half * (step_x + step_y)], axis=1)
+        ends = matrix @ np.array(
+            [[0, canvas.width, 0, canvas.width], [0, 0, canvas.height, canvas.height], [1, 1, 1, 1]]
+        )
+        rows, columns = _inside(ends, self.width, self.height)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
+        matrix[:, 2] -= [columns.start, rows.start]
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        moved = cv2.warpAffine(layer, matrix, size, flags=cv2.INTER_LINEAR)
+        _blend(image[rows, columns], moved)
+
+    def _paste_head(self, image: np.ndarray, turn: _Turn, brow: float) -> None:
+        corners = np.array([(x, y) for x in (_EDGE[0], _EDGE[2]) for y in (_EDGE[1], _EDGE[3])])
+        flat = np.zeros(4, np.float32)
+        rows, columns = _inside(turn.project(corners[:, 0], corners[:, 1], flat).T, self.width, self.height)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
+        wide, tall = columns.stop - columns.start, rows.stop - rows.start
+        grid_x = (np.arange(wide // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + columns.start
+        grid_y = (np.arange(tall // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + rows.start
+        pixels_x, pixels_y = np.meshgrid(grid_x, grid_y)
+        x, y = turn.unproject(pixels_x, pixels_y, self._head)
+        lift = 0.05 * brow * np.exp(-0.5 * ((y - self.person.brow_y) / 0.12) ** 2) * np.exp(-((x / 0.62) ** 4))
+        canvas = self._head.canvas
+        maps = np.dstack([(x - canvas.left) * canvas.scale - 0.5, (y + lift - canvas.top) * canvas.scale - 0.5])
+        size = (len(grid_x) * _GRID_PX, len(grid_y) * _GRID_PX)
+        full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[:tall, :wide]
+        moved = cv2.remap(self._face, full[..., 0], full[..., 1], cv2.INTER_LINEAR)
+        _blend(image[rows, columns], moved)
+
+
+class _Turn:
+    """A head's place and turn in the frame: head space to pixels and back."""
+
+    def __init__(self, pose: dict[str, float], width: int, height: int) -> None:
+        self._place = np.array([pose["x"] * width, pose["y"] * height], np.float32)
+        self._size = pose["half_height"] * height
+        self._yaw, self._pitch = pose["yaw"], pose["pitch"]
+        cos, sin = np.cos(pose["roll"]), np.sin(pose["roll"])
+        self._roll = np.array([[cos, -sin], [sin, cos]], np.float32) * self._size
+
+    def project(self, x: Floats, y: Floats, depth: Floats) -> Floats:
+        """Pixels (n, 2) of points in head space (n,)."""
+        across = x * np.cos(self._yaw) + depth * np.sin(self._yaw)
+        ahead = depth * np.cos(self._yaw) - x * np.sin(self._yaw)
+        down = y * np.cos(self._pitch) + ahead * np.sin(self._pitch)
+        return f32(np.stack([across, down], axis=1) @ self._roll.T + self._place - 0.5)
+
+    def unproject(self, pixel_x: Floats, pixel_y: Floats, head: Head) -> tuple[Floats, Floats]:
+        """Points of the head's surface (two grids) that are seen at pixels; three fixed-point steps over the depth."""
+        back = np.linalg.inv(self._roll)
+        left, top = pixel_x + 0.5 - self._place[0], pixel_y + 0.5 - self._place[1]
+        across = (back[0, 0] * left + back[0, 1] * top).astype(np.float32)
+        down = (back[1, 0] * left + back[1, 1] * top).astype(np.float32)
+        cos_yaw, sin_yaw = np.float32(np.cos(self._yaw)), np.float32(np.sin(self._yaw))
+        cos_pitch, sin_pitch = np.float32(np.cos(self._pitch)), np.float32(np.sin(self._pitch))
+        x, y = across / cos_yaw, down / cos_pitch
+        for _ in range(4):
+            depth = _sample(head, x, y)
+            x = 0.35 * x + 0.65 * (across - depth * sin_yaw) / cos_yaw
+            y = 0.35 * y + 0.65 * (down - (depth * cos_yaw - x * sin_yaw) * sin_pitch) / cos_pitch
+        return x, y
+
+    def shoulder(self, point: Floats) -> Floats:
+        """Pixel of a point of the body: it follows the head's place, leans a third of its roll and does not turn."""
+        lean = np.arctan2(self._roll[1, 0], self._roll[0, 0]) / 3
+        cos, sin = np.cos(lean), np.sin(lean)
+        sway = np.array([0.12 * np.sin(self._yaw), 0.0])
+        around = np.array([[cos, -sin], [sin, cos]]) @ (np.asarray(point) - [0, 0.6] - sway)
+        neck = np.array([-0.6 * self._roll[1, 0], 0.6 * self._roll[0, 0]]) / self._size
+        return np.asarray((around + neck) * self._size + self._place - 0.5)
+
+
+def render(
+    person: Identity, poses: Floats, mouths: Floats, *, scene: Scene, width: int, height: int
+) -> Iterator[np.ndarray]:
+    """Frames of a clip, each (height, width, 3) uint8 BGR. poses (n, 10), mouths (n, 9)."""
+    renderer = FaceRenderer(person, scene, width=width, height=height)
+    for index, (pose, mouth) in enumerate(zip(poses, mouths, strict=True)):
+        yield renderer.frame(pose, mouth, index)
+
+
+def _sample(head: Head, x: Floats, y: Floats) -> Floats:
+    step = np.float32(1 / head.depth_step)
+    column = ((x - np.float32(HEAD_BOX[0])) * step - 0.5).astype(np.float32)
+    row = ((y - np.float32(HEAD_BOX[1])) * step - 0.5).astype(np.float32)
+    return np.asarray(cv2.remap(head.depth, column, row, cv2.INTER_LINEAR)).reshape(x.shape)
+
+
+def _inside(points: Floats, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of the frame that a set of points (2, n) spans."""
+    left, top = np.floor(points.min(axis=1)).astype(int)
+    right, bottom = np.ceil(points.max(axis=1)).astype(int) + 1
+    return slice(max(0, int(top)), min(height, int(bottom))), slice(max(0, int(left)), min(width, int(right)))
+
+
+def _blend(below: np.ndarray, layer: np.ndarray) -> None:
+    """Lay a (h, w, 4) layer over a (h, w, 3) image, in place."""
+    alpha = layer[..., 3]
+    weight = cv2.merge([alpha, alpha, alpha])
+    front = cv2.multiply(layer[..., :3], weight, scale=1 / 255)
+    behind = cv2.multiply(below, 255 - weight, scale=1 / 255)
+    cv2.add(front, behind, dst=below)
