@@ -87,9 +87,7 @@ class Scorer(ABC):
         num_windows = max(0, len(crops_NHW3) - NUM_WINDOW_FRAMES + 1)
         return self.embed_windows([crops_NHW3[k : k + NUM_WINDOW_FRAMES] for k in range(num_windows)])
 
-    def embed_windows(
-        self, windows: Sequence[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]
-    ) -> NDArray[np.float32]:
+    def embed_windows(self, windows: Sequence[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
         """Embeddings (B, D) of windows, each five crops in time order."""
         return self._in_batches(windows, self._face_batch)
 
@@ -133,6 +131,11 @@ class ExpertScorer(Scorer):
     crop_shape = (EXPERT_PX // 2, EXPERT_PX, 3)
     batch_size = 32
 
+    def __init__(self, network: torch.nn.Module, *, name: str, device: str | None = None) -> None:
+        super().__init__(network, name=name, device=device)
+        if self.device.type == "cpu":  # 48 instead of 42 windows a second on one core
+            self._network.to(memory_format=torch.channels_last)
+
     def crop(self, read: ReadRegion, box: Box, *, width: int, height: int) -> NDArray[np.uint8] | None:
         """The lower half of the box at 96x96; a box that reaches beyond the frame is cut off at its edge."""
         x1, y1, x2, y2 = box
@@ -172,6 +175,11 @@ class SyncNetScorer(Scorer):
     crop_shape = (LIP_PX, LIP_PX, 3)
     batch_size = 8
 
+    def __init__(self, network: torch.nn.Module, *, name: str, device: str | None = None) -> None:
+        super().__init__(network, name=name, device=device)
+        if self.device.type == "cpu":  # 28 instead of 20 windows a second on one core
+            self._network.netcnnlip.to(memory_format=torch.channels_last_3d)
+
     def crop(self, read: ReadRegion, box: Box, *, width: int, height: int) -> NDArray[np.uint8] | None:
         """The face with SyncNet's margins, 224x224."""
         x1, y1, x2, y2 = box
@@ -204,9 +212,7 @@ class SyncNetScorer(Scorer):
 
     def _face_batch(self, windows: Any) -> Tensor:
         frames_B5HWC = np.asarray(windows)
-        embedding_BD: Tensor = self._network.embed_face(
-            self._tensor(frames_B5HWC.transpose(0, 4, 1, 2, 3)).float()
-        )
+        embedding_BD: Tensor = self._network.embed_face(self._tensor(frames_B5HWC.transpose(0, 4, 1, 2, 3)).float())
         return embedding_BD
 
     def _audio_batch(self, windows_BMS: NDArray[np.float32]) -> Tensor:
