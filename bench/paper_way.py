@@ -98,7 +98,9 @@ def _generate(
     for start in range(0, len(frames), BATCH):
         batch = range(start, min(start + BATCH, len(frames)))
         started = time.perf_counter()
-        crops = np.stack([network_crop(frames[i][padded[i][1] : padded[i][3], padded[i][0] : padded[i][2]]) for i in batch])
+        crops = np.stack(
+            [network_crop(frames[i][padded[i][1] : padded[i][3], padded[i][0] : padded[i][2]]) for i in batch]
+        )
         masked = crops.copy()
         masked[:, 48:] = 0
         faces = torch.from_numpy(np.concatenate([masked, crops], axis=3).transpose(0, 3, 1, 2) / 255.0).float()

@@ -44,13 +44,13 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def demo(
-    run: Annotated[Path, typer.Option("--run", help="Folder of the demo run.")] = Path("demo-run"),
+    folder: Annotated[Path, typer.Option("--dir", help="Folder for the inputs and the run.")] = Path("demo-run"),
     json: Json = False,
 ) -> None:
     """Make synthetic clips and a song, run the montage on them, say where to look."""
     from flows.commands.run import demo_command
 
-    raise typer.Exit(demo_command(run, as_json=json))
+    raise typer.Exit(demo_command(folder, as_json=json))
 
 
 @app.command()
@@ -64,9 +64,7 @@ def plan(manifest: Manifest, config: Config = None, set_: Overrides = None, json
 @app.command()
 def run(
     manifest: Manifest,
-    run: Annotated[
-        Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)
-    ],
+    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
     config: Config = None,
     set_: Overrides = None,
     json: Json = False,

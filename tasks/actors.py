@@ -105,9 +105,7 @@ class RayPool:
         ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
-        done += [
-            self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline
-        ]
+        done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
         return done
 
     def refresh(self, job_id: str) -> None:
@@ -138,16 +136,12 @@ class RayPool:
         try:
             outcome: Outcome = ray.get(slot.ref)
         except OutOfMemoryError as error:
-            outcome = Outcome(
-                failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}")
-            )
+            outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
             self._replace(slot)
         except RayActorError as error:
             reason = str(error).splitlines()[0]
             outcome = Outcome(
-                failure=Failure(
-                    error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}"
-                )
+                failure=Failure(error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}")
             )
             self._replace(slot)
         except RayError as error:
@@ -176,9 +170,7 @@ def _connect(address: str | None) -> bool:
             ray.init(address=address, runtime_env={"env_vars": THREAD_CAPS}, **common)
         else:
             os.environ.update(THREAD_CAPS)  # raylet and workers inherit them
-            ray.init(
-                address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common
-            )
+            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
     return True
 
 

@@ -37,7 +37,7 @@ def join_montages(session: Session, films: Mapping[str, FilmRecord]) -> dict[str
 def is_finished(run: RunFolder) -> bool:
     """Whether nothing is left to do: every shard is settled and every film stands. Starts no pool."""
     session = Session(run)
-    if session.pending() or not run.report_path.exists():
+    if session.pending() or not (run.path / "index.html").exists():
         return False
     films = {film.name: film.standing() for film in _pair_films(session)}
     standing = {name: record for name, record in films.items() if record is not None}
@@ -61,9 +61,7 @@ class _Montage:
         if all(part.fits for part in self.parts):
             return {}
         lipsync = session.settings.lipsync
-        return {
-            part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts
-        }
+        return {part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts}
 
     def film(self, session: Session) -> Film | None:
         """The film, once all its parts are on the canvas."""

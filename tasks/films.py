@@ -37,9 +37,7 @@ class FilmRecord(Row):
     missing: tuple[str, ...] = Field(default=(), description="pairs of a montage that have no film")
     film: FilmFacts | None = None
     num_bytes: int = 0
-    failure: Failure | None = Field(
-        default=None, description="why there is no film; it is tried again next time"
-    )
+    failure: Failure | None = Field(default=None, description="why there is no film; it is tried again next time")
 
 
 @dataclass(frozen=True)
@@ -138,8 +136,7 @@ def pair_films(run_folder: Path, plan: Plan, results: Mapping[str, ShardResult],
         if all(shard.shard_id in results for shard in own):
             own_results = (results[shard.shard_id] for shard in own)
             segments = tuple(
-                Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256)
-                for done in own_results
+                Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256) for done in own_results
             )
             films.append(Film(pair.pair_id, run_folder / "outputs", (pair,), segments, pair.fps))
     return films

@@ -206,9 +206,7 @@ class _Shard:
                 frame if box is None else self._paste(frame, box, next(generated))
                 for frame, box in zip(frames, boxes, strict=True)
             ]
-        for index, (frame, output, face, box) in enumerate(
-            zip(frames, outputs, faces, boxes, strict=True), start
-        ):
+        for index, (frame, output, face, box) in enumerate(zip(frames, outputs, faces, boxes, strict=True), start):
             self._note(frame, face, box)
             self._score_frame(index, frame, output, face if box is not None else None)
         return outputs

@@ -25,8 +25,8 @@ def plan_run(
     settings: Settings,
     store: Store,
     progress: Progress = lambda _what, _done, _total: None,
-) -> Plan:
-    """Make the plan of a manifest. Media that cannot be read becomes a problem of its rows, not an exception.
+) -> tuple[Plan, list[PairRow]]:
+    """Make the plan of a manifest; the plan, and the rows it was made from. Media that cannot be read becomes a problem of its rows, not an exception.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed.
     """
@@ -46,7 +46,7 @@ def plan_run(
         lambda done, total: progress("songs", done, total),
     )
     now = datetime.now(UTC)
-    return make_plan(
+    plan = make_plan(
         rows,
         clips,
         songs,
@@ -57,6 +57,7 @@ def plan_run(
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         created_at=now.isoformat(timespec="seconds"),
     )
+    return plan, rows
 
 
 def _song_paths(rows: list[PairRow]) -> Iterable[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
 from singalong.runfolder import RunFolder
+from singalong.store import Store
 from tasks.dispatch import Item
 from tasks.jobs import LipsyncJob, Outcome
 
@@ -18,8 +19,8 @@ def _now() -> str:
 class ShardRecorder:
     """Journals every start and writes every end of a shard as an attempt."""
 
-    def __init__(self, run: RunFolder) -> None:
-        self._run = run
+    def __init__(self, run: RunFolder, store: Store) -> None:
+        self._run, self._store = run, store
         self._running: dict[str, tuple[int, str]] = {}
 
     def started(self, item: Item) -> None:
@@ -28,10 +29,12 @@ class ShardRecorder:
         self._run.journal_started(item.item_id, number)
         self._running[item.item_id] = (number, _now())
 
-    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:  # noqa: ARG002 - all attempts are kept
-        """Write the attempt."""
+    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
+        """Write the attempt; keep the frames table of a finished shard."""
         assert isinstance(item.job, LipsyncJob)
         number, started_at = self._running.pop(item.item_id)
+        if outcome.shard is not None:
+            self._run.keep_frames(item.item_id, self._store.frames_path(outcome.shard))
         self._run.record(
             AttemptRow(
                 run_id=self._run.plan.run_id,
@@ -43,6 +46,7 @@ class ShardRecorder:
                 started_at=started_at,
                 finished_at=_now(),
                 worker=outcome.worker,
+                final=final,
             )
         )
 
@@ -62,8 +66,9 @@ class OutcomeRecorder:
             self.outcomes[item.item_id] = outcome
 
 
-def record_reused(run: RunFolder, shard: ShardPlan, result: ShardResult) -> None:
+def record_reused(run: RunFolder, store: Store, shard: ShardPlan, result: ShardResult) -> None:
     """Write that the store already held a shard's result."""
+    run.keep_frames(shard.shard_id, store.frames_path(result))
     _record_at_once(run, shard, result=result)
 
 

@@ -88,7 +88,7 @@ class Session:
             if result is None:
                 todo.append(shard)
             elif status is not Status.DONE:
-                record_reused(self.run, shard, result)
+                record_reused(self.run, self.store, shard, result)
         return todo
 
     # ---- the steps
@@ -121,7 +121,7 @@ class Session:
 
     def lipsync(self, items: Sequence[Item]) -> None:
         """Make these shards; every attempt is recorded as it ends."""
-        recorder = ShardRecorder(self.run)
+        recorder = ShardRecorder(self.run, self.store)
         self.dispatch("lipsync", items, recorder)
 
     def dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:
@@ -217,17 +217,13 @@ class _Watched:
 
 def open_pool(plan: Plan, settings: Settings) -> Pool:
     """The pool the settings ask for: Ray actors, or this process."""
-    spec = WorkerSpec(
-        settings=settings, store=str(settings.store_path), detector=plan.detector, scorer=plan.scorer
-    )
+    spec = WorkerSpec(settings=settings, store=str(settings.store_path), detector=plan.detector, scorer=plan.scorer)
     if settings.run.executor == "inprocess":
         return InProcessPool(spec)
     from tasks.actors import RayPool  # ray takes half a second to import
 
     run = settings.run
-    return RayPool(
-        spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address
-    )
+    return RayPool(spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address)
 
 
 def _clip_item(pair: PairPlan) -> str:

@@ -58,9 +58,7 @@ def _torch() -> Finding:
     from models.engine import pick_precision
 
     if torch.cuda.is_available():
-        found = (
-            f"torch {torch.__version__}, {torch.cuda.device_count()} GPU(s): {torch.cuda.get_device_name(0)}"
-        )
+        found = f"torch {torch.__version__}, {torch.cuda.device_count()} GPU(s): {torch.cuda.get_device_name(0)}"
         return Finding("torch", "ok", f"{found}, {pick_precision('cuda')}")
     return Finding(
         "torch",
@@ -76,9 +74,7 @@ def _media() -> Finding:
     version = ".".join(str(part) for part in av.library_versions["libavcodec"])
     missing = [name for name in ("libx264", "aac") if name not in av.codecs_available]
     if missing:
-        return Finding(
-            "media", "missing", f"PyAV {av.__version__} without {', '.join(missing)}", "pip install av"
-        )
+        return Finding("media", "missing", f"PyAV {av.__version__} without {', '.join(missing)}", "pip install av")
     return Finding("media", "ok", f"PyAV {av.__version__}, libavcodec {version}, libx264 and aac")
 
 
@@ -90,9 +86,7 @@ def _detector() -> Finding:
     ref = registry.resolve("centerface", "detector", home=default_models_home())
     assert ref is not None
     providers = ", ".join(onnxruntime.get_available_providers())
-    return Finding(
-        "detector", "ok", f"CenterFace at {ref.path}; ONNX Runtime {onnxruntime.__version__} ({providers})"
-    )
+    return Finding("detector", "ok", f"CenterFace at {ref.path}; ONNX Runtime {onnxruntime.__version__} ({providers})")
 
 
 def _generator() -> Finding:
@@ -128,9 +122,7 @@ def _store() -> Finding:
     folder = default_store()
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        return Finding(
-            "store", "missing", f"{folder} cannot be written", "Set SINGALONG_STORE to another folder."
-        )
+        return Finding("store", "missing", f"{folder} cannot be written", "Set SINGALONG_STORE to another folder.")
     free_gb = shutil.disk_usage(folder).free / 1e9
     mend = "Less than 2 GB are free: clear space or set SINGALONG_STORE." if free_gb < 2 else ""
     return Finding("store", "note" if mend else "ok", f"{folder}, {free_gb:.1f} GB free", mend)

@@ -16,8 +16,7 @@ def list_command(*, as_json: bool) -> int:
         print_json([card.model_dump(mode="json") for card in cards])
         return 0
     rows: list[list[object]] = [
-        [card.name, card.role, card.architecture, card.num_parameters, card.licence, card.trained_on]
-        for card in cards
+        [card.name, card.role, card.architecture, card.num_parameters, card.licence, card.trained_on] for card in cards
     ]
     print_table("Models", ["name", "role", "architecture", "parameters", "licence", "trained on"], rows)
     return 0

@@ -16,7 +16,7 @@ def plan_command(manifest: Path, *, config: Path | None, overrides: list[str], a
     """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used."""
     settings = load_settings(config, overrides)
     store = Store(settings.store_path)
-    plan = plan_run(manifest, settings=settings, store=store)
+    plan, _rows = plan_run(manifest, settings=settings, store=store)
     cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
     if as_json:
         print_json(_document(plan, cached))

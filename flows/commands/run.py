@@ -9,8 +9,8 @@ from flows.terminal import err, out, print_json, print_warning
 from singalong.config import Settings, load_settings
 from singalong.runfolder import RunFolder
 from singalong.store import Store
-from tasks.plan_run import plan_run
 from tasks.film_steps import is_finished
+from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary, summarise
 
@@ -22,8 +22,8 @@ def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: li
     """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
     settings = load_settings(config, overrides)
     with err.status("checking the manifest and its media"):
-        plan = plan_run(manifest, settings=settings, store=Store(settings.store_path))
-    folder = RunFolder.create(run, plan, settings)
+        plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path))
+    folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")
         summary: RunSummary | None = summarise(folder)
@@ -39,17 +39,13 @@ def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: li
     return _EXIT_DONE if summary.complete else _EXIT_SOME_FAILED
 
 
-def demo_command(run: Path, *, as_json: bool) -> int:
-    """Make synthetic input beside the run folder, and run it."""
+def demo_command(folder: Path, *, as_json: bool) -> int:
+    """Make synthetic input, and run it."""
     from singalong.synthetic import write_demo_inputs
 
-    run.mkdir(parents=True, exist_ok=True)
-    inputs = run / "inputs"
-    manifest = inputs / "manifest.csv"
-    if not manifest.exists():
-        with err.status("drawing clips and singing a song"):
-            manifest = write_demo_inputs(inputs)
-    return run_command(manifest, run, config=None, overrides=[], as_json=as_json)
+    with err.status("drawing clips and singing a song"):
+        manifest = write_demo_inputs(folder / "inputs")
+    return run_command(manifest, folder / "run", config=None, overrides=[], as_json=as_json)
 
 
 def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:

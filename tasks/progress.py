@@ -1,0 +1,74 @@
+"""How far a run is: counts by state and failure class, rate and time left. Reads the run folder only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from singalong.contracts import AttemptRow, Row, Status
+from singalong.runfolder import RunFolder
+
+RATE_WINDOW_S = 600.0
+"""The rate is of the last ten minutes of work: shards differ, and a run may have been paused."""
+
+
+class RunProgress(Row):
+    """Where a run stands at this moment."""
+
+    run: str
+    run_id: str
+    holder: str | None = Field(description="who is working on it; None when nobody is")
+    num_pairs: int
+    num_problems: int = Field(description="manifest rows that could not be planned")
+    shards: dict[str, int] = Field(description="shards by status")
+    running: tuple[str, ...] = Field(description="shards started and not ended")
+    failures: dict[str, int] = Field(description="failed and quarantined shards by class")
+    frames_done: int
+    frames_total: int
+    frames_per_s: float | None = Field(description="over the last ten minutes of work; None before the first shard")
+    seconds_left: float | None = Field(description="at that rate; None when it is unknown or nothing is left")
+
+
+def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
+    """Fold a run folder into its progress; safe while a driver works on it."""
+    fold, holder = run.fold(), run.holder()
+    sizes = {shard.shard_id: shard.num_frames for shard in run.plan.shards}
+    settled = (Status.DONE, Status.QUARANTINED)
+    done = sum(sizes[name] for name, shard in fold.shards.items() if shard.status is Status.DONE)
+    left = sum(sizes[name] for name, shard in fold.shards.items() if shard.status not in settled)
+    rate = _frames_per_s(run.attempts(), sizes, now or datetime.now(UTC))
+    return RunProgress(
+        run=str(run.path),
+        run_id=run.run_id,
+        holder=holder,
+        num_pairs=len(run.plan.pairs),
+        num_problems=len(run.plan.problems),
+        shards={str(status): count for status, count in fold.counts().items() if count},
+        running=tuple(
+            name
+            for name, shard in fold.shards.items()
+            if holder and shard.unfinished and shard.status is Status.PENDING
+        ),
+        failures={str(error_class): count for error_class, count in fold.failures().items()},
+        frames_done=done,
+        frames_total=sum(sizes.values()),
+        frames_per_s=rate,
+        seconds_left=left / rate if rate and left else None,
+    )
+
+
+def _frames_per_s(attempts: list[AttemptRow], sizes: dict[str, int], now: datetime) -> float | None:
+    """Frames made over the time it took, counted over the last shards that ended."""
+    made = [row for row in attempts if row.result is not None and not row.reused and row.shard_id in sizes]
+    if not made:
+        return None
+    ends = [datetime.fromisoformat(row.finished_at) for row in made]
+    latest = min(max(ends), now)
+    recent = [
+        (datetime.fromisoformat(row.started_at), sizes[row.shard_id])
+        for row, end in zip(made, ends, strict=True)
+        if (latest - end).total_seconds() <= RATE_WINDOW_S
+    ]
+    seconds = (latest - min(start for start, _ in recent)).total_seconds()
+    return sum(frames for _, frames in recent) / seconds if seconds > 0 else None
