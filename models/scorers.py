@@ -1,10 +1,8 @@
 """Sync scorers: the two networks that put lips and sound into one space, with the cropping each was made for.
 
-- `syncnet_v2`: SyncNet, Chung and Zisserman, "Out of time", ACCV 2016 workshops; gave the published LSE-C and
-  LSE-D.
+- `syncnet_v2`: SyncNet, Chung and Zisserman, "Out of time", ACCV 2016 workshops; gave the published LSE-C and LSE-D.
   Crop: step 5 of its `run_pipeline`, around the face, with margins. Sound: MFCC.
-- `lipsync_expert`: the expert of Wav2Lip, Prajwal et al., ACM MM 2020. Crop: the face's box, lower half.
-  Sound: mel.
+- `lipsync_expert`: the expert of Wav2Lip, Prajwal et al., ACM MM 2020. Crop: the face's box, lower half. Sound: mel.
 
 Scorers read no media: they are given pixels through a callable and sound as cut windows.
 
@@ -99,7 +97,7 @@ class Scorer(ABC):
         self, items: Sequence[Any] | NDArray[np.float32], embed: Callable[[Any], Tensor]
     ) -> NDArray[np.float32]:
         parts = [np.empty((0, self.embedding_size), np.float32)]
-        # Convolutions in TF32 would move distances by more than the scores' third digit.
+        # No TF32: a score must not depend on the generation of the GPU.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for start in range(0, len(items), self.batch_size):
                 parts.append(embed(items[start : start + self.batch_size]).float().cpu().numpy())
@@ -123,9 +121,7 @@ class Scorer(ABC):
 
 
 class ExpertScorer(Scorer):
-    """The paper's expert. Embeddings have length 1, so distances lie in [0, 1.42]; the numbers are no LSE-C /
-    LSE-D.
-    """
+    """The paper's expert. Its embeddings have length 1: distances lie in [0, 1.42] and are not the published LSE-D."""
 
     audio_feature = "mel"
     crop_shape = (EXPERT_PX // 2, EXPERT_PX, 3)
@@ -167,9 +163,7 @@ class ExpertScorer(Scorer):
 
 
 class SyncNetScorer(Scorer):
-    """SyncNet. Embeddings are left as they are, so distances are the published ones (good: 6 to 8, bad: 12
-    and up).
-    """
+    """SyncNet. Embeddings are left as they are, so distances are the published ones (talking people: about 7)."""
 
     audio_feature = "mfcc"
     crop_shape = (LIP_PX, LIP_PX, 3)
@@ -189,9 +183,7 @@ class SyncNetScorer(Scorer):
     def crop_around(
         self, read: ReadRegion, x: float, y: float, half_side: float, *, width: int, height: int
     ) -> NDArray[np.uint8] | None:
-        """Rows y - s ... y + 1.8 s and columns x - 1.4 s ... x + 1.4 s at 224x224, gray beyond the frame's
-        edge.
-        """
+        """Rows y - s ... y + 1.8 s and columns x - 1.4 s ... x + 1.4 s at 224x224, gray beyond the frame's edge."""
         region = syncnet_region(x, y, half_side)
         x1, y1, x2, y2 = region
         inside = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
@@ -223,8 +215,7 @@ class SyncNetScorer(Scorer):
 def syncnet_region(x: float, y: float, half_side: float) -> Box:
     """What SyncNet's crop covers, in pixels of the frame; may reach beyond it.
 
-    Truncates in the coordinates of the padded image, as the reference does: there all coordinates are
-    positive.
+    Truncates in the coordinates of the padded image, as the reference does: there all coordinates are positive.
     """
     pad = int(half_side * (1 + 2 * CROP_SCALE))
     x, y = x + pad, y + pad
@@ -274,9 +265,7 @@ class SlidingEmbedder:
         self._starts: list[int] = []
 
     def push(self, step: int, crop: NDArray[np.uint8] | None) -> bool:
-        """Take the crop of a step, None if it shows no face; steps ascend. True when a batch is ready to
-        `take`.
-        """
+        """Take the crop of a step, None if it shows no face; steps ascend. True when a batch is ready to `take`."""
         if crop is None:
             self.cut()
             return False

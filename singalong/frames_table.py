@@ -99,9 +99,7 @@ def frames_table(
     voiced: Sequence[bool] | NDArray[np.bool_],
     windows: WindowRows,
 ) -> pa.Table:
-    """The rows of output frames `start_frame` onwards, in FRAMES_SCHEMA; all sequences have one item a
-    frame.
-    """
+    """The rows of output frames `start_frame` onwards, in FRAMES_SCHEMA; all sequences have one item a frame."""
     num_frames = len(outcomes)
     corners = [pa.array([None if box is None else box[k] for box in boxes], pa.int32()) for k in range(4)]
     starts = np.bincount(windows.start_frames - start_frame, minlength=num_frames)

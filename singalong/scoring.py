@@ -70,8 +70,7 @@ def _first_step(frame: int, fps: Fraction) -> int:
 def sound_index(
     centres_N: NDArray[np.int64], *, direction: Literal[1, -1] = 1, max_offset: int = MAX_OFFSET_FRAMES
 ) -> NDArray[np.int64]:
-    """For each lip window the sound windows it is compared with, (N, 2 max_offset + 1) int64: offset 0 in the
-    middle.
+    """For each lip window the sound windows it is compared with, (N, 2 max_offset + 1) int64: offset 0 in the middle.
 
     `direction` -1 walks through the sound backwards; only wrong audio does.
     """
@@ -85,14 +84,12 @@ def distance_rows(
     *,
     edge: Literal["nan", "zero"] = "nan",
 ) -> NDArray[np.float32]:
-    """Distances of every lip window to the sound around it, (N, O) float32: ||lip - sound + 1e-6||_2 in
-    float32.
+    """Distances of every lip window to the sound around it, (N, O) float32: ||lip - sound + 1e-6||_2 in float32.
 
     Args:
         lips_ND: embeddings of the lip windows.
         audio_MD: embeddings of sound windows.
-        index_NO: rows of `audio_MD` (see `sound_index`); numbers outside 0 ... M-1 mean that there is no
-            sound.
+        index_NO: rows of `audio_MD` (see `sound_index`); numbers outside 0 ... M-1 mean that there is no sound.
         edge: what to take where there is no sound. "zero" is the published protocol: an embedding of zeros,
             whose
             distance is the norm of the lip embedding. On short clips that can be less than the distance to

@@ -77,8 +77,7 @@ def score_video(
         face: `largest`, `index:N` or `at:X,Y@T`, as in a manifest.
 
     Raises MediaError for a still, or a file that cannot be read or has no sound; NoFaceError where no usable
-    face is found. Too little voice or face is no error: the score's numbers are None then, and `reason` says
-    why.
+    face is found. Too little voice or face is no error: the score's numbers are None then, and `reason` says why.
     """
     clip = clip_facts(str(path), settings=settings, store=store)
     _check(clip, audio)

@@ -1,7 +1,6 @@
 """SCORE a shard while it is made: lips of every output frame against the voice that drove them.
 
-Streams: frames come one at a time, lips are embedded in batches, sound in blocks; memory does not grow with
-the shard.
+Streams: frames come one at a time, lips are embedded in batches, sound in blocks; memory does not grow with the shard.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ class ShardScorer:
     """Scores the output frames [start_frame, end_frame) of a pair; see `singalong.scoring` for the formula.
 
     A window counts if its five frames show the face and at least half of its sound is voiced. It is compared
-    with the voice around it, with wrong audio of the same song, and, every 4th, as the untouched clip shows
-    it.
+    with the voice around it, with wrong audio of the same song, and, every 4th, as the untouched clip shows it.
     """
 
     def __init__(
@@ -74,9 +72,7 @@ class ShardScorer:
         self._embeddings = SoundEmbeddings(scorer, self._sound, centres)
         wanted = set(scorable.tolist())
         self._lips = SlidingEmbedder(scorer, wanted=wanted.__contains__)
-        self._untouched = SlidingEmbedder(
-            scorer, wanted=lambda step: step % UNTOUCHED_EVERY == 0 and step in wanted
-        )
+        self._untouched = SlidingEmbedder(scorer, wanted=lambda step: step % UNTOUCHED_EVERY == 0 and step in wanted)
         self._starts: list[NDArray[np.int64]] = []
         self._rows: list[NDArray[np.float32]] = []
         self._wrong_rows: list[NDArray[np.float32]] = []
@@ -101,8 +97,7 @@ class ShardScorer:
 
         Args:
             frame: counted from the pair's first frame.
-            box: the face without the generator's pads; None where there is none, which ends the row of
-                windows.
+            box: the face without the generator's pads; None where there is none, which ends the row of windows.
             read_output: BGR pixels of a box of the finished frame; used during this call only.
             read_source: the same of the untouched frame; None leaves the untouched baseline out.
             width: of the frame.

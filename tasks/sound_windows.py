@@ -138,9 +138,7 @@ class SoundEmbeddings:
             self._needed[index[(index >= 0) & (index < num_steps)]] = True
 
     def gather(self, steps_NO: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no
-        sound.
-        """
+        """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no sound."""
         unique, rows = np.unique(steps_NO, return_inverse=True)
         inside = (unique >= self._windows.first_step) & (unique < self._windows.end_step)
         numbers = np.where(inside, np.cumsum(inside) - 1, -1)

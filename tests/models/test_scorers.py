@@ -273,8 +273,6 @@ def test_golden_syncnet_crops(vectors, make_inputs, syncnet: SyncNetScorer) -> N
     for frame, x, y, s in zip(
         golden["crop_frame_idx"], golden["crop_x"], golden["crop_y"], golden["crop_s"], strict=True
     ):
-        crop = syncnet.crop_around(
-            _reader(frames[frame]), float(x), float(y), float(s), width=width, height=height
-        )
+        crop = syncnet.crop_around(_reader(frames[frame]), float(x), float(y), float(s), width=width, height=height)
         shas.append(make_inputs.sha256(crop))
     assert shas == golden["crop_sha"].tolist()
