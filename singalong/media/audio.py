@@ -184,31 +184,33 @@ def mel_chunks(mel: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[n
 def voice_activity(mel: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where somebody may be singing, by energy alone: bool (T,) for a mel spectrogram (80, T).
 
-    A step counts when its level over the bands from about 0.1 to 5 kHz is within 25 dB of the loud parts (the
-    95th percentile of what is above the floor) and above an absolute floor; holes of up to 0.1 s after a
-    voiced step are bridged. This knows no voices: instruments count, too, so give it a vocal stem where that
-    matters. Digital silence is unvoiced.
+    This knows no voices: instruments count, too, so give it a vocal stem where that matters. Digital silence is
+    unvoiced. See `voiced_steps`.
     """
-    num_steps = mel.shape[1]
-    level_db = np.empty(num_steps)
-    for first in range(0, num_steps, 16 * _BLOCK_COLUMNS):  # in blocks: a song may be hours long, and on disk
-        block = mel[_VOICE_BANDS, first : first + 16 * _BLOCK_COLUMNS].astype(np.float64)
-        level_db[first : first + block.shape[1]] = _level_db(block)
-    above_floor = level_db[level_db > _FLOOR_DB]
+    return voiced_steps(level_db(mel))
+
+
+def level_db(mel: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Level of each mel step, float64 (T,): mean power of the bands of 0.15 to 4 kHz of (80, T), in dB."""
+    db = (mel[_VOICE_BANDS].astype(np.float64) + MAX_ABS) * -MIN_LEVEL_DB / (2 * MAX_ABS) + MIN_LEVEL_DB
+    levels: NDArray[np.float64] = 10 * np.log10(np.mean(10.0 ** (db / 10), axis=0))
+    return levels
+
+
+def voiced_steps(levels_db: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which steps of a whole song are voiced, by their levels (T,): bool (T,).
+
+    A step counts when its level is within 25 dB of the loud parts (the 95th percentile of what is above the
+    floor) and above an absolute floor. Each voiced step holds for 0.1 s more, which bridges short holes.
+    """
+    above_floor = levels_db[levels_db > _FLOOR_DB]
     if len(above_floor) == 0:
-        return np.zeros(num_steps, np.bool_)
+        return np.zeros(len(levels_db), np.bool_)
     threshold_db = max(_FLOOR_DB, float(np.percentile(above_floor, 95)) - _BELOW_LOUD_DB)
-    active = level_db > threshold_db
-    last_active = np.maximum.accumulate(np.where(active, np.arange(num_steps), -_HANGOVER_STEPS - 1))
-    voiced: NDArray[np.bool_] = np.arange(num_steps) - last_active <= _HANGOVER_STEPS
+    steps = np.arange(len(levels_db))
+    last_active = np.maximum.accumulate(np.where(levels_db > threshold_db, steps, -_HANGOVER_STEPS - 1))
+    voiced: NDArray[np.bool_] = steps - last_active <= _HANGOVER_STEPS
     return voiced
-
-
-def _level_db(mel_block: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean power over the bands, in dB, of a block of normalised mel columns."""
-    db = (mel_block + MAX_ABS) * -MIN_LEVEL_DB / (2 * MAX_ABS) + MIN_LEVEL_DB
-    level: NDArray[np.float64] = 10 * np.log10(np.mean(10.0 ** (db / 10), axis=0))
-    return level
 
 
 def _checked_mono(samples: ArrayLike) -> NDArray[np.floating]:

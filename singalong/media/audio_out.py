@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.packet import Packet
 
@@ -116,6 +117,7 @@ def add_aac_stream(container: OutputContainer, audio: AudioFormat) -> AudioStrea
     # AAC allows 6144 bits per channel and frame of 1024 samples (ISO/IEC 14496-3, 4.5.3.3)
     context.bit_rate = min(AAC_BIT_RATE, 6 * audio.sample_rate_hz * audio.num_channels)
     context.time_base = Fraction(1, audio.sample_rate_hz)
+    context.flags |= CodecFlags.bitexact  # no version of libav in the bytes
     context.open()
     return stream
 

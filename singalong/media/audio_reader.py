@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -111,21 +112,31 @@ def iter_audio(path: Path, *, sample_rate_hz: int, num_channels: int) -> Iterato
     with open_input(path) as container:
         stream = pick_audio_stream(container, path)
         _read_only(container, stream)
-        for rate_hz, block in _gather(_timed_blocks(container, stream, path, num_channels)):
+        for layout, block in _gather(_timed_blocks(container, stream, path)):
             if not np.isfinite(block).all():
                 raise MediaError(
                     "its audio holds samples that are not numbers (NaN or infinite)",
                     file=path,
+                    expected="finite samples",
                     action="Export the song again from where it was made.",
                 )
-            for out in converter.push(block, rate_hz):
+            for out in converter.push(_mix(block, layout.speakers, num_channels), layout.sample_rate_hz):
                 num_out += len(out)
                 yield out
     for out in converter.finish():
         num_out += len(out)
         yield out
     if num_out == 0:
-        raise MediaError("nothing of its audio can be decoded", file=path, action="Get the file again.")
+        raise MediaError(
+            "nothing of its audio can be decoded", file=path, expected="audio that plays", action="Get it again."
+        )
+
+
+class _Layout(NamedTuple):
+    """What may change in mid-stream."""
+
+    sample_rate_hz: int
+    speakers: tuple[str, ...]
 
 
 def _read_only(container: InputContainer, stream: AudioStream) -> None:
@@ -136,21 +147,18 @@ def _read_only(container: InputContainer, stream: AudioStream) -> None:
     stream.codec_context.thread_count = 1
 
 
-def _timed_blocks(
-    container: InputContainer, stream: AudioStream, path: Path, num_channels: int
-) -> Iterator[tuple[int, Samples]]:
-    """Decoded blocks with their rate, silence put in where the time stamps say that something is missing."""
+def _timed_blocks(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[tuple[_Layout, Samples]]:
+    """Decoded blocks (n, channels), silence put in where the time stamps say that something is missing."""
     clock = _Clock(_start_s(container, stream))
     for frame in _frames(container, stream):
-        rate_hz = frame.sample_rate
+        layout = _Layout(frame.sample_rate, tuple(channel.name for channel in frame.layout.channels))
         missing = clock.num_missing(frame, path)
-        if missing > 0:
-            yield from ((rate_hz, silence) for silence in _silence(missing, num_channels))
-        block = _mix(_to_float(frame), [channel.name for channel in frame.layout.channels], num_channels)
-        block = block[max(-missing, 0) :]
-        clock.advance(missing + frame.samples, rate_hz)
+        for first in range(0, missing, _BLOCK_SAMPLES):
+            yield layout, np.zeros((min(_BLOCK_SAMPLES, missing - first), len(layout.speakers)), np.float32)
+        block = _to_float(frame)[max(-missing, 0) :]
+        clock.advance(missing + frame.samples, layout.sample_rate_hz)
         if len(block):
-            yield rate_hz, block
+            yield layout, block
 
 
 def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
@@ -222,11 +230,6 @@ class _Clock:
         return self._base_s + (self._count / self._rate_hz if self._rate_hz else 0.0)
 
 
-def _silence(num_samples: int, num_channels: int) -> Iterator[Samples]:
-    for first in range(0, num_samples, _BLOCK_SAMPLES):
-        yield np.zeros((min(_BLOCK_SAMPLES, num_samples - first), num_channels), np.float32)
-
-
 def _to_float(frame: AudioFrame) -> Samples:
     """A decoded frame of any sample format as float32 (n, channels), integers scaled to [-1, 1)."""
     dtype, zero, full_scale = _FORMATS[frame.format.name.removesuffix("p")]
@@ -254,18 +257,18 @@ def _mix(block: Samples, names: Sequence[str], num_channels: int) -> Samples:
     return block @ weights.astype(np.float32)
 
 
-def _gather(blocks: Iterator[tuple[int, Samples]]) -> Iterator[tuple[int, Samples]]:
-    """The same samples in fewer, larger blocks; a block never spans a change of rate."""
+def _gather(blocks: Iterator[tuple[_Layout, Samples]]) -> Iterator[tuple[_Layout, Samples]]:
+    """The same samples in fewer, larger blocks; a block never spans a change of layout."""
     held: list[Samples] = []
-    num_held = held_rate_hz = 0
-    for rate_hz, block in blocks:
-        if held and (rate_hz != held_rate_hz or num_held >= _BLOCK_SAMPLES):
-            yield held_rate_hz, np.concatenate(held)
+    num_held, held_layout = 0, None
+    for layout, block in blocks:
+        if held_layout is not None and (layout != held_layout or num_held >= _BLOCK_SAMPLES):
+            yield held_layout, np.concatenate(held)
             held, num_held = [], 0
         held.append(block)
-        num_held, held_rate_hz = num_held + len(block), rate_hz
-    if held:
-        yield held_rate_hz, np.concatenate(held)
+        num_held, held_layout = num_held + len(block), layout
+    if held_layout is not None:
+        yield held_layout, np.concatenate(held)
 
 
 class _RateConverter:

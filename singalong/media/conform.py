@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from singalong.errors import MediaError
 from singalong.media import frames as yuv
 from singalong.media.containers import open_input
-from singalong.media.demux import VideoSource, pick_video_stream
+from singalong.media.demux import VideoSource
 from singalong.media.encode import SegmentWriter, plane_samples
 from singalong.media.frames import ColorInfo, YuvFrame
 
@@ -118,10 +118,10 @@ def _canvas_frames(src: Path, width: int, height: int) -> Iterator[YuvFrame]:
     """Every frame of the source on the canvas."""
     reformatter = VideoReformatter()
     with open_input(src) as container:
-        stream, _ = pick_video_stream(container, src)
-        source = VideoSource(container, stream)
+        source = VideoSource(container, src)
+        aspect = source.stream.sample_aspect_ratio
         while (timed := source.next()) is not None:
-            inner = _fit(shown_size(timed.frame, stream.sample_aspect_ratio), width, height)
+            inner = _fit(shown_size(timed.frame, aspect), width, height)
             scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
             yield _pad(scaled, width, height, timed.time_s)
 

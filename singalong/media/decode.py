@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media.containers import map_av_error, open_input
-from singalong.media.demux import TimedFrame, VideoSource, pick_video_stream
+from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
 from singalong.media.stills import load_still
@@ -158,8 +158,7 @@ class ClipReader:
     def _opened(self) -> VideoSource:
         if self._source is None:
             container = self._stack.enter_context(open_input(self._path))
-            stream, _ = pick_video_stream(container, self._path)
-            self._source = VideoSource(container, stream, threads=self._threads)
+            self._source = VideoSource(container, self._path, threads=self._threads)
             self._tolerance_s = time_tolerance_s(self._source.tick_s, self._facts)
         return self._source
 
@@ -190,8 +189,7 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFr
         width, height = height, width
     reformatter, num_frames = VideoReformatter(), 0
     with open_input(path) as container:
-        stream, _ = pick_video_stream(container, path)
-        source = VideoSource(container, stream)
+        source = VideoSource(container, path)
         while (timed := source.next()) is not None:
             num_frames += 1
             bgr = small_bgr(timed.frame, reformatter, width=width, height=height, rotation_deg=facts.rotation_deg)

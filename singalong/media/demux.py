@@ -5,14 +5,19 @@ Time 0 is where the container starts, so that pictures and sound stay aligned an
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
@@ -20,12 +25,17 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from singalong.errors import MediaError
+from singalong.media.containers import open_input
 
 FALLBACK_FPS = Fraction(25)
 """Rate of a stream that says nothing about its timing at all."""
 
 _NOT_MOVING = Disposition.attached_pic | Disposition.timed_thumbnails
 _ROUNDING_S = 2e-6  # containers state their start in microseconds
+# Formats whose time stamps stay true after a jump. MPEG program streams and AVI guess them anew from wherever
+# they land; others are not known well enough to be trusted.
+_TRUSTED_AFTER_SEEK = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "flv", "asf", "gif", "nut", "ivf")
+_RAW_STREAMS = ("h264", "hevc", "m4v", "mpegvideo", "vc1", "obu", "mjpeg")
 _MAX_REORDERED = 17  # no decoder holds back more frames than this (H.264 and HEVC: 16)
 
 
@@ -79,35 +89,47 @@ def origin_s(container: InputContainer, stream: VideoStream) -> Fraction:
     return own if own is not None and abs(own - start) < _ROUNDING_S else start
 
 
+def is_ordered_only(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the container only knows the order of its frames, not when each is shown: AVI and raw streams.
+
+    What libav fills in there is a guess that swaps neighbours in streams with B-frames.
+    """
+    return container.format.name in ("avi", *_RAW_STREAMS) or stream.start_time is None
+
+
 class PacketClock:
     """When the frames that come out of a decoder are shown, seconds on the clip's time line.
 
-    Most containers say so. AVI and raw streams only have an order (what libav fills in for AVI is a guess
-    that swaps neighbours in streams with B-frames): there, the n-th frame out takes the time of the n-th
-    packet in.
+    Most containers say so. Where they only have an order, the n-th frame out takes the time of the n-th packet in.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         assert stream.time_base is not None
-        self._is_avi = container.format.name == "avi"
-        self._is_ordered_only = self._is_avi or stream.start_time is None
-        self._time_base, self.origin_s = stream.time_base, origin_s(container, stream)
+        self.origin_s = origin_s(container, stream)
+        self._time_base = stream.time_base
+        self._is_avi, self._is_raw = container.format.name == "avi", container.format.name in _RAW_STREAMS
+        self._is_ordered_only = is_ordered_only(container, stream)
         self._step_s = 1 / (stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
         self._num_packets = 0
         self._queue: deque[float] = deque()
+        self._known: Iterator[float] | None = None
         self._last_s: float | None = None
+
+    def follow(self, times_s: Iterator[float]) -> None:
+        """Take the times of the frames from a list, one after the other, whatever the packets say."""
+        self._known = times_s
 
     def packet_s(self, packet: Packet[VideoStream]) -> float | None:
         """When the packet's frame is shown (in AVI: the frame that comes out in its place); None: unknown."""
         ticks = packet.dts if self._is_avi else packet.pts
-        return None if ticks is None else float(ticks * self._time_base - self.origin_s)
+        return None if ticks is None or self._is_raw else float(ticks * self._time_base - self.origin_s)
 
     def push(self, packet: Packet[VideoStream]) -> float:
         """Note a packet on its way into the decoder; returns the time it stands for."""
         time_s = self.packet_s(packet)
         if time_s is None:
             time_s = float(self._num_packets * self._step_s)
-        if self._is_ordered_only:
+        if self._is_ordered_only and self._known is None:
             self._queue.append(time_s)
             if len(self._queue) > _MAX_REORDERED:  # some packets hold no frame of their own
                 self._queue.popleft()
@@ -116,19 +138,61 @@ class PacketClock:
 
     def drop(self) -> None:
         """The last packet did not decode, so its time is nobody's."""
-        if self._queue:
+        if self._known is not None:
+            next(self._known, None)
+        elif self._queue:
             self._queue.pop()
 
     def pop(self, frame: VideoFrame) -> float:
         """The time of a frame just decoded."""
-        if self._queue:
+        if self._last_s is None:
+            self._last_s = -float(self._step_s)
+        time_s = None if self._known is None else next(self._known, None)
+        if time_s is None and self._queue:
             time_s = self._queue.popleft()
-        elif frame.pts is not None and not self._is_ordered_only:
+        if time_s is None and frame.pts is not None and not self._is_ordered_only and self._known is None:
             time_s = float(frame.pts * self._time_base - self.origin_s)
-        else:
-            time_s = 0.0 if self._last_s is None else self._last_s + float(self._step_s)
-        self._last_s = time_s
-        return time_s
+        self._last_s = self._last_s + float(self._step_s) if time_s is None else time_s
+        return self._last_s
+
+
+@dataclass(frozen=True)
+class KeyframeIndex:
+    """Times of all frames in order, and where among them each keyframe is, by its place in the file."""
+
+    times_s: array[float]
+    first_frame: dict[int, int]
+    """Byte position of a keyframe's packet to its index in `times_s`."""
+
+
+def read_keyframe_index(path: Path) -> KeyframeIndex:
+    """Read all packets of a file from its start, where alone the times of some formats can be trusted."""
+    times_s, keyframes = array("d"), dict[int, float]()
+    with open_input(path) as container:
+        stream, _ = pick_video_stream(container, path)
+        clock = PacketClock(container, stream)
+        for packet in read_packets(container, stream):
+            time_s = clock.push(packet)
+            times_s.append(time_s)
+            if packet.is_keyframe and packet.pos is not None:
+                # of several frames in one piece of the file, none can be told from the others
+                keyframes[packet.pos] = -1.0 if packet.pos in keyframes else time_s
+    ordered = array("d", sorted(times_s))
+    return KeyframeIndex(ordered, {pos: bisect_left(ordered, s) for pos, s in keyframes.items() if pos >= 0 <= s})
+
+
+def read_packets(
+    container: InputContainer, *streams: VideoStream | AudioStream, on_error: Callable[[], None] = lambda: None
+) -> Iterator[Packet[Any]]:
+    """All packets of these streams from here to the real end of the file; `on_error` is told of a damaged end."""
+    try:
+        for packet in container.demux(streams):
+            if packet.size > 0:  # an empty packet means "as before", but would end decoding
+                yield packet
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:  # cut short: what was read until here counts
+        on_error()
 
 
 class VideoSource:
@@ -141,21 +205,22 @@ class VideoSource:
     def __init__(
         self,
         container: InputContainer,
-        stream: VideoStream,
+        path: Path,
         *,
         threads: int = 1,
         max_pixels: int | None = None,
     ) -> None:
-        assert stream.time_base is not None
-        self.stream = stream
+        self.stream, _ = pick_video_stream(container, path)
+        assert self.stream.time_base is not None
+        self.tick_s = float(self.stream.time_base)
         self.num_undecodable = 0
-        self.tick_s = float(stream.time_base)
-        self._container = container
+        self._container, self._path = container, path
+        self._index: KeyframeIndex | None = None
         self._reader = self._frames(is_after_seek=False)
         for other in container.streams:
-            if other is not stream:
+            if other is not self.stream:
                 other.discard = Discard.all
-        context = stream.codec_context
+        context = self.stream.codec_context
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
         if max_pixels is not None:
@@ -168,10 +233,14 @@ class VideoSource:
     def seek(self, time_s: float) -> TimedFrame | None:
         """Jump to a keyframe at or before a time and return its frame, or None where that did not work.
 
-        Where it lands is up to the container: the caller compares the time. After None, only another seek or
-        a new source makes sense.
+        Where it lands is up to the container: the caller compares the time. After None, only another seek or a
+        new source makes sense.
         """
         assert self.stream.time_base is not None
+        if self._container.format.name not in _TRUSTED_AFTER_SEEK:
+            if is_ordered_only(self._container, self.stream) and self.stream.codec_context.has_b_frames:
+                return None  # how many frames are shown between a keyframe and the one after it, nobody knows
+            self._index = self._index or read_keyframe_index(self._path)
         ticks = (Fraction(time_s) + origin_s(self._container, self.stream)) / self.stream.time_base
         try:
             self._container.seek(ticks.__floor__(), stream=self.stream, backward=True)
@@ -182,15 +251,16 @@ class VideoSource:
 
     def _frames(self, *, is_after_seek: bool) -> Iterator[TimedFrame]:
         clock = PacketClock(self._container, self.stream)
+        packets = read_packets(self._container, self.stream, on_error=self._count_undecodable)
         key_s: float | None = None
-        for packet in self._packets():
+        if is_after_seek:
+            keyframe = next((packet for packet in packets if packet.is_keyframe), None)
+            key_s = None if keyframe is None else self._resync(clock, keyframe)
+            if keyframe is None or key_s is None:
+                return  # nobody knows where this is
+            packets = chain((keyframe,), packets)
+        for packet in chain(packets, (None,)):  # None makes the decoder give up what it holds back
             if packet is not None:
-                if is_after_seek and key_s is None:
-                    if not packet.is_keyframe:
-                        continue
-                    key_s = clock.packet_s(packet)
-                    if key_s is None:
-                        return  # without times nobody knows where this is
                 clock.push(packet)
             for frame in self._decode(packet, clock):
                 time_s = clock.pop(frame)
@@ -200,17 +270,15 @@ class VideoSource:
                 elif key_s is None or time_s >= key_s:
                     yield TimedFrame(time_s, frame)
 
-    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """The packets from here on, then None, which makes the decoder give up what it holds back."""
-        try:
-            for packet in self._container.demux(self.stream):
-                if packet.size > 0:  # an empty packet means "as before", but would end decoding
-                    yield packet
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:  # cut short or damaged: what was read until here counts
-            self.num_undecodable += 1
-        yield None
+    def _resync(self, clock: PacketClock, keyframe: Packet[VideoStream]) -> float | None:
+        """Set the clock after a jump; returns the keyframe's time, None where it is unknown."""
+        if self._index is None:
+            return clock.packet_s(keyframe)
+        first = None if keyframe.pos is None else self._index.first_frame.get(keyframe.pos)
+        if first is None:
+            return None
+        clock.follow(islice(self._index.times_s, first, None))
+        return self._index.times_s[first]
 
     def _decode(self, packet: Packet[VideoStream] | None, clock: PacketClock) -> list[VideoFrame]:
         try:
@@ -218,6 +286,9 @@ class VideoSource:
         except MemoryError:
             raise
         except av.error.FFmpegError:
-            self.num_undecodable += 1
+            self._count_undecodable()
             clock.drop()
             return []
+
+    def _count_undecodable(self) -> None:
+        self.num_undecodable += 1

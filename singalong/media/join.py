@@ -17,19 +17,8 @@ from av.video.stream import VideoStream
 from singalong.durable import atomic_file, sha256_of
 from singalong.errors import BugError, MediaError
 from singalong.media.audio_out import AudioSpan, aac_packets, add_aac_stream, choose_audio_format, iter_spans
-from singalong.media.conform import conform_video
 from singalong.media.containers import open_input
 from singalong.media.outputs import writing_mp4
-from singalong.media.thumbnails import write_thumbnail
-
-__all__ = [
-    "AudioSpan",
-    "JoinFacts",
-    "conform_video",
-    "join_segments",
-    "segments_match",
-    "write_thumbnail",
-]
 
 AnyPacket: TypeAlias = "Packet[VideoStream] | Packet[AudioStream]"
 

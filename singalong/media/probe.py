@@ -155,8 +155,7 @@ def _first_frame(path: Path, scan: PacketScan, limits: LimitSettings) -> TimedFr
     if not scan.times_s:
         raise MediaError("its video holds no frames", file=path, action="Get the file again.")
     with open_input(path) as container:
-        video, _ = pick_video_stream(container, path)
-        first = VideoSource(container, video, max_pixels=limits.max_pixels).next()
+        first = VideoSource(container, path, max_pixels=limits.max_pixels).next()
     if first is None:
         raise MediaError(
             "no frame of it can be decoded",
@@ -198,16 +197,14 @@ def _last_decodable_s(path: Path, scan: PacketScan) -> float | None:
     if scan.num_after_keyframe > _MAX_TAIL_FRAMES:
         return None
     with open_input(path) as container:
-        video, _ = pick_video_stream(container, path)
-        source = VideoSource(container, video)
+        source = VideoSource(container, path)
         frame = None if scan.last_keyframe_s is None else source.seek(scan.last_keyframe_s)
         if frame is not None:
             return _last_s(source, frame)
     if len(scan.times_s) > _MAX_TAIL_FRAMES:
         return None
     with open_input(path) as container:
-        video, _ = pick_video_stream(container, path)
-        source = VideoSource(container, video)
+        source = VideoSource(container, path)
         return _last_s(source, source.next())
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import statistics
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -19,7 +18,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from singalong.errors import MediaError
-from singalong.media.demux import FALLBACK_FPS, PacketClock
+from singalong.media.demux import FALLBACK_FPS, PacketClock, read_packets
 
 STANDARD_RATES = (
     *(Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)),
@@ -49,6 +48,10 @@ class PacketScan:
     audio_start_s: float | None = None
     audio_end_s: float = 0.0
 
+    def note_damage(self) -> None:
+        """The file ended with an error."""
+        self.is_cut_short = True
+
     @property
     def audio_duration_s(self) -> float:
         """From the start of the first audio packet to the end of the last."""
@@ -77,7 +80,7 @@ def scan_packets(
     scan = PacketScan(tick_s=float(video.time_base))
     times = array("d")
     last_s = -1.0
-    for packet in _packets(container, wanted, scan):
+    for packet in read_packets(container, *wanted, on_error=scan.note_damage):
         if packet.stream is audio:
             _note_audio(packet, clock, scan)
             continue
@@ -156,16 +159,3 @@ def _note_audio(packet: Packet[Any], clock: PacketClock, scan: PacketScan) -> No
     if scan.audio_start_s is None:
         scan.audio_start_s = start_s
     scan.audio_end_s = max(scan.audio_end_s, start_s + float((packet.duration or 0) * packet.time_base))
-
-
-def _packets(
-    container: InputContainer, streams: tuple[VideoStream | AudioStream, ...], scan: PacketScan
-) -> Iterator[Packet[Any]]:
-    try:
-        for packet in container.demux(streams):
-            if packet.size > 0:
-                yield packet
-    except MemoryError:
-        raise
-    except av.error.FFmpegError:
-        scan.is_cut_short = True

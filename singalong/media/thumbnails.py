@@ -12,7 +12,7 @@ from singalong.durable import write_atomic
 from singalong.errors import MediaError
 from singalong.media.conform import shown_size, to_standard_color
 from singalong.media.containers import open_input
-from singalong.media.demux import VideoSource, pick_video_stream
+from singalong.media.demux import VideoSource
 
 _JPEG_QUALITY = 85
 
@@ -24,11 +24,11 @@ def write_thumbnail(video: Path, at_s: float, out_jpg: Path, max_side_px: int = 
     decodes.
     """
     with open_input(video) as container:
-        stream, _ = pick_video_stream(container, video)
-        frame = _frame_at(VideoSource(container, stream), at_s)
+        source = VideoSource(container, video)
+        frame = _frame_at(source, at_s)
         if frame is None:
             raise MediaError("not one of its pictures can be decoded", file=video, expected="a video")
-        width, height = shown_size(frame, stream.sample_aspect_ratio)
+        width, height = shown_size(frame, source.stream.sample_aspect_ratio)
         scale = min(1.0, max_side_px / max(width, height))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         bgr = to_standard_color(frame, *size, "bgr24").to_ndarray()
