@@ -1,25 +1,26 @@
 """The records that travel between steps, and from process to process.
 
 Frozen pydantic models that validate once, at the border. Ranges are half-open: `end_frame` and `end_s` are
-exclusive. Times are seconds on the clip's or song's own time line, which starts at 0 where its container starts.
-Frame rates are exact fractions. Boxes are `(x1, y1, x2, y2)` in pixels of the upright frame, exclusive ends.
+exclusive. Times are seconds on the clip's or song's own time line, which starts at 0 where its container
+starts. Frame rates are exact fractions. Boxes are `(x1, y1, x2, y2)` in pixels of the upright frame,
+exclusive ends.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from singalong.errors import ErrorClass
 
 
 class Row(BaseModel):
-    """Base of all records: frozen, no unknown fields."""
+    """Base of all records: frozen, no unknown fields, and no NaN: what is not known is None."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 Rate = Annotated[
@@ -80,7 +81,9 @@ class PairRow(Row):
 
 
 class ClipFacts(Row):
-    """What probing a clip or still told us. Width and height are of the upright, even-sized frame we output."""
+    """What probing a clip or still told us. Width and height are of the upright, even-sized frame we
+    output.
+    """
 
     path: str
     sha256: str
@@ -186,7 +189,9 @@ class Plan(Row):
 
 
 class RowProblem(Row):
-    """A manifest row that cannot be planned, e.g. because its clip is unreadable: it is quarantined, the rest runs."""
+    """A manifest row that cannot be planned, e.g. because its clip is unreadable: it is quarantined, the rest
+    runs.
+    """
 
     pair_id: str
     row: int
@@ -238,7 +243,7 @@ class ShardResult(Row):
 
 
 class AttemptRow(Row):
-    """One try at one shard: exactly one of result and failure is set."""
+    """One try at one shard: exactly one of result and failure is set. Written once, never changed."""
 
     run_id: str
     shard_id: str
@@ -247,9 +252,18 @@ class AttemptRow(Row):
     reused: bool = Field(default=False, description="the store already held the result; nothing was computed")
     result: ShardResult | None = None
     failure: Failure | None = None
+    final: bool = Field(default=True, description="no further try follows; False while a failure is to be retried")
     started_at: str
     finished_at: str
     worker: str = ""
+
+    @model_validator(mode="after")
+    def _is_one_outcome(self) -> Self:
+        if (self.result is None) == (self.failure is None):
+            raise ValueError("an attempt has either a result or a failure")
+        if self.result is not None and self.result.work_key != self.work_key:
+            raise ValueError(f"the result is that of {self.result.work_key}, not of {self.work_key}")
+        return self
 
 
 RunState = Literal["planned", "running", "finished", "interrupted"]

@@ -1,0 +1,249 @@
+"""The run folder: one run's plan, what was tried, and what came of it. Its files are the truth about the run.
+
+    run.json                             says that this is a run folder, and of which version; written first
+    plan.parquet                         the plan in force
+    manifest.parquet  config.toml        the manifest and the settings it was made from, for people to look at
+    plans/<n>.parquet  .manifest.parquet  .toml     every plan the run ever had, with its manifest and
+    settings attempts/<shard>/<n>.started         written before attempt n
+    attempts/<shard>/<n>.parquet         written after it; never rewritten
+    frames/<shard>.parquet               the frames table of a finished shard, the store's own file if
+    possible
+
+Every file is written whole or not at all. One driver at a time works on a run (`RunFolder.lock`); any number
+of readers may look on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from singalong.attempts import AttemptLog
+from singalong.config import Settings, dump_settings, load_settings
+from singalong.contracts import AttemptRow, PairRow, Plan
+from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
+from singalong.errors import UsageError
+from singalong.fold import RunFold, fold_attempts
+from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.runlock import lock_holder, run_lock
+from singalong.tables import from_table, to_table
+
+RUN_SCHEMA_VERSION = 1
+_VERSION_KEY = b"singalong.plan_version"
+_MARKER = "run.json"
+_STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
+
+
+class RunFolder:
+    """An existing run folder; make one with `create`, come back to it with `open`."""
+
+    def __init__(self, path: Path, *, plan: Plan, version: int, settings: Settings) -> None:
+        self.path = path
+        self.plan = plan
+        self.settings = settings
+        self.version = version
+        self._log = AttemptLog(path / "attempts")
+        self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
+
+    # ---- making and opening
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, settings: Settings, *, manifest: Sequence[PairRow] = ()) -> RunFolder:
+        """Make a run folder, or give an existing one a new plan.
+
+        An existing run keeps its run id and all its attempts; of these count again those whose work the new
+        plan asks for too. Its old plan stays under plans/. With nothing changed, nothing is written.
+
+        Raises UsageError when the folder holds something else, is of a newer version, or is being worked on.
+        """
+        path = path.expanduser().absolute()
+        _check_is_ours(path)
+        make_dirs(path)
+        with run_lock(path / ".lock", run=path):
+            run_id = _claim(path, plan.run_id)
+            plan = plan.model_copy(update={"run_id": run_id})
+            standing = cls.open(path) if (path / "plan.parquet").exists() else None
+            if standing is not None and standing._asks_for(plan, settings, manifest):
+                return standing
+            version = _next_version(path)
+            _write_plan(path, version, plan, settings, manifest)
+        return cls(path, plan=plan, version=version, settings=settings)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a run folder. Raises UsageError when it is none, is damaged, or is of a newer version."""
+        path = path.expanduser().absolute()
+        _read_marker(path)
+        try:
+            table = pq.read_table(path / "plan.parquet")
+            plan, version = plan_from_table(table), int(table.schema.metadata[_VERSION_KEY])
+        except FileNotFoundError:
+            raise UsageError(
+                "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
+            ) from None
+        except (pa.ArrowException, ValueError, KeyError, OSError) as exc:
+            raise UsageError(
+                f"the plan cannot be read: {exc}",
+                file=path / "plan.parquet",
+                action="If it is damaged, delete it and run the manifest on this folder again; no work is lost.",
+            ) from exc
+        settings = load_settings(_version_path(path, version, ".toml"))
+        return cls(path, plan=plan, version=version, settings=settings)
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run; stays the same when the plan changes."""
+        return self.plan.run_id
+
+    @property
+    def manifest(self) -> list[PairRow]:
+        """The manifest rows the plan was made from."""
+        return from_table(PairRow, pq.read_table(_version_path(self.path, self.version, ".manifest.parquet")))
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the run for one driver; UsageError naming the holder when there is another."""
+        return run_lock(self.path / ".lock", run=self.path)
+
+    def holder(self) -> str | None:
+        """Who is working on this run at the moment, in words; None when nobody is."""
+        return lock_holder(self.path / ".lock")
+
+    # ---- attempts
+
+    def next_attempt(self, shard_id: str) -> int:
+        """The number of the next attempt at a shard: one more than any that was started or recorded."""
+        return self._log.next_number(shard_id)
+
+    def journal_started(self, shard_id: str, attempt: int, worker: str = "") -> None:
+        """Write that an attempt is about to start; returns when that is safe on the disk."""
+        self._log.mark_started(shard_id, attempt, work_key=self._work_keys[shard_id], worker=worker)
+
+    def record(self, attempt: AttemptRow) -> None:
+        """Write how an attempt ended; returns when that is safe on the disk. Raises FileExistsError if it was
+        written before.
+        """
+        self._log.record(attempt)
+
+    def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
+        """All recorded attempts, of one shard or of all, also those of former plans; by shard, then
+        number.
+        """
+        rows = self._log.read().rows
+        return [row for row in rows if shard_id is None or row.shard_id == shard_id]
+
+    def fold(self) -> RunFold:
+        """Where every shard of the current plan stands. Reads only what was written since the last call."""
+        log = self._log.read()
+        return fold_attempts(self.plan, log.rows, log.marks, damaged=log.damaged)
+
+    # ---- frames
+
+    def frames_path(self, shard_id: str) -> Path:
+        """Where the frames table of a shard is, once it is done."""
+        return self.path / "frames" / f"{shard_id}.parquet"
+
+    def keep_frames(self, shard_id: str, source: Path) -> Path:
+        """Have the store's frames table in the run folder, as a hard link where the file systems allow it."""
+        target = self.frames_path(shard_id)
+        if not (target.exists() and _same_content(source, target)):
+            link_or_copy(source, target)
+        return target
+
+    def _asks_for(self, plan: Plan, settings: Settings, manifest: Sequence[PairRow]) -> bool:
+        """Whether a new plan asks for just what this one does; when and by which parent does not matter."""
+        when = {"created_at": self.plan.created_at, "parent_run_id": self.plan.parent_run_id}
+        return (
+            plan.model_copy(update=when) == self.plan and settings == self.settings and list(manifest) == self.manifest
+        )
+
+
+def _check_is_ours(path: Path) -> None:
+    """Refuse to move into somebody else's folder."""
+    if path.exists() and not path.is_dir():
+        raise UsageError("a run needs a folder, and this is a file", file=path)
+    if path.is_dir() and not (path / _MARKER).exists():
+        strangers = [name for name in _iter_names(path) if name not in _STRANGERS_ALLOWED and not is_temp_name(name)]
+        if strangers:
+            raise UsageError(
+                "the folder holds something that is not a run",
+                file=path,
+                value=sorted(strangers)[0],
+                expected="a new or empty folder, or that of a run",
+            )
+
+
+def _claim(path: Path, run_id: str) -> str:
+    """Mark a folder as that of a run; returns the id of the run it belongs to."""
+    if not (path / _MARKER).exists():
+        marker = {
+            "schema_version": RUN_SCHEMA_VERSION,
+            "run_id": run_id,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_atomic(path / _MARKER, json.dumps(marker, indent=1).encode(), replace=False)
+    return _read_marker(path)
+
+
+def _read_marker(path: Path) -> str:
+    try:
+        marker = json.loads((path / _MARKER).read_bytes())
+        version, run_id = int(marker["schema_version"]), str(marker["run_id"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            "not a run folder", file=path, expected=f"a folder with {_MARKER}, as singalong run makes it"
+        ) from None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise UsageError(f"damaged: {exc}", file=path / _MARKER) from exc
+    if version > RUN_SCHEMA_VERSION:
+        raise UsageError(
+            "the run was made by a newer singalong",
+            file=path,
+            value=f"version {version}",
+            expected=f"version {RUN_SCHEMA_VERSION} or older",
+            action="Update singalong.",
+        )
+    return run_id
+
+
+def _version_path(path: Path, version: int, suffix: str) -> Path:
+    return path / "plans" / f"{version:04d}{suffix}"
+
+
+def _next_version(path: Path) -> int:
+    """One more than any number in use; a number whose plan was never finished is used again."""
+    numbers = [
+        int(found[1]) for entry in _iter_names(path / "plans") if (found := re.fullmatch(r"(\d+)\.parquet", entry))
+    ]
+    return max(numbers, default=0) + 1
+
+
+def _iter_names(folder: Path) -> Iterator[str]:
+    if folder.is_dir():
+        yield from (entry.name for entry in os.scandir(folder))
+
+
+def _write_plan(path: Path, version: int, plan: Plan, settings: Settings, manifest: Sequence[PairRow]) -> None:
+    """Write a plan with all it was made from; it is in force once the last file stands."""
+    rows, config = to_table(PairRow, list(manifest)), dump_settings(settings).encode()
+    table = plan_to_table(plan)
+    table = table.replace_schema_metadata({**table.schema.metadata, _VERSION_KEY: str(version)})
+    write_parquet_atomic(rows, _version_path(path, version, ".manifest.parquet"))
+    write_atomic(_version_path(path, version, ".toml"), config)
+    write_parquet_atomic(table, _version_path(path, version, ".parquet"), replace=False)
+    # Copies, not links: whoever edits one of these must not edit history.
+    write_parquet_atomic(rows, path / "manifest.parquet")
+    write_atomic(path / "config.toml", config)
+    write_parquet_atomic(table, path / "plan.parquet")
+
+
+def _same_content(source: Path, target: Path) -> bool:
+    ours, theirs = target.stat(), source.stat()
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino) or target.read_bytes() == source.read_bytes()

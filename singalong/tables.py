@@ -1,0 +1,139 @@
+"""Records to Arrow tables and back, exactly: one column a field, nested records flattened under a prefix.
+
+The schema of a table follows from the record, so a field that is added to a record is stored without anybody
+having to think of it, and reading an older file gives the new field its default.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import pyarrow as pa
+from pydantic.fields import FieldInfo
+
+from singalong.contracts import Row
+
+RowT = TypeVar("RowT", bound=Row)
+
+_SCALARS: dict[type, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    Fraction: pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Where a column's value lies in a record: field names from the outside in."""
+
+    name: str
+    path: tuple[str, ...]
+    type: pa.DataType
+    nullable: bool
+
+
+def schema_of(model: type[Row], *, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """The Arrow schema of a record."""
+    return pa.schema(
+        [pa.field(column.name, column.type, nullable=column.nullable) for column in _columns(model)],
+        metadata=dict(metadata) if metadata else None,
+    )
+
+
+def to_table(model: type[RowT], rows: Sequence[RowT], *, metadata: Mapping[str, str] | None = None) -> pa.Table:
+    """Records of one kind as a table with one row each."""
+    arrays = [pa.array([_plain(_dig(row, column.path)) for row in rows], column.type) for column in _columns(model)]
+    return pa.Table.from_arrays(arrays, schema=schema_of(model, metadata=metadata))
+
+
+def from_table(model: type[RowT], table: pa.Table) -> list[RowT]:
+    """The records of a table that `to_table` made, validated; columns it lacks get the fields' defaults."""
+    there = set(table.column_names)
+    values = {column.name: _values(table[column.name], column) for column in _columns(model) if column.name in there}
+    return [_build(model, values, index) for index in range(table.num_rows)]
+
+
+@cache
+def _columns(model: type[Row]) -> tuple[_Column, ...]:
+    return tuple(_walk(model, (), nullable=False))
+
+
+def _walk(model: type[Row], path: tuple[str, ...], *, nullable: bool) -> Iterator[_Column]:
+    for name, field in model.model_fields.items():
+        kind, optional = _kind(field)
+        inner = (*path, name)
+        if isinstance(kind, type) and issubclass(kind, Row):
+            yield from _walk(kind, inner, nullable=nullable or optional)
+        else:
+            yield _Column("_".join(inner), inner, _arrow_type(kind), nullable or optional)
+
+
+def _kind(field: FieldInfo) -> tuple[Any, bool]:
+    """The annotation without `None`, and whether it had one."""
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not types.NoneType]
+        assert len(kinds) == 1, annotation
+        return kinds[0], True
+    return annotation, False
+
+
+def _arrow_type(kind: Any) -> pa.DataType:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is dict:
+        return pa.map_(_arrow_type(args[0]), _arrow_type(args[1]))
+    if origin is tuple:
+        return pa.list_(_arrow_type(args[0]))
+    if issubclass(kind, Enum):
+        return pa.string()
+    return _SCALARS[kind]
+
+
+def _dig(row: Any, path: Iterable[str]) -> Any:
+    for name in path:
+        if row is None:
+            return None
+        row = getattr(row, name)
+    return row
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, Enum):
+        return value.value
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def _values(column: pa.ChunkedArray, spec: _Column) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return [None if value is None else dict(value) for value in values] if pa.types.is_map(spec.type) else values
+
+
+def _build(model: type[RowT], columns: Mapping[str, list[Any]], index: int, prefix: str = "") -> RowT:
+    content: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind, optional = _kind(field)
+        column = prefix + name
+        if isinstance(kind, type) and issubclass(kind, Row):
+            absent = optional and not _present(kind, columns, index, f"{column}_")
+            content[name] = None if absent else _build(kind, columns, index, f"{column}_")
+        elif column in columns:
+            value = columns[column][index]
+            if value is not None or optional:
+                content[name] = value
+    return model(**content)
+
+
+def _present(model: type[Row], columns: Mapping[str, list[Any]], index: int, prefix: str) -> bool:
+    """Whether an optional record is there: then the first field that it cannot be without has a value."""
+    required = next(name for name, field in model.model_fields.items() if not _kind(field)[1])
+    return columns.get(prefix + required, {index: None})[index] is not None

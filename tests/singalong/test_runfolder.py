@@ -1,0 +1,309 @@
+"""The run folder: plans that are never lost, attempts that are never rewritten, one driver at a time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from singalong.config import Settings
+from singalong.contracts import AttemptRow, Plan, Status
+from singalong.errors import UsageError
+from singalong.runfolder import RunFolder
+from tests.singalong.builders import attempt, pair_row, plan_of, touch
+
+SETTINGS = Settings.model_validate({"lipsync": {"crf": 20}, "run": {"store": "/tmp/é"}})
+ROWS = [pair_row(1, song_end_s=20, tags={"a": "b"}), pair_row(2, song_end_s=5)]
+
+
+def plan(*values: dict[str, Any], **options: Any) -> Plan:
+    rows = [row.model_copy(update=values[n] if n < len(values) else {}) for n, row in enumerate(ROWS)]
+    return plan_of(rows, settings=SETTINGS, **options)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run", plan(), SETTINGS, manifest=ROWS)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---- making, opening, planning again
+
+
+def test_a_run_comes_back_as_it_was_made(run: RunFolder) -> None:
+    again = RunFolder.open(run.path)
+    assert (again.plan, again.settings, again.manifest, again.run_id) == (plan(), SETTINGS, ROWS, "run-1")
+    assert files(run.path) == {
+        *(".lock", "run.json", "plan.parquet", "manifest.parquet", "config.toml"),
+        *("plans/0001.parquet", "plans/0001.manifest.parquet", "plans/0001.toml"),
+    }
+
+
+def test_making_the_same_run_again_writes_nothing(run: RunFolder) -> None:
+    before = {name: (run.path / name).stat().st_mtime_ns for name in files(run.path) - {".lock"}}
+    same = plan(created_at="later", run_id="another")
+    assert RunFolder.create(run.path, same, SETTINGS, manifest=ROWS).plan == run.plan
+    assert {name: (run.path / name).stat().st_mtime_ns for name in files(run.path) - {".lock"}} == before
+
+
+def test_an_edited_manifest_makes_a_new_plan_and_keeps_the_old_one(run: RunFolder) -> None:
+    old = (run.path / "plans/0001.parquet").read_bytes()
+    edited = RunFolder.create(run.path, plan({"song_end_s": 15}, run_id="run-2"), SETTINGS, manifest=ROWS)
+    assert edited.run_id == "run-1"
+    assert edited.plan.pairs[0].num_frames == 375
+    assert RunFolder.open(run.path).plan == edited.plan
+    assert (run.path / "plans/0001.parquet").read_bytes() == old
+    assert pq.read_table(run.path / "plans/0002.parquet").equals(pq.read_table(run.path / "plan.parquet"))
+
+
+def test_new_settings_alone_are_kept_too(run: RunFolder) -> None:
+    other = Settings.model_validate({"run": {"batch_size": 3}})
+    RunFolder.create(run.path, plan(), other, manifest=ROWS)
+    assert RunFolder.open(run.path).settings == other
+    assert "batch_size = 3" in (run.path / "config.toml").read_text()
+
+
+def test_attempts_count_as_long_as_the_plan_asks_for_the_same_work(run: RunFolder) -> None:
+    for shard in run.plan.shards:
+        run.record(attempt(shard))
+    edited = RunFolder.create(run.path, plan({}, {"song_end_s": 4}), SETTINGS, manifest=ROWS)
+    fold = edited.fold()
+    assert {name: state.status for name, state in fold.shards.items()} == {
+        "p1-0000": Status.DONE,
+        "p1-0001": Status.DONE,
+        "p2-0000": Status.PENDING,
+    }
+    assert fold.num_stale == 1
+    assert edited.next_attempt("p2-0000") == 2
+    back = RunFolder.create(run.path, plan(), SETTINGS, manifest=ROWS)
+    assert back.fold().count(Status.DONE) == 3
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "run" / "holiday.jpg")
+    with pytest.raises(UsageError, match=r"holiday\.jpg"):
+        RunFolder.create(tmp_path / "run", plan(), SETTINGS)
+    touch(tmp_path / "file")
+    with pytest.raises(UsageError, match="this is a file"):
+        RunFolder.create(tmp_path / "file", plan(), SETTINGS)
+
+
+def test_an_empty_folder_with_logs_will_do(tmp_path: Path) -> None:
+    touch(tmp_path / "run" / "logs" / "today.log")
+    assert RunFolder.create(tmp_path / "run", plan(), SETTINGS).plan == plan()
+
+
+def test_what_is_no_run_folder_says_so(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", touch(tmp_path / "file")):
+        with pytest.raises(UsageError, match="not a run folder"):
+            RunFolder.open(path)
+
+
+def test_a_run_of_a_newer_version_is_refused_and_left_alone(run: RunFolder) -> None:
+    marker = json.loads((run.path / "run.json").read_text()) | {"schema_version": 99}
+    (run.path / "run.json").write_text(json.dumps(marker))
+    for use in (lambda: RunFolder.open(run.path), lambda: RunFolder.create(run.path, plan({"fit": "cut"}), SETTINGS)):
+        with pytest.raises(UsageError, match=r"newer singalong.*version 99.*Update"):
+            use()
+    assert not (run.path / "plans/0002.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.parquet"])
+def test_damaged_files_are_named(run: RunFolder, name: str) -> None:
+    (run.path / name).write_bytes(b"{")
+    with pytest.raises(UsageError, match=name):
+        RunFolder.open(run.path)
+
+
+def test_a_crash_at_any_step_of_planning_again_leaves_the_old_plan_or_the_new_one(tmp_path: Path) -> None:
+    old, new = plan(), plan({"song_end_s": 15})
+    for step in range(1, 80):
+        path = tmp_path / str(step)
+        RunFolder.create(path, old, SETTINGS, manifest=ROWS)
+        code = _in_child(lambda path=path: RunFolder.create(path, new, Settings(), manifest=ROWS[:1]), dies_at=step)
+        run = RunFolder.open(path)
+        expected = (old, SETTINGS, ROWS) if run.plan == old else (new, Settings(), ROWS[:1])
+        assert (run.plan, run.settings, run.manifest) == expected
+        assert RunFolder.create(path, new, Settings(), manifest=ROWS[:1]).plan == new
+        if code == 0:
+            assert step > 10
+            return
+    pytest.fail("planning never ran to its end")
+
+
+def test_a_crash_at_any_step_of_making_a_run_can_be_made_good(tmp_path: Path) -> None:
+    for step in range(1, 80):
+        path = tmp_path / str(step)
+        code = _in_child(lambda path=path: RunFolder.create(path, plan(), SETTINGS, manifest=ROWS), dies_at=step)
+        assert RunFolder.create(path, plan(), SETTINGS, manifest=ROWS).fold().count(Status.PENDING) == 3
+        assert RunFolder.open(path).plan == plan()
+        if code == 0:
+            return
+    pytest.fail("making the run never ran to its end")
+
+
+def _in_child(action: Any, *, dies_at: int) -> int:
+    """Run in a fork that stops dead at the n-th call that changes something on the disk; its exit code."""
+    pid = os.fork()
+    if pid:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in (0, 9)
+        return code
+    left = [dies_at]
+
+    def dying(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("replace", "link", "unlink", "mkdir", "ftruncate"):
+        setattr(os, name, dying(getattr(os, name)))
+    try:
+        action()
+    except BaseException:  # noqa: BLE001 - a fork must never return into pytest
+        os._exit(1)
+    os._exit(0)
+
+
+# ---- attempts
+
+
+def test_attempts_are_numbered_from_one_past_any_start_or_end(run: RunFolder) -> None:
+    shard = run.plan.shards[0]
+    assert run.next_attempt(shard.shard_id) == 1
+    run.journal_started(shard.shard_id, 1, "box:1")
+    assert run.next_attempt(shard.shard_id) == 2
+    run.record(attempt(shard, 4))
+    assert run.next_attempt(shard.shard_id) == 5
+    assert run.next_attempt(run.plan.shards[1].shard_id) == 1
+
+
+def test_recorded_attempts_come_back_in_order_to_any_reader(run: RunFolder) -> None:
+    first, second = run.plan.shards[:2]
+    rows = [attempt(first, 1, "TRANSIENT_IO", final=False), attempt(first, 2), attempt(second, 1, reused=True)]
+    for row in (rows[2], rows[0], rows[1]):
+        run.record(row)
+    assert run.attempts() == rows
+    assert RunFolder.open(run.path).attempts(first.shard_id) == rows[:2]
+
+
+def test_an_attempt_is_never_rewritten(run: RunFolder) -> None:
+    shard = run.plan.shards[0]
+    run.record(attempt(shard, 1, "BUG"))
+    run.record(attempt(shard, 1, "BUG"))
+    with pytest.raises(FileExistsError):
+        run.record(attempt(shard, 1))
+    assert run.fold().shards[shard.shard_id].status is Status.FAILED
+    run.journal_started(shard.shard_id, 2)
+    with pytest.raises(FileExistsError):
+        run.journal_started(shard.shard_id, 2)
+
+
+def test_a_driver_that_died_leaves_its_attempts_unfinished(run: RunFolder) -> None:
+    shard = run.plan.shards[0]
+    run.journal_started(shard.shard_id, 1)
+    state = RunFolder.open(run.path).fold().shards[shard.shard_id]
+    assert (state.status, state.unfinished, state.num_attempts) == (Status.PENDING, (1,), 1)
+
+
+def test_a_fold_sees_what_others_wrote_since_the_last_one(run: RunFolder) -> None:
+    reader, shard = RunFolder.open(run.path), run.plan.shards[0]
+    assert reader.fold().count(Status.DONE) == 0
+    run.record(attempt(shard))
+    assert reader.fold().count(Status.DONE) == 1
+
+
+def test_a_damaged_attempt_is_named_and_does_not_hide_the_others(run: RunFolder) -> None:
+    for shard in run.plan.shards:
+        run.journal_started(shard.shard_id, 1)
+        run.record(attempt(shard))
+    victim = run.path / "attempts" / "p1-0001" / "0001.parquet"
+    victim.write_bytes(victim.read_bytes()[:100])
+    fold = RunFolder.open(run.path).fold()
+    assert fold.damaged == (str(victim),)
+    assert fold.count(Status.DONE) == 2
+    assert fold.shards["p1-0001"].unfinished == (1,)
+
+
+def test_an_attempt_in_the_wrong_place_does_not_count(run: RunFolder) -> None:
+    run.record(attempt(run.plan.shards[0]))
+    source = run.path / "attempts" / "p1-0000" / "0001.parquet"
+    target = touch(run.path / "attempts" / "p1-0001" / "0001.parquet", source.read_bytes())
+    fold = RunFolder.open(run.path).fold()
+    assert fold.count(Status.DONE) == 1
+    assert fold.damaged == (str(target),)
+
+
+def test_leftovers_of_a_crash_among_the_attempts_are_ignored(run: RunFolder) -> None:
+    touch(run.path / "attempts" / "p1-0000" / ".0001.parquet.abc123.tmp", b"half")
+    touch(run.path / "attempts" / "p1-0000" / "notes.txt", b"?")
+    assert run.next_attempt("p1-0000") == 1
+    assert run.fold().damaged == ()
+
+
+def test_many_attempts_are_read_in_one_go(run: RunFolder) -> None:
+    rows = [attempt(shard, number) for shard in run.plan.shards for number in range(1, 101)]
+    for row in rows:
+        _write_fast(run, row)
+    assert run.attempts() == rows
+
+
+def _write_fast(run: RunFolder, row: AttemptRow) -> None:
+    """As `record` does, without waiting for the disk."""
+    from singalong.tables import to_table
+
+    path = run.path / "attempts" / row.shard_id / f"{row.attempt:04d}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(to_table(AttemptRow, [row]), path)
+
+
+# ---- frames
+
+
+def test_frames_are_linked_and_follow_the_store(run: RunFolder, tmp_path: Path) -> None:
+    old, new = touch(tmp_path / "old", b"old"), touch(tmp_path / "new", b"new")
+    kept = run.keep_frames("p1-0000", old)
+    assert kept == run.path / "frames" / "p1-0000.parquet"
+    assert kept.stat().st_ino == old.stat().st_ino
+    assert run.keep_frames("p1-0000", new).read_bytes() == b"new"
+    assert old.read_bytes() == b"old"
+
+
+# ---- one driver
+
+
+def test_a_second_driver_is_told_who_the_first_one_is(run: RunFolder) -> None:
+    with run.lock():
+        with pytest.raises(UsageError, match=rf"worked on by process {os.getpid()} on ") as caught, run.lock():
+            pass
+        assert str(run.path) in str(caught.value)
+        assert str(os.getpid()) in str(run.holder())
+        with pytest.raises(UsageError, match="worked on"):
+            RunFolder.create(run.path, plan({"fit": "cut"}), SETTINGS)
+        assert RunFolder.open(run.path).fold().count(Status.PENDING) == 3
+    assert run.holder() is None
+    with run.lock():
+        pass
+
+
+def test_the_lock_of_a_driver_that_was_killed_is_free(run: RunFolder) -> None:
+    script = (
+        "import os, pathlib, sys; from singalong.runfolder import RunFolder\n"
+        "with RunFolder.open(pathlib.Path(sys.argv[1])).lock(): os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(run.path)], check=False)
+    assert done.returncode == -9
+    assert run.holder() is None
+    with run.lock():
+        assert run.holder() is not None
