@@ -15,7 +15,7 @@ from scenedetect.detectors import AdaptiveDetector
 from singalong.media.decode import SmallFrame
 
 SHOT_SIDE_PX = 256
-"""Longer side of the picture in which cuts are looked for; the width PySceneDetect scales films to by default."""
+"""Longest side of the picture in which cuts are looked for; PySceneDetect, too, scales films to about this."""
 
 MIN_SHOT_FRAMES = 3
 """A cut sooner after another is a flash."""
@@ -102,12 +102,14 @@ class CutFinder:
 
 
 def _shrunk(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture at most `SHOT_SIDE_PX` large, by a whole factor: averaging whole pixels is ten times as fast."""
     height, width = bgr.shape[:2]
-    scale = SHOT_SIDE_PX / max(height, width)
-    if scale >= 1:
+    factor = -(-max(height, width) // SHOT_SIDE_PX)
+    if factor == 1:
         return bgr
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    cut = bgr[: max(height // factor, 1) * factor, : max(width // factor, 1) * factor]
+    size = max(width // factor, 1), max(height // factor, 1)
+    return np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _pattern(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
