@@ -214,7 +214,7 @@ class _Clock:
         if self._start_s is None:
             self._start_s = time_s
         gap_s = time_s - self._start_s - self._now_s
-        if self._rate_hz == 0:
+        if self._now_s == 0.0:  # nothing yet
             if abs(gap_s) > _MAX_START_S:
                 raise MediaError("its audio starts hours away from its pictures", file=path, value=f"{gap_s:.0f} s")
             return max(round(gap_s * frame.sample_rate), -frame.samples)

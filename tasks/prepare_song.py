@@ -1,0 +1,138 @@
+"""PREPARE SONG: from a song's file to what the networks hear of it, once per song, shared by all its clips.
+
+Streams: memory does not grow with the song's length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, voiced_steps
+from singalong.media.units import SAMPLE_RATE_HZ, samples_to_s
+
+if TYPE_CHECKING:
+    from singalong.store import Store
+
+CACHE_KIND = "songs"
+SONG_VERSION = "1"
+"""Part of the cache entry's place: raise it whenever a file in it would come out different."""
+
+_MEL, _SAMPLES, _VOICED, _FACTS = "mel.npy", "samples_16k.npy", "voiced.npy", "facts.json"
+
+
+@dataclass(frozen=True)
+class PreparedSong:
+    """A song as the networks hear it; arrays are mapped from disk, so only what is read is loaded.
+
+    mel: float32 (80, T), the paper's mel spectrogram, 80 columns a second.
+    samples_16k: float32 (n,), mono at 16 kHz, in [-1, 1).
+    voiced: bool (T,), where somebody may be singing (see `voice_activity`).
+    """
+
+    mel: NDArray[np.float32]
+    samples_16k: NDArray[np.float32]
+    voiced: NDArray[np.bool_]
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the song, seconds."""
+        return samples_to_s(len(self.samples_16k), SAMPLE_RATE_HZ)
+
+
+def prepare_song(path: Path, *, sha256: str, store: Store) -> Path:
+    """Prepare a song or stem, unless the store holds it already; returns the cache folder.
+
+    Raises MediaError where the file has no audio that can be read. A song is prepared whole or not at all.
+    """
+    folder = store.cached(CACHE_KIND, sha256, SONG_VERSION)
+    if folder is not None:
+        return folder
+    return store.commit_cache(CACHE_KIND, sha256, SONG_VERSION, lambda empty: _build(path, empty))
+
+
+def load_song(folder: Path) -> PreparedSong:
+    """Map the files of a cache folder that `prepare_song` returned."""
+    return PreparedSong(
+        mel=np.load(folder / _MEL, mmap_mode="r"),
+        samples_16k=np.load(folder / _SAMPLES, mmap_mode="r"),
+        voiced=np.load(folder / _VOICED, mmap_mode="r"),
+    )
+
+
+def _build(path: Path, folder: Path) -> None:
+    mel_stream = MelStream()
+    levels_db: list[NDArray[np.float64]] = []
+    with (
+        _GrowingNpy(folder / _SAMPLES, np.float32) as samples_file,
+        _GrowingNpy(folder / _MEL, np.float32, num_rows=NUM_BANDS) as mel_file,
+    ):
+        for columns in _hear(path, mel_stream, samples_file):
+            mel_file.append(columns)
+            levels_db.append(level_db(columns))
+    voiced = voiced_steps(np.concatenate(levels_db))
+    np.save(folder / _VOICED, voiced)
+    facts = {
+        "version": SONG_VERSION,
+        "num_samples": samples_file.length,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "duration_s": samples_to_s(samples_file.length, SAMPLE_RATE_HZ),
+        "num_mel": mel_file.length,
+        "voiced_share": round(float(voiced.mean()), 6),
+    }
+    (folder / _FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _hear(path: Path, mel_stream: MelStream, samples_file: _GrowingNpy) -> Iterator[NDArray[np.float32]]:
+    """Mel columns as the song is decoded, its samples written on the way."""
+    for block in iter_mono_16k(path):
+        samples_file.append(block)
+        yield from mel_stream.push(block)
+    yield from mel_stream.finish()
+
+
+class _GrowingNpy:
+    """A .npy file whose last axis grows: the data is appended and the header, of fixed size, is written last.
+
+    With `num_rows` the array is (num_rows, length), stored column after column, else (length,).
+    """
+
+    def __init__(self, path: Path, dtype: type[np.generic], num_rows: int | None = None) -> None:
+        self.length = 0
+        self._dtype, self._num_rows = np.dtype(dtype), num_rows
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, array: NDArray[np.generic]) -> None:
+        """Add (k,) or (num_rows, k)."""
+        assert array.dtype == self._dtype, array.dtype
+        self._file.write(np.ascontiguousarray(array.T).data)
+        self.length += array.shape[-1]
+
+    def _write_header(self) -> None:
+        shape = (self.length,) if self._num_rows is None else (self._num_rows, self.length)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": self._num_rows is not None,
+            "shape": shape,
+        }
+        # numpy leaves room for the growing axis, so this header is as long as the one it replaces
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._file:
+            if exc_type is None:
+                self._file.seek(0)
+                self._write_header()
