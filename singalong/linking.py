@@ -82,8 +82,7 @@ def box_distance(left_N4: Floats, right_M4: Floats) -> tuple[Floats, Floats]:
     """Distance of centres in units of the mean side, and |log| of the ratio of sides, each (N, M)."""
     centres_N2, centres_M2 = ((boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (left_N4, right_M4))
     sides_N, sides_M = (
-        np.sqrt(np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1.0))
-        for boxes in (left_N4, right_M4)
+        np.sqrt(np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1.0)) for boxes in (left_N4, right_M4)
     )
     apart_NM = np.linalg.norm(centres_N2[:, None] - centres_M2[None, :], axis=-1)
     distance_NM = apart_NM / ((sides_N[:, None] + sides_M[None, :]) / 2)
@@ -160,9 +159,7 @@ def link_samples(samples: list[Sample], *, max_gap_s: float) -> list[list[tuple[
     tracks: list[_Growing] = []
     active: list[_Growing] = []
     for sample in samples:
-        active = [
-            track for track in active if not track.missed or sample.pts_s - track.last.pts_s <= max_gap_s
-        ]
+        active = [track for track in active if not track.missed or sample.pts_s - track.last.pts_s <= max_gap_s]
         last_boxes = np.array([last.boxes[face] for last, face in (track.seen[-1] for track in active)])
         taken = {face: row for row, face in match_boxes(last_boxes.reshape(-1, 4), sample.boxes)}
         for track in active:
@@ -219,6 +216,4 @@ def fill_track(
 
 
 def _flat(sample: Sample, face: int) -> Floats:
-    return np.concatenate(
-        [sample.boxes[face], sample.scores[face : face + 1], sample.landmarks[face].ravel()]
-    )
+    return np.concatenate([sample.boxes[face], sample.scores[face : face + 1], sample.landmarks[face].ravel()])

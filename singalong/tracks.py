@@ -102,9 +102,7 @@ class ChosenFace:
             return np.full(times_T.shape, -1)
         after = np.searchsorted(self.pts_s, times_T).clip(0, len(self.pts_s) - 1)
         before = (after - 1).clip(0)
-        nearest = np.where(
-            np.abs(self.pts_s[before] - times_T) <= np.abs(self.pts_s[after] - times_T), before, after
-        )
+        nearest = np.where(np.abs(self.pts_s[before] - times_T) <= np.abs(self.pts_s[after] - times_T), before, after)
         return np.where(np.abs(self.pts_s[nearest] - times_T) <= self.tolerance_s, nearest, -1)
 
     def boxes_at(self, times_s: ArrayLike) -> tuple[Ints, Bools]:
@@ -165,9 +163,7 @@ class _Person:
         return float(self.median_box[0] + self.median_box[2]) / 2
 
 
-def choose_face(
-    tracks: TrackTable, shots: ShotTable, face_spec: str, start_s: float, end_s: float
-) -> ChosenFace:
+def choose_face(tracks: TrackTable, shots: ShotTable, face_spec: str, start_s: float, end_s: float) -> ChosenFace:
     """Choose the face that sings in a span of a clip: at most one person in each shot.
 
     Give it the whole span of the pair, whatever part of it is to be made, so that every shard chooses alike.
