@@ -91,7 +91,7 @@ class GeneratorEngine:
         try:
             return self._batch(mel, faces)
         except (RuntimeError, MemoryError) as exc:
-            if not _is_out_of_memory(exc):
+            if not is_out_of_memory(exc):
                 raise
             return None
 
@@ -212,6 +212,7 @@ def _describe(device: torch.device) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
 
 
-def _is_out_of_memory(exc: BaseException) -> bool:
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether torch says, in one of its many ways, that a device or the computer ran out of memory."""
     words = ("out of memory", "can't allocate memory", "not enough memory", "could not create a memory")
     return isinstance(exc, MemoryError | torch.OutOfMemoryError) or any(word in str(exc) for word in words)
