@@ -117,6 +117,11 @@ def _generate(
         timings.add("paste", started, len(batch))
 
 
+def _cut(frame: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    x1, y1, x2, y2 = box
+    return frame[y1:y2, x1:x2]
+
+
 def _write_twice(frames: list[NDArray[np.uint8]], fps: float, song: Path, out: Path) -> None:
     height, width = frames[0].shape[:2]
     intermediate = out.with_suffix(".avi")
