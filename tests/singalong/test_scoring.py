@@ -28,8 +28,6 @@ from singalong.scoring import (
     wrong_audio,
 )
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "reference" / "golden" / "lse_dist.npz"
-
 
 def _lips_and_sound(late: int, *, num: int = 120) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings of lips, and of a sound in which what fits lip window v comes at v + late."""
@@ -270,24 +268,22 @@ def test_without_thresholds_a_person_has_to_look() -> None:
 
 
 @pytest.mark.parametrize("case", range(4))
-def test_published_protocol_agrees_with_the_reference(case: int) -> None:
-    if not GOLDEN.exists():
-        pytest.skip(f"{GOLDEN} is not here; the formula is also tested without it")
-    golden = np.load(GOLDEN)
-    num, dim, lag = (int(golden[f"{key}{case}"]) for key in ("n", "dim", "lag"))
-    lips, sound = golden[f"lip{case}"], golden[f"aud{case}"]
+def test_published_protocol_agrees_with_the_reference(golden: Path, case: int) -> None:
+    vectors = np.load(golden / "lse_dist.npz")
+    num, dim, lag = (int(vectors[f"{key}{case}"]) for key in ("n", "dim", "lag"))
+    lips, sound = vectors[f"lip{case}"], vectors[f"aud{case}"]
     if lips.size == 0:
         lips, sound = _golden_features(case, num, dim, lag)
-    index = sound_index(np.arange(num), max_offset=int(golden[f"vshift{case}"]))
+    index = sound_index(np.arange(num), max_offset=int(vectors[f"vshift{case}"]))
     rows = distance_rows(lips, sound, index, edge="zero")
-    np.testing.assert_allclose(rows, golden[f"dists{case}"], atol=1e-3)
+    np.testing.assert_allclose(rows, vectors[f"dists{case}"], atol=1e-3)
     curve = offset_curve(rows)
-    np.testing.assert_allclose(curve, golden[f"mdist{case}"], atol=1e-4)
+    np.testing.assert_allclose(curve, vectors[f"mdist{case}"], atol=1e-4)
     score = read_curve(curve)
     assert score is not None
-    assert score.offset_frames == int(golden[f"offset{case}"])
-    assert score.distance == pytest.approx(float(golden[f"lse_d{case}"]), abs=1e-4)
-    assert score.confidence == pytest.approx(float(golden[f"lse_c{case}"]), abs=1e-4)
+    assert score.offset_frames == int(vectors[f"offset{case}"])
+    assert score.distance == pytest.approx(float(vectors[f"lse_d{case}"]), abs=1e-4)
+    assert score.confidence == pytest.approx(float(vectors[f"lse_c{case}"]), abs=1e-4)
 
 
 def _golden_features(case: int, num: int, dim: int, lag: int) -> tuple[np.ndarray, np.ndarray]:

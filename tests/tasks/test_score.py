@@ -9,8 +9,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from models.cards import builtin_cards
+from models.detectors import load_detector
+from models.scorers import ExpertScorer
+from models.sync_expert import SyncExpert
 from singalong.config import Settings
 from singalong.contracts import ModelRef
 from singalong.errors import MediaError, NoFaceError
@@ -202,6 +207,23 @@ def test_a_still_is_refused(tmp_path: Path, store: Store) -> None:
             settings=Settings(),
             audio=_wav(tmp_path / "a.wav", _sound(1.0)),
         )
+
+
+def test_a_real_talking_head_is_scored_from_end_to_end(shared_data: Path, store: Store) -> None:
+    video = shared_data / "clips" / "grid_s1_bbaf2n_mpeg1.mpg"
+    torch.manual_seed(0)
+    reference = next(card.ref() for card in builtin_cards() if card.architecture == "centerface")
+    result = score_video(
+        video,
+        scorer=ExpertScorer(SyncExpert(width=0.125), name="random", device="cpu"),
+        detector=load_detector(reference),
+        detector_ref=reference,
+        store=store,
+        settings=Settings(),
+    )
+    assert result.face_coverage == 1.0
+    assert 20 <= result.score.num_windows <= 71
+    assert result.score.confidence is not None  # of random weights: a number, no more
 
 
 def test_a_video_without_a_face_is_refused(tmp_path: Path, store: Store) -> None:

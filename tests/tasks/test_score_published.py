@@ -16,8 +16,6 @@ from singalong.media.audio import mel_spectrogram
 from tasks.score_published import score_frames_published
 from tests.tasks.score_fakes import NoiseVoice, NumberScorer, picture_of
 
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
-
 
 def _sound(seconds: float) -> np.ndarray:
     """Noise of changing colour and loudness, so that every moment sounds different."""
@@ -68,22 +66,21 @@ def test_too_short_clips_are_refused_in_plain_words(num_frames: int, seconds: fl
         score_frames_published(_frames(num_frames), audio, _scorer(_sound(1)))
 
 
-def test_golden_whole_protocol() -> None:
-    if not (REFERENCE / "golden" / "lse_e2e.npz").is_file():
-        pytest.skip("the reference vectors are not beside this checkout; the protocol is also tested without")
-    sys.path.insert(0, str(REFERENCE))
+def test_golden_whole_protocol(golden: Path) -> None:
+    reference = golden.parent
+    sys.path.insert(0, str(reference))
     try:
         inputs, weights = importlib.import_module("make_inputs"), importlib.import_module("make_weights")
     finally:
-        sys.path.remove(str(REFERENCE))
-    golden = np.load(REFERENCE / "golden" / "lse_e2e.npz")
-    shapes = json.loads((REFERENCE / "golden" / "shapes" / "syncnet_v2.json").read_text())["shapes"]
+        sys.path.remove(str(reference))
+    vectors = np.load(golden / "lse_e2e.npz")
+    shapes = json.loads((golden / "shapes" / "syncnet_v2.json").read_text())["shapes"]
     network = SyncNet()
     network.load_state_dict({k: torch.as_tensor(v) for k, v in weights.make_state(shapes, "syncnet_v2").items()})
-    frames = inputs.clip("lse", int(golden["n_frames"]), *(int(side) for side in golden["hw"]), 0, speed=5)
-    score = score_frames_published(frames, golden["audio_int16"], SyncNetScorer(network, name="golden", device="cpu"))
-    np.testing.assert_allclose(score.lips, golden["im_feat"], atol=1e-5)
-    np.testing.assert_allclose(score.sound, golden["cc_feat"], atol=1e-5)
-    assert score.distance == pytest.approx(float(golden["lse_d"]), abs=1e-4)
-    assert score.confidence == pytest.approx(float(golden["lse_c"]), abs=1e-4)
-    assert score.offset_frames == int(golden["offset"])
+    frames = inputs.clip("lse", int(vectors["n_frames"]), *(int(side) for side in vectors["hw"]), 0, speed=5)
+    score = score_frames_published(frames, vectors["audio_int16"], SyncNetScorer(network, name="golden", device="cpu"))
+    np.testing.assert_allclose(score.lips, vectors["im_feat"], atol=1e-5)
+    np.testing.assert_allclose(score.sound, vectors["cc_feat"], atol=1e-5)
+    assert score.distance == pytest.approx(float(vectors["lse_d"]), abs=1e-4)
+    assert score.confidence == pytest.approx(float(vectors["lse_c"]), abs=1e-4)
+    assert score.offset_frames == int(vectors["offset"])
