@@ -237,7 +237,7 @@ def film_metadata(title: str, pairs: list[PairPlan]) -> dict[str, str]:
     note = f"{made} with the generator {', '.join(generators)}"
     if not all(pair.generator.trained for pair in pairs):
         note += " (untrained weights)"
-    tags = {"title": title, "comment": note, "encoder": f"singalong {__version__}"}
+    tags = {"title": title, "comment": note}
     return tags | ({"copyright": "; ".join(rights)} if rights else {})
 
 
