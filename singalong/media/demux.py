@@ -191,6 +191,8 @@ def read_packets(
                 yield packet
     except MemoryError:
         raise
+    except IndexError:  # PyAV trips over streams that turn up in mid-file, but only once all has been read
+        pass
     except av.error.FFmpegError:  # cut short: what was read until here counts
         on_error()
 

@@ -172,24 +172,28 @@ def _decodable_times(
 ) -> Sequence[float]:
     """Times of the frames without those at either end that do not decode; notes what is missing."""
     half_tick_s = scan.tick_s / 2
-    times_s = [time_s for time_s in scan.times_s if time_s >= first.time_s - half_tick_s]
+    times_s = [time_s for time_s in scan.times_s if time_s >= first.time_s - half_tick_s] or [first.time_s]
     if len(times_s) < len(scan.times_s):
-        notes.append(f"{len(scan.times_s) - len(times_s)} frames at its start cannot be decoded")
+        notes.append(f"{_frames(len(scan.times_s) - len(times_s))} at its start cannot be decoded")
     is_vouched_for = header.num_frames == scan.num_packets and not scan.is_cut_short
     last_s = None if is_vouched_for else _last_decodable_s(path, scan)
     if last_s is not None and last_s < times_s[-1] - half_tick_s:
         num_before = len(times_s)
-        times_s = [time_s for time_s in times_s if time_s <= last_s + half_tick_s]
-        notes.append(f"{num_before - len(times_s)} frames at its end cannot be decoded")
+        times_s = [time_s for time_s in times_s if time_s <= last_s + half_tick_s] or [first.time_s]
+        notes.append(f"{_frames(num_before - len(times_s))} at its end cannot be decoded")
     num_found = scan.num_packets - (len(scan.times_s) - len(times_s))
     end_s = max(times_s[-1] + scan.last_duration_s, scan.audio_end_s)
     if num_found < header.num_frames:
-        notes.append(f"the header says {header.num_frames} frames, {num_found} found: it is cut short or damaged")
+        notes.append(f"the header says {_frames(header.num_frames)}, {num_found} found: it is cut short or damaged")
     elif header.duration_s is not None and end_s < header.duration_s - 0.5:
         notes.append(f"the header says {header.duration_s:.2f} s, it ends at {end_s:.2f} s: it is cut short")
     elif scan.is_cut_short:
         notes.append(f"it cannot be read past {end_s:.2f} s: it is cut short or damaged")
-    return times_s or [first.time_s]
+    return times_s
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def _last_decodable_s(path: Path, scan: PacketScan) -> float | None:
