@@ -172,9 +172,7 @@ def _matrices(matrix: int, is_full_range: bool) -> tuple[F32, F32]:
     """Affine maps (3, 4) of YUV to BGR and of BGR to YUV, on 8-bit values (H.273, section 8.3)."""
     kr, kb = _KR_KB[matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
-    from_bgr = np.stack(
-        [luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))]
-    )
+    from_bgr = np.stack([luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))])
     scale = np.array([1.0, 1.0, 1.0]) if is_full_range else np.array([219.0, 224.0, 224.0]) / 255
     offset = np.array([0.0 if is_full_range else 16.0, 128.0, 128.0])
     from_bgr = from_bgr * scale[:, None]
