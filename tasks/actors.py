@@ -6,12 +6,13 @@ actor. Workers inherit thread caps of one, because actors themselves are the par
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported:
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
 from singalong.contracts import Failure
 from singalong.errors import ErrorClass
@@ -49,10 +50,15 @@ class WorkerActor:
         """Do one job."""
         return self._worker.run(job)
 
+    def whereabouts(self) -> tuple[str, int]:
+        """Host and process id."""
+        return socket.gethostname(), os.getpid()
+
 
 @dataclass
 class _Slot:
     actor: Any
+    whereabouts: Any
     job_id: str | None = None
     ref: Any = None
     deadline: float = 0.0
@@ -78,7 +84,7 @@ class RayPool:
             self._options |= {"num_gpus": gpus_per_actor}
         ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
         size = max(1, min(num_actors or ceiling, ceiling))
-        self._slots = [_Slot(self._new_actor()) for _ in range(size)]
+        self._slots = [_Slot(*self._new_actor()) for _ in range(size)]
         self._last_slot: dict[str, _Slot] = {}
 
     @property
@@ -117,18 +123,19 @@ class RayPool:
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
         for slot in self._slots:
-            ray.kill(slot.actor)
+            _kill(slot)
         self._slots = []
         if self._owns_ray:
             with _keeping_signal_handlers():
                 ray.shutdown()
 
-    def _new_actor(self) -> Any:
-        return ray.remote(**self._options)(WorkerActor).remote(self._spec)
+    def _new_actor(self) -> tuple[Any, Any]:
+        actor = ray.remote(**self._options)(WorkerActor).remote(self._spec)
+        return actor, actor.whereabouts.remote()
 
     def _replace(self, slot: _Slot) -> None:
-        ray.kill(slot.actor)
-        slot.actor = self._new_actor()
+        _kill(slot)
+        slot.actor, slot.whereabouts = self._new_actor()
 
     def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
         job_id = slot.job_id
@@ -159,6 +166,18 @@ class RayPool:
         return job_id, Outcome(failure=Failure(error_class=ErrorClass.TIMEOUT, message=message))
 
 
+def _kill(slot: _Slot) -> None:
+    """End an actor, and its process too where it is on this machine: one that hangs may not hear Ray."""
+    try:
+        host, pid = ray.get(slot.whereabouts, timeout=0)
+    except (RayError, GetTimeoutError):
+        host, pid = "", 0  # it died, or never came up
+    ray.kill(slot.actor)
+    if pid and host == socket.gethostname():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _connect(address: str | None) -> bool:
     """Start a local cluster or join an existing one; True if we own it."""
     if ray.is_initialized():
@@ -174,7 +193,7 @@ def _connect(address: str | None) -> bool:
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _keeping_signal_handlers() -> Iterator[None]:
     """ray.init and ray.shutdown set handlers of their own; Prefect's cancellation needs those that were there."""
     if threading.current_thread() is not threading.main_thread():
