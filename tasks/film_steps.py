@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 from singalong.contracts import PairPlan
+from singalong.media.join import segments_match
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
 from tasks.films import Film, FilmRecord, MontagePart, montage_members, montage_parts, pair_films
@@ -56,9 +59,18 @@ class _Montage:
     missing: tuple[str, ...]
     own_segments: Mapping[str, tuple[Segment, ...]]
 
+    @cached_property
+    def joins_as_is(self) -> bool:
+        """Whether the pairs' own segments make one stream: same size and rate, and the same colours and pixel shape."""
+        return all(part.fits for part in self.parts) and segments_match([Path(piece.path) for piece in self._pieces])
+
+    @property
+    def _pieces(self) -> tuple[Segment, ...]:
+        return tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+
     def conform_jobs(self, session: Session) -> dict[str, ConformJob]:
         """Jobs that bring its pairs to one canvas; none where they have it already."""
-        if all(part.fits for part in self.parts):
+        if self.joins_as_is:
             return {}
         lipsync = session.settings.lipsync
         return {part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts}
@@ -72,7 +84,7 @@ class _Montage:
             if len(segments) < len(copies):
                 return None
         else:
-            segments = tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+            segments = self._pieces
         pairs = tuple(part.pair for part in self.parts)
         folder = session.run.path / "montages"
         return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
