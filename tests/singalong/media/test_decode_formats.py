@@ -33,7 +33,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "mpeg4.avi": {"codec": "mpeg4", "options": MPEG},
     "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "mpeg4.mp4": {"codec": "mpeg4", "options": MPEG},
-    "vp8.webm": {"codec": "libvpx", "options": {"g": "15", "cpu-used": "8", "deadline": "realtime"}},
+    "vp8.webm": {"codec": "libvpx", "options": {"g": "15", "cpu-used": "8", "deadline": "realtime", "threads": "1"}},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"g": "15", "cpu-used": "8", "deadline": "realtime"}},
     "wmv2.wmv": {"codec": "wmv2", "options": {"g": "15"}, "container_format": "asf"},
     "prores.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
