@@ -33,6 +33,9 @@ _MAX_TAIL_FRAMES = 1000
 _STATED_DURATION = ("matroska,webm", "flv", "asf")
 """Formats that state their duration when they are closed, instead of a number of frames."""
 
+_HEIF_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+"""Pictures in an MP4 coat: libav shows their tiles as if they were videos. (AVIF: where Pillow cannot read it.)"""
+
 _SAR_LIMITS = (Fraction(1, 8), Fraction(8))
 """Pixels longer or wider than this are a broken header."""
 
@@ -123,6 +126,10 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
 
 def _read_header(container: InputContainer, video: VideoStream, path: Path, limits: LimitSettings) -> _Header:
     """What the header states; refuses by it what is too large or too long to be worth decoding."""
+    if container.metadata.get("major_brand", "").strip() in _HEIF_BRANDS:
+        raise MediaError(
+            "is a HEIF picture", file=path, expected="a video or a JPEG or PNG", action="Convert it to JPEG."
+        )
     if video.width and video.height:
         check_size(path, video.width, video.height, limits)
     _check_duration(path, container, limits)

@@ -26,8 +26,9 @@ from singalong.media.frames import (
     bgr_to_frame,
 )
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-_MOVING_AS_VIDEO = ("GIF", "PNG")  # libav plays these; of an animated WebP, only the first frame can be had
+Image.init()
+_FORMATS = tuple(name for name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN)
+_MOVING_AS_VIDEO = ("GIF", "PNG", "AVIF")  # libav plays these; of an animated WebP, only the first frame can be had
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise; 2, 4, 5 and 7 are mirrored as well

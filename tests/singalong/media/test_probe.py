@@ -182,6 +182,13 @@ def test_an_encrypted_clip_is_refused_as_such(tmp_path: Path) -> None:
         probed(make_video(tmp_path / "a.mp4", container_options=ENCRYPTED))
 
 
+def test_a_phones_heif_picture_is_named_as_such(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "IMG_1.HEIC", container_format="mp4", num_frames=1)
+    path.write_bytes(path.read_bytes().replace(b"ftypisom", b"ftypheic"))
+    with pytest.raises(MediaError, match=r"HEIF picture.*Convert it to JPEG"):
+        probed(path)
+
+
 def test_sound_alone_is_no_clip(tmp_path: Path) -> None:
     path = tmp_path / "song.m4a"
     write_tone(path, 0.5)

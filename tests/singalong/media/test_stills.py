@@ -31,7 +31,7 @@ def assert_is_red(bgr: list[int]) -> None:
     assert np.abs(np.array(bgr) - CORNERS_RGB["top left"][::-1]).max() <= 6
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tiff", "gif", "avif"])
 def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"face.{suffix}"
     Image.fromarray(picture(5, 97, 64)).save(path)
