@@ -116,6 +116,13 @@ def map_av_error(exc: av.error.FFmpegError, path: Path, *, problem: str) -> Sing
     return MediaError(f"{problem}: {reason}", file=path, expected=_EXPECTED, action=_ACTION)
 
 
+def raise_if_not_the_files_fault(exc: av.error.FFmpegError, path: Path) -> None:
+    """For readers that go on past damage: raise where it was the disk or the network that failed."""
+    error = map_av_error(exc, path, problem="cannot be read")
+    if not isinstance(error, MediaError):
+        raise error from exc
+
+
 def _can_read_all(path: Path) -> bool:
     try:
         with path.open("rb") as file:

@@ -6,8 +6,8 @@ import av
 import av.error
 import pytest
 
-from singalong.errors import ErrorClass, MediaError
-from singalong.media.containers import map_av_error, open_input
+from singalong.errors import ErrorClass, MediaError, TransientIOError
+from singalong.media.containers import map_av_error, open_input, raise_if_not_the_files_fault
 from tests.videos import make_video
 
 HOSTILE = {
@@ -78,6 +78,16 @@ def test_an_input_error_of_a_readable_file_is_the_files_fault(tmp_path: Path) ->
     error = av.error.OSError(errno.EIO, "input/output error")
     assert map_av_error(error, path, problem="x").error_class is ErrorClass.INPUT
     assert map_av_error(error, tmp_path / "gone.mkv", problem="x").error_class is ErrorClass.TRANSIENT_IO
+
+
+def test_readers_go_on_past_damage_but_not_past_a_failing_disk(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"whatever")
+    error = av.error.OSError(errno.EIO, "input/output error")
+    raise_if_not_the_files_fault(error, path)
+    path.unlink()
+    with pytest.raises(TransientIOError):
+        raise_if_not_the_files_fault(error, path)
 
 
 def test_a_header_that_asks_for_all_memory_is_the_files_fault(tmp_path: Path) -> None:
