@@ -26,6 +26,7 @@ from singalong.media.demux import TimedFrame, VideoSource, pick_video_stream
 from singalong.media.frames import TRANSFER_HLG, TRANSFER_PQ
 from singalong.media.scan import PacketScan, frame_rate, is_variable, scan_packets, too_long
 from singalong.media.stills import check_size, is_still, probe_still
+from singalong.media.units import samples_to_s
 
 _MAX_TAIL_FRAMES = 1000
 """Decoding more than this, only to see how the file ends, costs more than it tells."""
@@ -119,7 +120,7 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         sample_rate_hz=sample_rate_hz,
         num_channels=num_channels,
         num_samples=num_samples,
-        duration_s=num_samples / sample_rate_hz,
+        duration_s=samples_to_s(num_samples, sample_rate_hz),
         codec=codec,
     )
 
