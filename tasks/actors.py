@@ -130,7 +130,7 @@ class RayPool:
                 ray.shutdown()
 
     def _new_actor(self) -> tuple[Any, Any]:
-        actor = ray.remote(**self._options)(WorkerActor).remote(self._spec)
+        actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
         return actor, actor.whereabouts.remote()
 
     def _replace(self, slot: _Slot) -> None:
