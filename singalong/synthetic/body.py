@@ -8,11 +8,11 @@ from singalong.synthetic.arrays import Floats
 from singalong.synthetic.cast import Identity
 from singalong.synthetic.grid import Canvas, blur, cloud, over, ramp, smooth_curve
 from singalong.synthetic.relief import Light, shade
-from singalong.synthetic.skin import to_srgb
+from singalong.synthetic.skin import layer
 
 
 def paint_body(person: Identity, light: Light, scale: float, bottom: float) -> tuple[Canvas, np.ndarray]:
-    """Body down to y = `bottom`: its canvas and (h, w, 4) uint8 BGR and coverage."""
+    """Body down to y = `bottom`: its canvas and (h, w, 4) uint8 BGR times coverage, and coverage."""
     canvas = Canvas(-2.5, 0.35, 2.5, max(bottom, 1.6), scale)
     x, y = canvas.x, canvas.y
     neck_half = (0.4 - 0.06 * person.feminine) * person.face_width / 0.72
@@ -24,14 +24,14 @@ def paint_body(person: Identity, light: Light, scale: float, bottom: float) -> t
     height = height - 0.03 * np.exp(-0.5 * ((np.abs(x) - 0.11 - 0.25 * (1.35 - y)) / 0.035) ** 2) * ramp(1.5, 1.2, y)
     fabric = _fabric_cover(person, canvas)
     rng = np.random.default_rng([person.seed, 111])
-    creases = cloud(rng, canvas.height, canvas.width, max(3.0, 0.22 * scale)) * 0.03
+    creases = cloud(rng, canvas.height, canvas.width, max(3.0, 0.22 * scale)) * 0.016
     height = height + fabric * (0.05 + creases * ramp(1.3, 2.2, y))
     glow, gloss = shade(height.astype(np.float32), light, scale, seed=person.seed + 2)
     skin = np.square(np.array(person.skin, np.float32)) * glow + (0.02 * gloss)[..., None]
     color = over(skin, _fabric_color(person, canvas) * glow, fabric)
     chin = 1 - 0.62 * (1 - ramp(0.95, 1.45, y - 0.12 * np.abs(x))) * (1 - 0.5 * ramp(0.5, 0.9, np.abs(x)))
     color = color * np.clip(chin, 0, 1)[..., None]
-    return canvas, (np.dstack([to_srgb(color), cover]) * 255 + 0.5).astype(np.uint8)
+    return canvas, layer(color, cover)
 
 
 def _half_width(y: Floats, neck: float, shoulder: float) -> Floats:
@@ -79,5 +79,5 @@ def _fabric_color(person: Identity, canvas: Canvas) -> Floats:
     elif person.clothes in ("crew", "v_neck", "turtleneck"):
         seam = {"crew": 1.5 - 0.55 * x**2, "v_neck": 1.95 - 1.3 * x, "turtleneck": 1.45 + 0.05 * x}[person.clothes]
         rib = np.exp(-0.5 * ((y - np.maximum(seam, 1.14) - 0.07) / 0.012) ** 2)
-        color = color * (1 - 0.35 * rib)[..., None]
+        color = color * (1 - 0.35 * rib * (1 - ramp(0.45, 0.7, x)))[..., None]
     return np.asarray(blur(color, 0.006 * canvas.scale))

@@ -83,9 +83,10 @@ class TalkingClip:
 
     def write(self, path: Path, *, crf: int = 20, preset: str = "veryfast") -> Path:
         """Write an MP4 file, with the speech as its sound if there is any."""
+        from singalong.media.audio_out import AudioSpan
         from singalong.media.encode import SegmentWriter
         from singalong.media.frames import MATRIX_SMPTE170M, RANGE_LIMITED, ColorInfo, bgr_to_frame
-        from singalong.media.join import AudioSpan, join_segments
+        from singalong.media.join import join_segments
 
         color = ColorInfo(MATRIX_SMPTE170M, RANGE_LIMITED, 6, 6)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -63,12 +63,13 @@ def mouth_shape(person: Identity, mouth: Floats) -> MouthShape:
     v = dict(zip(MOUTH_NAMES, (float(value) for value in mouth), strict=True))
     rest = person.mouth_width
     half = rest * (1 + 0.2 * v["width"] * (0.6 if v["width"] < 0 else 1.0) - 0.36 * v["rounding"] + 0.12 * v["smile"])
-    gap = MAX_GAP * max(0.0, v["opening"] - 0.3 * v["press"]) * (1 - 0.55 * v["bite"])
-    lift = min(gap, 0.2 * gap + 0.045 * v["teeth"] * min(1.0, gap / 0.03))
+    gap = MAX_GAP * max(0.0, v["opening"] - 0.3 * v["press"])
+    gap += v["bite"] * (0.06 - min(gap, 0.06)) * (1 - v["press"])
+    lift = min(gap, 0.2 * gap + 0.045 * v["teeth"] * min(1.0, gap / 0.03) * (1 - v["rounding"]) + 0.02 * v["bite"])
     jaw = JAW_DROP * v["jaw"]
     thin = (1 - 0.55 * v["press"]) * (1 - 0.22 * min(1.0, v["opening"])) * (1 - 0.15 * max(0.0, v["width"]))
-    upper_y = person.mouth_y - lift - 0.012 * v["rounding"]
-    corner = person.mouth_y + 0.4 * (gap - lift) + 0.01 - 0.055 * v["smile"] - 0.25 * lift
+    upper_y = person.mouth_y - lift + 0.022 * v["rounding"]
+    corner = person.mouth_y + 0.4 * (gap - lift) - 0.5 * lift - 0.014 - 0.06 * v["smile"] - 0.02 * max(0.0, v["width"])
     return MouthShape(
         half_width=half,
         corner_y=corner,
@@ -214,10 +215,13 @@ class MouthPainter:
         depth = np.clip((y - curves.upper_inner) / np.maximum(gap, 0.01), 0, 1)
         inner = _DARK * (0.55 + 0.6 * depth * depth)[..., None] * brightness
         inner = self._tongue_and_lower_teeth(inner, canvas, shape, brightness, curves)
-        inner = self._upper_teeth(inner, canvas, brightness, curves)
+        inner = self._upper_teeth(inner, canvas, shape, brightness, curves)
+        inner = self._tongue_tip(inner, canvas, shape, brightness)
         return f32(color + (inner - color) * cavity[..., None])
 
-    def _upper_teeth(self, inner: Floats, canvas: Canvas, brightness: Floats, curves: LipCurves) -> Floats:
+    def _upper_teeth(
+        self, inner: Floats, canvas: Canvas, shape: MouthShape, brightness: Floats, curves: LipCurves
+    ) -> Floats:
         person = self._person
         x, y = canvas.x, canvas.y
         bite_y = person.mouth_y + person.tooth_length * 0.75 - 0.1 * x * x * 4
@@ -226,9 +230,20 @@ class MouthPainter:
         cover = np.clip((bite_y + lobes - y) * canvas.scale + 0.5, 0, 1) * np.clip((1 - u) * 8, 0, 1)
         gaps = 1 - 0.2 * np.exp(-0.5 * (np.sin(x * np.pi / 0.062) / 0.16) ** 2)
         shadow = 0.42 + 0.58 * ramp(0.0, 0.07, y - curves.upper_inner)
-        tone = gaps * shadow * (1 - 0.55 * np.clip(u, 0, 1) ** 2)
+        tone = gaps * shadow * (1 - 0.7 * shape.rounding) * (1 - 0.55 * np.clip(u, 0, 1) ** 2)
         teeth = np.array(person.tooth, np.float32) * tone[..., None] * brightness
         return inner + (teeth - inner) * cover[..., None]
+
+    def _tongue_tip(self, inner: Floats, canvas: Canvas, shape: MouthShape, brightness: Floats) -> Floats:
+        """The tongue's tip between the teeth, as in "th"."""
+        out = float(ramp(0.75, 0.95, f32(shape.tongue)))
+        if out == 0:
+            return inner
+        edge_y = self._person.mouth_y + self._person.tooth_length * 0.4
+        away = np.hypot(canvas.x / (0.5 * shape.rest_half_width), (canvas.y - edge_y - 0.05) / 0.06)
+        cover = np.clip((1 - away) * 0.06 * canvas.scale + 0.5, 0, 1) * out
+        tip = _TONGUE * (1.15 - 0.35 * np.clip(away, 0, 1) ** 2)[..., None] * brightness
+        return f32(inner + (tip - inner) * cover[..., None])
 
     def _tongue_and_lower_teeth(
         self, inner: Floats, canvas: Canvas, shape: MouthShape, brightness: Floats, curves: LipCurves

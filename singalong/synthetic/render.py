@@ -66,9 +66,8 @@ class FaceRenderer:
     def __init__(self, person: Identity, scene: Scene, *, width: int, height: int) -> None:
         self.person, self.scene, self.width, self.height = person, scene, width, height
         self._background = paint_backdrop(scene.backdrop, width, height, seed=scene.seed)
-        self._camera = Camera(scene.quality, seed=scene.seed)
+        self._camera = Camera(scene.quality, width=width, height=height, seed=scene.seed)
         self._scale = 0.0
-        self._set_scale(0.3 * height)
 
     def frame(self, pose: Floats, mouth: Floats, index: int = 0) -> np.ndarray:
         """One frame, (height, width, 3) uint8 BGR. pose: (10,) row; mouth: (9,) row; index: for the noise."""
@@ -87,6 +86,7 @@ class FaceRenderer:
     def geometry(self, pose: Floats, mouth: Floats) -> FaceGeometry:
         """Where face, eyes, lips and chin are in that frame."""
         p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
+        self._set_scale(p["half_height"] * self.height)
         turn, person = _Turn(p, self.width, self.height), self.person
         shape = mouth_shape(person, mouth)
         wide = person.face_width
@@ -159,15 +159,16 @@ class FaceRenderer:
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
         wide, tall = columns.stop - columns.start, rows.stop - rows.start
-        grid_x = (np.arange(wide // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + columns.start
-        grid_y = (np.arange(tall // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + rows.start
+        grid_x = (np.arange(wide // _GRID_PX + 3, dtype=np.float32) - 0.5) * _GRID_PX - 0.5 + columns.start
+        grid_y = (np.arange(tall // _GRID_PX + 3, dtype=np.float32) - 0.5) * _GRID_PX - 0.5 + rows.start
         pixels_x, pixels_y = np.meshgrid(grid_x, grid_y)
         x, y = turn.unproject(pixels_x, pixels_y, self._head)
         lift = 0.05 * brow * np.exp(-0.5 * ((y - self.person.brow_y) / 0.12) ** 2) * np.exp(-((x / 0.62) ** 4))
         canvas = self._head.canvas
         maps = np.dstack([(x - canvas.left) * canvas.scale - 0.5, (y + lift - canvas.top) * canvas.scale - 0.5])
         size = (len(grid_x) * _GRID_PX, len(grid_y) * _GRID_PX)
-        full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[:tall, :wide]
+        full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        full = full[_GRID_PX : _GRID_PX + tall, _GRID_PX : _GRID_PX + wide]
         moved = cv2.remap(self._face, full[..., 0], full[..., 1], cv2.INTER_LINEAR)
         _blend(image[rows, columns], moved)
 
@@ -238,9 +239,8 @@ def _inside(points: Floats, width: int, height: int) -> tuple[slice, slice]:
 
 
 def _blend(below: np.ndarray, layer: np.ndarray) -> None:
-    """Lay a (h, w, 4) layer over a (h, w, 3) image, in place."""
+    """Lay a (h, w, 4) layer, colours times coverage, over a (h, w, 3) image, in place."""
     alpha = layer[..., 3]
     weight = cv2.merge([alpha, alpha, alpha])
-    front = cv2.multiply(layer[..., :3], weight, scale=1 / 255)
     behind = cv2.multiply(below, 255 - weight, scale=1 / 255)
-    cv2.add(front, behind, dst=below)
+    cv2.add(layer[..., :3], behind, dst=below)
