@@ -152,9 +152,7 @@ class Store:
             _drop(segment, frames)
             return standing
         marker = CommitMarker(
-            result=result.model_copy(
-                update={"segment_sha256": sha256_of(segment), "frames_sha256": sha256_of(frames)}
-            ),
+            result=result.model_copy(update={"segment_sha256": sha256_of(segment), "frames_sha256": sha256_of(frames)}),
             segment_bytes=segment.stat().st_size,
             frames_bytes=frames.stat().st_size,
         )
