@@ -108,7 +108,8 @@ class RayPool:
         busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
         if not busy:
             return []
-        ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
+        with _signals_as_raised():
+            ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
         done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
@@ -141,7 +142,8 @@ class RayPool:
         job_id = slot.job_id
         assert job_id is not None
         try:
-            outcome: Outcome = ray.get(slot.ref)
+            with _signals_as_raised():
+                outcome: Outcome = ray.get(slot.ref)
         except OutOfMemoryError as error:
             outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
             self._replace(slot)
@@ -191,6 +193,17 @@ def _connect(address: str | None) -> bool:
             os.environ.update(THREAD_CAPS)  # raylet and workers inherit them
             ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
     return True
+
+
+@contextlib.contextmanager
+def _signals_as_raised() -> Iterator[None]:
+    """Give back what a signal handler raised while Ray's C++ code waited: it comes out wrapped in a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
 
 
 @contextlib.contextmanager

@@ -88,6 +88,31 @@ def test_a_worker_killed_in_its_work_is_blamed_on_its_job_and_replaced(pool: Ray
     assert process_of(again) != victim
 
 
+class Told(BaseException):
+    """Raised by the handler of a signal."""
+
+
+def test_what_a_signal_handler_raises_comes_out_of_waiting_as_it_was(pool: RayPool, song: SongJob) -> None:
+    def handler(_number: int, _frame: object) -> None:
+        raise Told
+
+    worker = process_of(run(pool, song))
+    os.kill(worker, signal.SIGSTOP)  # so that the wait is long
+    before = signal.signal(signal.SIGTERM, handler)
+    sender = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    try:
+        pool.submit("job", song, timeout_s=PATIENCE_S)
+        sender.start()
+        with pytest.raises(Told):
+            while True:
+                pool.wait(5.0)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGTERM, before)
+        os.kill(worker, signal.SIGCONT)
+    assert pool.wait(PATIENCE_S)
+
+
 def test_an_unreadable_song_comes_back_as_input_failure_not_as_exception(pool: RayPool, tmp_path: Path) -> None:
     path = tmp_path / "page.wav"
     path.write_text("<html></html>")
