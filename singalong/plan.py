@@ -26,9 +26,8 @@ from singalong.contracts import (
 )
 from singalong.errors import InputError
 from singalong.spans import Spans, resolve_spans
-from singalong.work_keys import ALGORITHM_VERSION, WorkKeys
-
-__all__ = ["ALGORITHM_VERSION", "Cost", "cut_into_shards", "estimate_cost", "make_plan", "montages", "plan_summary"]
+from singalong.versions import ALGORITHM_VERSION
+from singalong.work_keys import WorkKeys
 
 MIN_SHARD_FRAMES = 5
 """The scorers see windows of 5 frames (SyncNet), so a shorter shard could never be scored."""

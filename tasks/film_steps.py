@@ -9,9 +9,10 @@ from pathlib import Path
 
 from singalong.contracts import PairPlan
 from singalong.media.join import segments_match
+from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
-from tasks.films import Film, FilmRecord, MontagePart, montage_members, montage_parts, pair_films
+from tasks.films import Film, FilmRecord, MontagePart, montage_parts, pair_films
 from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
@@ -25,15 +26,15 @@ def join_pairs(session: Session) -> dict[str, FilmRecord]:
 
 def join_montages(session: Session, films: Mapping[str, FilmRecord]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
-    montages = _montages(session, films)
+    planned = _montages(session, films)
     missing = [
         Item(f"conform {pair_id} for {montage.name}", job)
-        for montage in montages
+        for montage in planned
         for pair_id, job in montage.conform_jobs(session).items()
         if conformed(job, session.store) is None
     ]
     session.dispatch("conform", missing, OutcomeRecorder())
-    whole = (montage.film(session) for montage in montages)
+    whole = (montage.film(session) for montage in planned)
     return _make(session, "montage", [film for film in whole if film is not None])
 
 
@@ -46,8 +47,8 @@ def is_finished(run: RunFolder) -> bool:
     standing = {name: record for name, record in films.items() if record is not None}
     if len(standing) < len(films):
         return False
-    montages = (montage.film(session) for montage in _montages(session, standing))
-    return all(film is not None and film.standing() is not None for film in montages)
+    whole = (montage.film(session) for montage in _montages(session, standing))
+    return all(film is not None and film.standing() is not None for film in whole)
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,15 @@ class _Montage:
 
 def _montages(session: Session, films: Mapping[str, FilmRecord]) -> list[_Montage]:
     own_segments = {film.name: film.segments for film in _pair_films(session)}
-    montages = []
-    for name, members in montage_members(session.plan).items():
+    found = []
+    for name, members in montages(session.plan.pairs).items():
         there: list[PairPlan] = [pair for pair in members if pair.pair_id in films]
         if there:
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
             missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
             parts = tuple(montage_parts(there, films))
-            montages.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
-    return montages
+            found.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
+    return found
 
 
 def _pair_films(session: Session) -> list[Film]:

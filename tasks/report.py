@@ -18,12 +18,13 @@ from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.errors import InputError
 from singalong.fold import RunFold
 from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED
+from singalong.plan import montages
 from singalong.report import Film, Judge, Merge, Report, fold_report, judge_without_thresholds
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, combine_rows, verdict
 from singalong.store import Store
-from tasks.films import FilmRecord, montage_members, pair_films, read_film_record
+from tasks.films import FilmRecord, pair_films, read_film_record
 from tasks.report_page import render_page
 from tasks.summary import model_notes
 
@@ -125,7 +126,7 @@ def _pair_films(run: RunFolder, store: Store, results: dict[str, ShardResult]) -
 
 def _montage_films(run: RunFolder) -> dict[str, Film]:
     films = {}
-    for name in montage_members(run.plan):
+    for name in montages(run.plan.pairs):
         output = run.path / "montages" / f"{name}.mp4"
         record = read_film_record(output.with_suffix(".json"))
         if record is not None:

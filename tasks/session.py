@@ -15,11 +15,11 @@ from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, S
 from singalong.errors import ErrorClass, InputError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from singalong.versions import SONG_VERSION
 from tasks.analyse import analysis_version
 from tasks.dispatch import Item, Recorder, dispatch
 from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, SongJob, WorkerSpec
 from tasks.pool import InProcessPool, Pool
-from tasks.prepare_song import SONG_VERSION
 from tasks.probe_media import clip_facts, probe_all
 from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
 

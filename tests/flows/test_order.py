@@ -145,7 +145,7 @@ def test_an_edited_row_redoes_only_its_own_shards(
     edited = [row.replace(",0,0.6,", ",0,0.4,") if row.startswith("clip2_vocals") else row for row in rows]
     summary, items = run(write_manifest(demo_inputs, "edited.csv", edited), finished[1], settings)
     assert items["prepare"] == 0
-    assert items["lipsync"] <= 1  # a grid cell whose frames stayed the same is not even redone
+    assert items["lipsync"] == 1  # its only shard: 0.4 s
     assert items["join"] == 1
     assert items["montage"] == 0
     assert len(summary.films) == 4

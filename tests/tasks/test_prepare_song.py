@@ -11,7 +11,8 @@ import tasks.prepare_song as prepare_song_module
 from singalong.errors import MediaError
 from singalong.media.audio import iter_mono_16k, mel_spectrogram, voice_activity
 from singalong.store import Store
-from tasks.prepare_song import SONG_VERSION, load_song, prepare_song
+from singalong.versions import SONG_VERSION
+from tasks.prepare_song import load_song, prepare_song
 from tests.sounds import chirp, write_sound
 
 SHA = "ab" * 32

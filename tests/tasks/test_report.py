@@ -18,11 +18,12 @@ from singalong.config import Settings
 from singalong.contracts import Failure, Plan, ShardPlan, ShardResult, Status, SyncScore
 from singalong.errors import ErrorClass, InputError
 from singalong.frames_table import NUM_OFFSETS, WindowRows, frames_table
+from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, score_rows
 from singalong.store import Store
 from tasks import report_page
-from tasks.films import montage_members, pair_films
+from tasks.films import pair_films
 from tasks.jobs import FilmFacts
 from tasks.report import scorer_thresholds, write_reports
 from tasks.report_page import bar, histogram
@@ -192,7 +193,7 @@ def test_montages_are_reported(tmp_path: Path, store: Store) -> None:
         finish(run, store, shard)
     join_films(run, store)
     record = (run.path / "outputs" / "p1.json").read_bytes()
-    assert list(montage_members(run.plan)) == ["film"]
+    assert list(montages(run.plan.pairs)) == ["film"]
     for suffix, content in ((".json", record), (".mp4", b"film"), (".jpg", b"jpg")):
         touch(run.path / "montages" / f"film{suffix}", content)
     write_reports(run, store)
