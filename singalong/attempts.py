@@ -1,9 +1,8 @@
 """The attempts of a run: two small files each, one before and one after, never changed once written.
 
     attempts/<shard>/<n>.started     JSON: attempt n is about to start
-    attempts/<shard>/<n>.parquet     one row: what is worth selecting by as columns, and the whole record as
-    JSON attempts/pack.parquet            copies of many rows in one file, so that reading a large run is
-    quick
+    attempts/<shard>/<n>.parquet     one row: what is worth selecting by as columns, and the whole record as JSON
+    attempts/pack.parquet            copies of many rows in one file, so that reading a large run is quick
 
 The pack is a memory, not the truth: it counts only for files that are there, and may be deleted at any time.
 """
