@@ -158,7 +158,7 @@ def _lip_color(rng: np.random.Generator, feminine: bool, skin: Color) -> dict[st
         share = _u(rng, 0.55, 0.9)
         base = (1 - share) * base * 0.8 + share * np.array(rgb[::-1])
     else:
-        base = base * np.array([0.72, 0.66, 0.88]) * _u(rng, 0.92, 1.04)
+        base = base * np.array([0.7, 0.64, 0.86]) * _u(rng, 0.92, 1.04) + np.array([0.025, 0.02, 0.06])
     return {"lip": tuple(float(value) for value in base)}
 
 

@@ -17,8 +17,8 @@ def skin_albedo(person: Identity, canvas: Canvas) -> Floats:
     side = np.abs(x)
     base = np.square(np.array(person.skin, np.float32))
     mottle = 1 + 0.035 * cloud(rng, canvas.height, canvas.width, max(2.0, 0.09 * canvas.scale))
-    mottle = mottle * (1 + 0.05 * cloud(rng, canvas.height, canvas.width, max(1.5, 0.03 * canvas.scale)))
-    pores = 1 + 0.06 * cloud(rng, canvas.height, canvas.width, max(1.2, 0.012 * canvas.scale))
+    mottle = mottle * (1 + 0.022 * cloud(rng, canvas.height, canvas.width, max(1.5, 0.03 * canvas.scale)))
+    pores = 1 + 0.04 * cloud(rng, canvas.height, canvas.width, max(1.2, 0.012 * canvas.scale))
     color = base * (mottle * pores)[..., None]
     flush = hump(side, y, 0.42, 0.18, 0.15, 0.13) + 0.9 * hump(x, y, 0, person.nose_tip_y, 0.12, 0.09)
     flush = (0.16 * person.redness * (flush + 0.4 * hump(x, y, 0, 0.9, 0.16, 0.08)))[..., None]
