@@ -244,7 +244,7 @@ def _amplitudes(span: PhonemeSpan, length: int) -> tuple[Floats, Floats, Floats]
     voicing = {"vowel": 1.0, "nasal": 0.45, "liquid": 0.65, "fricative": 0.35}[sound.kind] * float(sound.voiced)
     if span.symbol == "HH":
         return zero, zero + 0.9, zero
-    swell = np.clip(where / 0.25, 0, 1) * np.clip((1 - where) / 0.2, 0, 1)
+    swell = np.clip(0.3 + where / 0.25, 0, 1) * np.clip((1 - where) / 0.2, 0, 1)
     return zero + voicing, zero, sound.noise * swell
 
 
