@@ -112,9 +112,7 @@ class Cost(Row):
 
 
 def estimate_cost(plan: Plan, finished: Collection[str] = ()) -> Cost:
-    """Add up frames and shards. `finished`: work keys whose results exist; a key shared by shards is done
-    once.
-    """
+    """Add up frames and shards. `finished`: work keys whose results exist; a key shared by shards is done once."""
     todo = {shard.work_key: shard.num_frames for shard in plan.shards if shard.work_key not in finished}
     return Cost(
         num_pairs=len(plan.pairs),

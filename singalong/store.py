@@ -18,7 +18,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -264,10 +264,3 @@ def _move_folder(source: Path, target: Path) -> bool:
         raise
     fsync_dir(target.parent)
     return True
-
-
-def iter_work_keys(store: Store) -> Iterator[str]:
-    """Work keys of all results in a store, sound or not, in no order."""
-    for folder in (store.root / "work").glob("??/*"):
-        if _KEY.fullmatch(folder.name):
-            yield folder.name

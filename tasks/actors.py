@@ -22,8 +22,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
-from singalong.contracts import Failure
-from singalong.errors import ErrorClass
+from singalong.errors import DeadlineError, InfraError, ResourceError
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
@@ -145,13 +144,11 @@ class RayPool:
             with _signals_as_raised():
                 outcome: Outcome = ray.get(slot.ref)
         except OutOfMemoryError as error:
-            outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
+            outcome = Outcome(failure=failure_of(ResourceError(f"the worker ran out of memory: {error}")))
             self._replace(slot)
         except RayActorError as error:
             reason = str(error).splitlines()[0]
-            outcome = Outcome(
-                failure=Failure(error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}")
-            )
+            outcome = Outcome(failure=failure_of(InfraError(f"the worker died while doing this: {reason}")))
             self._replace(slot)
         except RayError as error:
             outcome = Outcome(failure=failure_of(error))
@@ -164,8 +161,11 @@ class RayPool:
         assert job_id is not None
         self._replace(slot)
         slot.job_id = slot.ref = None
-        message = "did not finish before its deadline and was stopped; raise it with --set run.shard_timeout_s=SECONDS"
-        return job_id, Outcome(failure=Failure(error_class=ErrorClass.TIMEOUT, message=message))
+        error = DeadlineError(
+            "did not finish before its deadline and was stopped",
+            action="Raise the deadline with --set run.shard_timeout_s=SECONDS.",
+        )
+        return job_id, Outcome(failure=failure_of(error))
 
 
 def _kill(slot: _Slot) -> None:

@@ -164,3 +164,11 @@ def test_a_clip_without_a_face_is_quarantined_with_what_to_do(
     assert failure.error_class == "INPUT"
     assert "no usable face" in failure.message
     assert is_finished(RunFolder.open(tmp_path / "wall"))
+
+
+def test_rows_that_ask_for_the_same_work_share_it(settings: Settings, demo_inputs: Path, tmp_path: Path) -> None:
+    rows = [f"{name},clip2_360x640.mp4,vocals.wav,1,1.2," for name in ("one", "two")]
+    summary, items = run(write_manifest(demo_inputs, "twins.csv", rows), tmp_path / "twins", settings)
+    assert items["lipsync"] == 1
+    assert summary.complete
+    assert len(summary.films) == 2
