@@ -15,9 +15,10 @@ _STEPS = 4
 def backward_flow(renderer: FaceRenderer, pose: Floats, source: Floats, target: Floats) -> tuple[Floats, Floats]:
     """Where each pixel of the target frame comes from in the source frame, which has the same pose.
 
-    pose: (10,) row; source, target: (9,) rows of mouth tracks. Returns the offset in pixels (h, w, 2), x and y: sampling
-    the source frame at pixel + offset gives the target frame; and how far that can be right (h, w), 1 for skin and
-    lips, 0 where the target shows the inside of the mouth; both float32.
+    pose: (10,) row; source, target: (9,) rows of mouth tracks.
+    Returns the offset in pixels (h, w, 2), x and y, float32: sampling the source frame at pixel + offset gives the
+    target frame; and how far that can be right (h, w) float32, 1 for skin and lips, 0 where the target shows the
+    inside of the mouth.
     """
     columns, rows = np.meshgrid(
         np.arange(renderer.width, dtype=np.float32), np.arange(renderer.height, dtype=np.float32)
