@@ -22,6 +22,11 @@ class Canvas:
     scale: float
 
     @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in head units."""
+        return self.left, self.top, self.right, self.bottom
+
+    @property
     def width(self) -> int:
         """Width in pixels."""
         return max(2, round((self.right - self.left) * self.scale))

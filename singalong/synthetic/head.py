@@ -27,7 +27,7 @@ class Head:
     image: (h, w, 4) uint8 BGR times coverage, and coverage, display-coded, without eyes and mouth.
     light: (h, w, 3) float32, the square root of the light on the bare skin. fold: (h, w) strength of the fold from
     nose to mouth. depth: coarse map of heights for parallax over HEAD_BOX, one value each `depth_step` units.
-    back: (h, w, 4) uint8 or None, hair behind.
+    extent: of what is drawn: left, top, right, bottom. back: hair behind, its canvas and (h, w, 4) uint8, or None.
     """
 
     person: Identity
@@ -37,7 +37,8 @@ class Head:
     fold: Floats
     depth: Floats
     depth_step: float
-    back: np.ndarray | None
+    extent: tuple[float, float, float, float]
+    back: tuple[Canvas, np.ndarray] | None
 
 
 @lru_cache(maxsize=4)
@@ -71,8 +72,15 @@ def paint_head(person: Identity, light: Light, scale: float) -> Head:
         fold=fold(person, np.abs(canvas.x), canvas.y).astype(np.float32),
         depth=_depth(person, outline),
         depth_step=_DEPTH_STEP,
+        extent=canvas.part(*_drawn(cover)).box,
         back=_back(person, canvas, light),
     )
+
+
+def _drawn(cover: Floats) -> tuple[slice, slice]:
+    """Rows and columns in which anything is drawn."""
+    rows, columns = (np.flatnonzero(cover.max(axis=axis) > 0.002) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _exposure(person: Identity) -> np.float32:
@@ -99,14 +107,15 @@ def _with_hair(
     return over(color, painted, np.clip(mask / np.maximum(both, 0.02), 0, 1)), both
 
 
-def _back(person: Identity, canvas: Canvas, light: Light) -> np.ndarray | None:
+def _back(person: Identity, canvas: Canvas, light: Light) -> tuple[Canvas, np.ndarray] | None:
     mask = hair.back_hair(person, canvas)
     if not mask.any():
         return None
     dim = 0.35 + 0.25 * np.clip(np.abs(canvas.x) - 0.4, 0, 1) + 0.0 * canvas.y
     relief = hair.strands(person, canvas)
     color = hair.hair_albedo(person, canvas, relief) * dim[..., None] * (np.array(light.key, np.float32) * 0.6 + 0.3)
-    return skin.layer(color, mask)
+    drawn = _drawn(mask)
+    return canvas.part(*drawn), skin.layer(color[drawn], mask[drawn])
 
 
 def _depth(person: Identity, outline: Floats) -> Floats:

@@ -37,7 +37,7 @@ class MouthPainter:
         self._map_x, self._map_y = np.meshgrid(
             np.arange(self._canvas.width, dtype=np.float32), np.arange(self._canvas.height, dtype=np.float32)
         )
-        self._coarse = Canvas(*_box(self._canvas), 16.0)
+        self._coarse = Canvas(*self._canvas.box, 16.0)
         rng = np.random.default_rng([head.person.seed, 101])
         self._creases = (1 + 0.07 * np.interp(np.linspace(0, 40, 256), np.arange(41), rng.standard_normal(41))).astype(
             np.float32
@@ -173,7 +173,3 @@ def _band(y: Floats, top: Floats, bottom: Floats, canvas: Canvas, *, soft: float
     lower = scale / np.sqrt(1 + np.square(np.gradient(bottom) * canvas.scale))
     cover = np.clip((y - top) * upper + 0.5, 0, 1) * np.clip((bottom - y) * lower + 0.5, 0, 1)
     return np.asarray(cover, np.float32)
-
-
-def _box(canvas: Canvas) -> tuple[float, float, float, float]:
-    return canvas.left, canvas.top, canvas.right, canvas.bottom

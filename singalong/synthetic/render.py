@@ -20,17 +20,16 @@ from singalong.synthetic.cast import Identity
 from singalong.synthetic.eyes import EyePainter
 from singalong.synthetic.grid import Canvas
 from singalong.synthetic.head import Head, paint_head
-from singalong.synthetic.lips import lip_curves, mouth_shape
+from singalong.synthetic.lips import JAW_DROP, lip_curves, mouth_shape
 from singalong.synthetic.mouth import MouthPainter
 from singalong.synthetic.poses import POSE_NAMES
 from singalong.synthetic.relief import Light
 from singalong.synthetic.turn import Turn, sample_depth
 
-_GRID_PX = 8
 _SIZE = POSE_NAMES.index("half_height")
 _SCALE_STEP = 1.19
 _OVERSAMPLING = 1.2
-_EDGE = (-1.5, -2.1, 1.5, 1.6)
+_MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ class FaceRenderer:
         image = self._background.copy()
         turn = self.turn(pose)
         if self._head.back is not None:
-            self._paste_flat(image, self._head.back, self._head.canvas, turn, depth=-0.3)
+            canvas, layer = self._head.back
+            self._paste_flat(image, layer, canvas, turn, depth=-0.3)
         self._paste_flat(image, self._body, self._body_canvas, turn, depth=None)
         self._eyes.paint(self._face, blink=p["blink"], gaze_x=p["gaze_x"], gaze_y=p["gaze_y"])
         self._mouth.paint(self._face, mouth)
@@ -177,22 +177,24 @@ class FaceRenderer:
         _blend(image[rows, columns], moved)
 
     def _paste_head(self, image: np.ndarray, turn: Turn, brow: float) -> None:
-        corners = np.array([(x, y) for x in (_EDGE[0], _EDGE[2]) for y in (_EDGE[1], _EDGE[3])])
+        left, top, right, bottom = self._head.extent
+        across, down = (left - _MARGIN, right + _MARGIN), (top - _MARGIN, max(bottom, 1 + JAW_DROP) + _MARGIN)
+        corners = np.array([(x, y) for x in across for y in down])
         flat = np.zeros(4, np.float32)
         rows, columns = _inside(turn.project(corners[:, 0], corners[:, 1], flat).T, self.width, self.height)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
-        wide, tall = columns.stop - columns.start, rows.stop - rows.start
-        grid_x = (np.arange(wide // _GRID_PX + 3, dtype=np.float32) - 0.5) * _GRID_PX - 0.5 + columns.start
-        grid_y = (np.arange(tall // _GRID_PX + 3, dtype=np.float32) - 0.5) * _GRID_PX - 0.5 + rows.start
+        step = int(np.clip(round(turn.size_px / 16), 3, 8))  # finer than the face's own curvature
+        grid_x, grid_y = (_knots(part, step) for part in (columns, rows))
         pixels_x, pixels_y = np.meshgrid(grid_x, grid_y)
         x, y = turn.unproject(pixels_x, pixels_y, self._head)
         lift = 0.05 * brow * np.exp(-0.5 * ((y - self.person.brow_y) / 0.12) ** 2) * np.exp(-((x / 0.62) ** 4))
         canvas = self._head.canvas
         maps = np.dstack([(x - canvas.left) * canvas.scale - 0.5, (y + lift - canvas.top) * canvas.scale - 0.5])
-        size = (len(grid_x) * _GRID_PX, len(grid_y) * _GRID_PX)
+        size = (len(grid_x) * step, len(grid_y) * step)
         full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        full = full[_GRID_PX : _GRID_PX + tall, _GRID_PX : _GRID_PX + wide]
+        top, left = (part.start - part.start // step * step + step for part in (rows, columns))
+        full = full[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
         moved = cv2.remap(self._face, full[..., 0], full[..., 1], cv2.INTER_LINEAR)
         _blend(image[rows, columns], moved)
 
@@ -205,6 +207,12 @@ def render(
     renderer = FaceRenderer(person, scene, width=width, height=height, face_px=largest)
     for index, (pose, mouth) in enumerate(zip(poses, mouths, strict=True)):
         yield renderer.frame(pose, mouth, index)
+
+
+def _knots(part: slice, step: int) -> Floats:
+    """Pixel positions every `step` pixels that reach past a part of the frame; they do not move with the part."""
+    first, last = part.start // step - 1, part.stop // step + 2
+    return f32(np.arange(first, last) * step + 0.5 * (step - 1))
 
 
 def _inside(points: Floats, width: int, height: int) -> tuple[slice, slice]:

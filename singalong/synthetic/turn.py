@@ -16,10 +16,10 @@ class Turn:
     def __init__(self, pose: Floats, width: int, height: int) -> None:
         p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
         self._place = np.array([p["x"] * width, p["y"] * height], np.float32)
-        self._size = p["half_height"] * height
+        self.size_px = p["half_height"] * height
         self._yaw, self._pitch = p["yaw"], p["pitch"]
         cos, sin = np.cos(p["roll"]), np.sin(p["roll"])
-        self._roll = np.array([[cos, -sin], [sin, cos]], np.float32) * self._size
+        self._roll = np.array([[cos, -sin], [sin, cos]], np.float32) * self.size_px
 
     def project(self, x: Floats, y: Floats, depth: Floats) -> Floats:
         """Pixels (n, 2) of points in head space (n,)."""
@@ -49,8 +49,8 @@ class Turn:
         cos, sin = np.cos(lean), np.sin(lean)
         sway = np.array([0.12 * np.sin(self._yaw), 0.0])
         around = np.array([[cos, -sin], [sin, cos]]) @ (np.asarray(point) - [0, 0.6] - sway)
-        neck = np.array([-0.6 * self._roll[1, 0], 0.6 * self._roll[0, 0]]) / self._size
-        return np.asarray((around + neck) * self._size + self._place - 0.5)
+        neck = np.array([-0.6 * self._roll[1, 0], 0.6 * self._roll[0, 0]]) / self.size_px
+        return np.asarray((around + neck) * self.size_px + self._place - 0.5)
 
 
 def sample_depth(head: Head, x: Floats, y: Floats) -> Floats:
