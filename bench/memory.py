@@ -2,7 +2,7 @@
 
     python -m bench.memory --seconds 10 200
 
-Each length runs in a process of its own: analysis, song, lip-sync with one shard for the whole span, and join.
+Each length runs in a process of its own: analysis, song, lip-sync and join.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import tempfile
 from pathlib import Path
@@ -26,7 +27,7 @@ def _measure(clip: str, song: str, seconds: float, pipe: multiprocessing.connect
     cv2.setNumThreads(1)
     limit_threads()
     with tempfile.TemporaryDirectory() as temp:
-        run_ours(Path(clip), Path(song), Path(temp), seconds, shard_s=seconds)
+        run_ours(Path(clip), Path(song), Path(temp), seconds)
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     options = parser.parse_args()
+    os.environ["MALLOC_ARENA_MAX"] = "2"  # as the workers of a run have it
     context = multiprocessing.get_context("spawn")
     peaks: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temp:

@@ -108,7 +108,7 @@ class _Shard:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        voice = load_song(song)
+        self.voice = voice = load_song(song)
         self.face = chosen_face(self.pair, analysis)
         self.times_s = source_times(
             self.shard.start_frame,
@@ -119,7 +119,7 @@ class _Shard:
             fit=self.pair.fit,
         )
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
-        self.mels = _mels(voice, self.pair, self.shard)
+        self.mel_starts = _mel_starts(voice, self.pair, self.shard)
         self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
@@ -214,7 +214,8 @@ class _Shard:
         if not crops:
             return iter(())
         with self.watch.stage("generate"):
-            faces = self.generator.generate(self.mels[indices], np.stack(crops))
+            mels = mel_chunks(self.voice.mel, self.mel_starts[indices])
+            faces = self.generator.generate(mels, np.stack(crops))
         for index, face in zip(indices, faces, strict=True):
             self.rest.add(index, face, voiced=bool(self.voiced[index]))
         return iter(faces)
@@ -317,10 +318,10 @@ def _usable_box(face: Box | None, pads: tuple[int, int, int, int], *, width: int
     return box if x2 - x1 >= _MIN_BOX_PX and y2 - y1 >= _MIN_BOX_PX else None
 
 
-def _mels(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.float32]:
-    """The generator's mel chunk of each frame of the shard, (n, 80, 16)."""
+def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.int64]:
+    """First mel column of the generator's chunk for each frame of the shard, (n,)."""
     starts = mel_chunk_starts(voice.mel.shape[1], pair.fps, pair.num_frames, pair.song_start_s)
-    return mel_chunks(voice.mel, starts[shard.start_frame : shard.end_frame])
+    return starts[shard.start_frame : shard.end_frame]
 
 
 def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.bool_]:

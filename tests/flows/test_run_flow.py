@@ -41,7 +41,9 @@ def start(manifest: Path, run: Path, environment: dict[str, str]) -> subprocess.
 
 
 def finished_shards(run: Path) -> set[str]:
-    return {path.parent.name for path in run.glob("attempts/*/*.parquet")}
+    """Shards that a worker brought to an end; those found in the store are not marked as started."""
+    ended = run.glob("attempts/*/*.parquet")
+    return {path.parent.name for path in ended if path.with_suffix(".started").exists()}
 
 
 def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, number: signal.Signals) -> str:
