@@ -21,6 +21,7 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "s3fd": ("detector",),
     "syncnet_v2": ("scorer",),
     "centerface": ("detector",),
+    "singalong_warper": ("generator",),
 }
 """Roles an architecture can take; the first is the default."""
 
@@ -50,6 +51,7 @@ class ModelCard(Row):
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="of a scorer: fields of `singalong.scoring.Thresholds`"
     )
+    metrics: dict[str, float] = Field(default_factory=dict, description="what was measured of it, on unseen data")
     trained: bool = True
     builtin: bool = False
     created_at: str | None = None

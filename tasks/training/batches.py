@@ -6,7 +6,9 @@ Shape suffixes: B windows or frames, C clips, W windows of a clip, A sounds of a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,6 @@ from tasks.training.dataset import ClipSet
 WINDOW = 5
 LOWER_ROW = SIDE_PX // 2
 LAST_START = NUM_FRAMES - WINDOW
-_NEAR_FRAMES = 2
 
 Floats = NDArray[np.float32]
 
@@ -67,11 +68,11 @@ def expert_batch(
     )
 
 
-def heard_mel(data: ClipSet, clip: int, rng: np.random.Generator) -> Floats:
-    """The sound of a clip as some microphone might have it, (80, S)."""
+def heard_mel(data: ClipSet, clip: int, rng: np.random.Generator, *, columns: slice = slice(None)) -> Floats:
+    """The sound of a clip, or some columns of it, as some microphone might have it, (80, S)."""
     other = int(rng.integers(len(data)))
-    bands = [data.get(index, "band_mel").astype(np.float32) for index in (clip, other)]
-    return record(data.get(clip, "voice_mel").astype(np.float32), bands, rng)
+    bands = [data.get(index, "band_mel")[:, columns].astype(np.float32) for index in (clip, other)]
+    return record(data.get(clip, "voice_mel")[:, columns].astype(np.float32), bands, rng)
 
 
 def cut_mels(mel: Floats, frames: NDArray[np.int64]) -> Floats:
@@ -120,9 +121,9 @@ def smooth_openings(track: Floats) -> Floats:
 class PairBatch:
     """Same-pose pairs: references show another mouth than the sound's.
 
-    references and targets (B, 96, 96, 3) uint8 BGR; mels (B, 1, 80, 16); flows at lips and chin: where those points
-    lie in the target, (B, 41, 2), and in the reference, (B, 41, 2), pixels of the crop; mouths (B, 9) of the target;
-    reference_mouths (B, 9).
+    references and targets (B, 96, 96, 3) uint8 BGR; mels (B, 1, 80, 16); points and reference_points (B, 41, 2): where
+    lips (outer 20, inner 20) and chin lie in both, pixels of the crop; mouths (B, 9): of the targets; inside and around
+    (B, 96, 96) uint8 0 or 1: between the target's lips, and the lips with some room round them, of both pictures.
     """
 
     references: NDArray[np.uint8]
@@ -131,40 +132,62 @@ class PairBatch:
     points: Floats
     reference_points: Floats
     mouths: Floats
-    reference_mouths: Floats
+    inside: NDArray[np.uint8]
+    around: NDArray[np.uint8]
 
 
-def pair_batch(data: ClipSet, seed: int, step: int, *, num_pairs: int, plain: bool = False) -> PairBatch:
-    """Batch number `step`; `plain`: usual crops, clean pictures and sound, for evaluation."""
+def pair_batch(data: ClipSet, seed: int, step: int, *, num_pairs: int) -> PairBatch:
+    """Batch number `step`."""
     rng = np.random.default_rng([seed, 302, step])
-    rows = [_pair(data, int(rng.integers(len(data))), rng, plain=plain) for _ in range(num_pairs)]
-    columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    return PairBatch(*columns)
+    rows = [_pair(data, int(rng.integers(len(data))), rng) for _ in range(num_pairs)]
+    return PairBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _pair(data: ClipSet, clip: int, rng: np.random.Generator, *, plain: bool) -> tuple[NDArray[np.generic], ...]:
-    reference = int(rng.integers((LAST_START - 1) // REFERENCE_STEP + 1))
-    frame = reference * REFERENCE_STEP
-    track = data.get(clip, "mouths").astype(np.float32)
-    other = data.get(clip, "reference_mouths")[reference].astype(np.float32)
-    jitter = CropJitter.draw(rng, amount=0.0 if plain else 1.0)
-    # The box of the input follows the input's mouth.
+def _pair(data: ClipSet, clip: int, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    number = int(rng.integers(LAST_START // REFERENCE_STEP + 1))
+    frame = number * REFERENCE_STEP
+    other = data.get(clip, "reference_mouths")[number].astype(np.float32)
+    jitter, film = CropJitter.draw(rng), Film.draw(rng)
+    # The box follows the mouth that is in the picture, which is the reference's.
     matrix = jitter.matrices(other[:1], rng, wobble=0.0)[0]
-    film = Film.draw(rng)
-    if plain or rng.random() < 0.4:
-        shoot = lambda image, _: image  # noqa: E731
-    else:
-        shoot = film.shoot
-    mel = data.get(clip, "voice_mel").astype(np.float32) if plain else heard_mel(data, clip, rng)
-    noise_seed = int(rng.integers(1 << 30))
-    pictures = [
-        shoot(crop(loose, matrix), np.random.default_rng(noise_seed))
-        for loose in (data.get(clip, "references")[reference], data.get(clip, "faces")[frame])
-    ]
-    points = [
+    plain, noise_seed = rng.random() < 0.4, int(rng.integers(1 << 30))
+    pictures = []
+    for loose in (data.get(clip, "references")[number], data.get(clip, "faces")[frame]):
+        face = crop(loose, matrix)
+        pictures.append(face if plain else film.shoot(face, np.random.default_rng(noise_seed)))
+    points, reference_points = (
         move_points(data.get(clip, name)[index].astype(np.float32), matrix)
-        for name, index in (("points", frame), ("reference_points", reference))
-    ]
-    mels = cut_mels(mel, np.array([frame]))
-    return pictures[0], pictures[1], mels, points[0], points[1], track[frame], other
+        for name, index in (("points", frame), ("reference_points", number))
+    )
+    inside = _filled([points[20:40]])
+    around = cv2.dilate(_filled([points[:20], reference_points[:20]]), np.ones((9, 9), np.uint8))
+    mel = heard_mel(data, clip, rng, columns=_columns(frame))[None]
+    mouth = data.get(clip, "mouths")[frame].astype(np.float32)
+    return pictures[0], pictures[1], mel, points, reference_points, mouth, inside, np.asarray(around, np.uint8)
 
+
+def _columns(frame: int) -> slice:
+    first = (frame * MEL_STEPS_PER_S) // SCORE_FPS
+    return slice(first, first + CHUNK_STEPS)
+
+
+def _filled(outlines: list[Floats]) -> NDArray[np.uint8]:
+    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    for outline in outlines:
+        cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
+    return mask
+
+
+def mouth_batch(data: ClipSet, seed: int, step: int, *, num_faces: int) -> tuple[NDArray[np.uint8], Floats]:
+    """Random faces (B, 96, 96, 3) and what their mouths do (B, 9): batch number `step` of the mouth reader."""
+    rng = np.random.default_rng([seed, 303, step])
+    faces, mouths = [], []
+    for _ in range(num_faces):
+        clip = int(rng.integers(len(data)))
+        pictures, track = ("references", "reference_mouths") if rng.random() < 0.3 else ("faces", "mouths")
+        index = int(rng.integers(len(data.get(clip, track))))
+        mouth = data.get(clip, track)[index].astype(np.float32)
+        matrix = CropJitter.draw(rng).matrices(mouth[:1], rng, wobble=0.0)[0]
+        faces.append(Film.draw(rng).shoot(crop(data.get(clip, pictures)[index], matrix), rng))
+        mouths.append(mouth)
+    return np.stack(faces), np.stack(mouths)

@@ -22,7 +22,7 @@ def confusable(mouths_P5K: Tensor, mouths_A5K: Tensor) -> Tensor:
     return torch.cdist(flat_PD, flat_AD) < _ALIKE * (5 * sum(_SHOWN)) ** 0.5
 
 
-def contrastive(cosine_PA: Tensor, match_PA: Tensor, excluded_PA: Tensor, scale: Tensor) -> Tensor:
+def contrastive(cosine_PA: Tensor, match_PA: Tensor, excluded_PA: Tensor, scale: float) -> Tensor:
     """InfoNCE both ways: each picture finds its sound among all sounds, each such sound its picture.
 
     match (P, A) bool, one per row; excluded pairs are neither right nor wrong. `scale` multiplies the cosines.
@@ -49,7 +49,7 @@ def change_weighted_l1(out_BCHW: Tensor, target_BCHW: Tensor, reference_BCHW: Te
     return ((out_BCHW - target_BCHW).abs() * weight_B1HW).mean()
 
 
-def flow_at_points(flow_B2HW: Tensor, points_BN2: Tensor, reference_points_BN2: Tensor, weight_N: Tensor) -> Tensor:
+def flow_at_points(flow_B2HW: Tensor, points_BN2: Tensor, reference_points_BN2: Tensor, weight_BN: Tensor) -> Tensor:
     """How far the flow misses where lips and chin come from, in shares of the crop; Charbonnier, mean.
 
     Points are in pixels of the crop, (x, y); pixel centres are whole numbers.
@@ -59,7 +59,7 @@ def flow_at_points(flow_B2HW: Tensor, points_BN2: Tensor, reference_points_BN2: 
     found_BN2 = functional.grid_sample(flow_B2HW, grid_BN12, align_corners=False)[..., 0].transpose(1, 2)
     wanted_BN2 = (reference_points_BN2 - points_BN2) / side
     miss_BN = ((found_BN2 - wanted_BN2).square().sum(dim=2) + 1e-6).sqrt()
-    return (miss_BN * weight_N).sum(dim=1).mean() / weight_N.sum()
+    return (miss_BN * weight_BN).sum() / weight_BN.sum()
 
 
 def total_variation(field_BCHW: Tensor) -> Tensor:
@@ -67,3 +67,9 @@ def total_variation(field_BCHW: Tensor) -> Tensor:
     down = (field_BCHW[:, :, 1:] - field_BCHW[:, :, :-1]).abs().mean()
     right = (field_BCHW[:, :, :, 1:] - field_BCHW[:, :, :, :-1]).abs().mean()
     return down + right
+
+
+def edge_difference(out_BCHW: Tensor, target_BCHW: Tensor, where_B1HW: Tensor) -> Tensor:
+    """L1 between the gradients of two pictures where the mask is 1: L1 alone blurs teeth and lips."""
+    miss_BCHW = (out_BCHW - target_BCHW) * where_B1HW
+    return total_variation(miss_BCHW)
