@@ -52,9 +52,8 @@ def expert_batch(
     for clip in chosen:
         track = data.get(clip, "mouths").astype(np.float32)
         first = _starts(track, num_windows, num_sounds, rng)
-        mel = heard_mel(data, int(clip), rng)
         starts.append(first)
-        mels.append(cut_mels(mel, first))
+        mels.append(heard_windows(data, int(clip), first, rng))
         mouths.append(track[first[:, None] + np.arange(WINDOW)])
         faces.append(_windows(data, int(clip), track, first[:num_windows], rng))
     return ExpertBatch(
@@ -68,11 +67,15 @@ def expert_batch(
     )
 
 
-def heard_mel(data: ClipSet, clip: int, rng: np.random.Generator, *, columns: slice = slice(None)) -> Floats:
-    """The sound of a clip, or some columns of it, as some microphone might have it, (80, S)."""
+def heard_windows(data: ClipSet, clip: int, frames: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+    """The windows (n, 80, 16) of a clip's sound that begin with these frames, as one microphone might have it."""
     other = int(rng.integers(len(data)))
-    bands = [data.get(index, "band_mel")[:, columns].astype(np.float32) for index in (clip, other)]
-    return record(data.get(clip, "voice_mel")[:, columns].astype(np.float32), bands, rng)
+    voice, own, foreign = (
+        np.concatenate([*cut_mels(np.asarray(data.get(index, name)), frames)], axis=1).astype(np.float32)
+        for index, name in ((clip, "voice_mel"), (clip, "band_mel"), (other, "band_mel"))
+    )
+    heard = record(voice, [own, foreign], rng)
+    return heard.reshape(len(heard), len(frames), CHUNK_STEPS).transpose(1, 0, 2)
 
 
 def cut_mels(mel: Floats, frames: NDArray[np.int64]) -> Floats:
@@ -161,14 +164,9 @@ def _pair(data: ClipSet, clip: int, rng: np.random.Generator) -> tuple[NDArray[A
     )
     inside = _filled([points[20:40]])
     around = cv2.dilate(_filled([points[:20], reference_points[:20]]), np.ones((9, 9), np.uint8))
-    mel = heard_mel(data, clip, rng, columns=_columns(frame))[None]
+    mel = heard_windows(data, clip, np.array([frame]), rng)
     mouth = data.get(clip, "mouths")[frame].astype(np.float32)
     return pictures[0], pictures[1], mel, points, reference_points, mouth, inside, np.asarray(around, np.uint8)
-
-
-def _columns(frame: int) -> slice:
-    first = (frame * MEL_STEPS_PER_S) // SCORE_FPS
-    return slice(first, first + CHUNK_STEPS)
 
 
 def _filled(outlines: list[Floats]) -> NDArray[np.uint8]:

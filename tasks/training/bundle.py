@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def stored_state(network: nn.Module) -> dict[str, Tensor]:
-    """Weights as they are stored: matrices and kernels in half precision, vectors and batch-norm statistics as they are.
+    """Weights as they are stored: matrices and kernels in half precision, vectors and statistics as they are.
 
     Counters of batch norms are left out: nothing reads them in eval mode.
     """

@@ -121,7 +121,11 @@ def summarise(trials: list[Trial]) -> dict[str, float]:
     figures: dict[str, float] = {"num_clips": float(len({trial.clip for trial in trials}))}
     for source in ("voice", "mix"):
         true = [trial for trial in trials if trial.kind == f"{source}_true"]
-        for label, some in (("", true), ("song_", [t for t in true if t.sings]), ("speech_", [t for t in true if not t.sings])):
+        for label, some in (
+            ("", true),
+            ("song_", [t for t in true if t.sings]),
+            ("speech_", [t for t in true if not t.sings]),
+        ):
             if some:
                 offsets = np.abs([trial.score.offset_frames for trial in some])
                 figures[f"{source}_{label}within_1"] = float((offsets <= 1).mean())

@@ -1,7 +1,8 @@
 """Training the small sync expert: pictures and sounds of mouths into one space.
 
-The network is the paper's (`models.sync_expert`) at a quarter of its width. Two heads that are thrown away afterwards
-read the mouth's true movement from both embeddings: without them the contrastive loss needs long to get off chance.
+The network is the paper's (`models.sync_expert`) at a quarter of its width. Heads that are thrown away afterwards read
+the mouth's true movement from both embeddings, and from the face's encoder where it still has places: without them the
+contrastive loss needs long to get off chance.
 """
 
 from __future__ import annotations
@@ -23,16 +24,22 @@ from tasks.training.loop import LoopSettings, TrainingState, train
 from tasks.training.losses import balanced_bce, confusable, contrastive
 
 WIDTH = 0.25
-NUM_CLIPS, NUM_WINDOWS, NUM_SOUNDS = 8, 6, 12
+EARLY_SIZES = {"num_clips": 48, "num_windows": 1, "num_sounds": 2}
+"""Of the first batches: as many people as possible, as what they look like is what has to be seen through first."""
+SIZES = {"num_clips": 24, "num_windows": 2, "num_sounds": 5}
+"""Of the others: some sounds of the same clip, as being a little early or late is what has to be heard."""
 _BCE_WEIGHT = 0.5
 _MOUTH_WEIGHT = 20.0
 _SCALE = 20.0
 _HEAD_RATE = 0.1
 """Learning rate of the heads relative to the rest: their 128 inputs of unit variance add up."""
-_RAMP_STEPS = 250
+_RAMP_STEPS = 300
 """Steps over which the contrastive losses come in: at chance they only disturb the heads' lessons."""
 _NEAR_FRAMES = 2
 _NUM_MOUTH_VALUES = 45
+_MAP_LAYERS = 14
+"""Layers of the face's encoder up to its last 6x6 map."""
+_MAP_VALUES = 128 * 36
 
 
 class ExpertTrainer(nn.Module):
@@ -43,13 +50,14 @@ class ExpertTrainer(nn.Module):
         self.expert = SyncExpert(width)
         self.from_audio = nn.Linear(self.expert.num_embedding, _NUM_MOUTH_VALUES)
         self.from_face = nn.Linear(self.expert.num_embedding, _NUM_MOUTH_VALUES)
+        self.from_map = nn.Linear(_MAP_VALUES, _NUM_MOUTH_VALUES)
         for head in (self.from_audio, self.from_face):
             nn.init.zeros_(head.bias)
             nn.init.normal_(head.weight, std=0.02)
 
     def loss(self, batch: ExpertBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of a batch, and figures for the log."""
-        audio_AD, face_PD = self._embed(batch)
+        audio_AD, face_PD, map_PD = self._embed(batch)
         pictures = _picture_rows(batch)
         mouths_A5K = torch.from_numpy(batch.mouths)
         match_PA, excluded_PA = pair_masks(batch, mouths_A5K)
@@ -61,8 +69,9 @@ class ExpertTrainer(nn.Module):
         gain = self.expert.num_embedding**0.5
         by_ear, _ = mouth_loss(self.from_audio(gain * audio_AD), truth_AK, batch.num_sounds)
         by_eye, moves = mouth_loss(self.from_face(gain * face_PD), truth_AK[pictures], batch.num_windows)
+        by_map, map_moves = mouth_loss(self.from_map(map_PD * (self.expert.num_embedding / _MAP_VALUES) ** 0.5), truth_AK[pictures], batch.num_windows)
         ramp = min(1.0, step / _RAMP_STEPS)
-        loss = ramp * (nce + _BCE_WEIGHT * bce) + _MOUTH_WEIGHT * (by_ear + by_eye + moves)
+        loss = ramp * (nce + _BCE_WEIGHT * bce) + _MOUTH_WEIGHT * (by_ear + by_eye + moves + by_map + map_moves)
         with torch.no_grad():
             right = match_PA.gather(1, cosine_PA.masked_fill(excluded_PA & ~match_PA, -1).argmax(1, keepdim=True))
         return loss, {
@@ -71,10 +80,11 @@ class ExpertTrainer(nn.Module):
             "ear": float(by_ear.detach()),
             "eye": float(by_eye.detach()),
             "moves": float(moves.detach()),
+            "map": float(by_map.detach()),
             "top1": float(right.float().mean()),
         }
 
-    def _embed(self, batch: ExpertBatch) -> tuple[Tensor, Tensor]:
+    def _embed(self, batch: ExpertBatch) -> tuple[Tensor, Tensor, Tensor]:
         mel_A1MS = torch.from_numpy(batch.mels).contiguous(memory_format=torch.channels_last)
         windows_P5HWC = torch.from_numpy(batch.faces)
         num = len(windows_P5HWC)
@@ -82,9 +92,10 @@ class ExpertTrainer(nn.Module):
         faces_PCHW = (faces_PCHW.float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             audio = self.expert.audio_encoder(mel_A1MS)
-            face = self.expert.face_encoder(faces_PCHW)
+            face_map = self.expert.face_encoder[:_MAP_LAYERS](faces_PCHW)
+            face = self.expert.face_encoder[_MAP_LAYERS:](face_map)
         audio_AD, face_PD = (functional.normalize(x.float().flatten(1), dim=1, eps=1e-12) for x in (audio, face))
-        return audio_AD, face_PD
+        return audio_AD, face_PD, face_map.float().flatten(1)
 
 
 def mouth_loss(read_BK: Tensor, truth_BK: Tensor, num_windows: int) -> tuple[Tensor, Tensor]:
@@ -131,9 +142,8 @@ def train_expert(
     trainer = ExpertTrainer().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = expert_batch(
-            clips, seed, step, num_clips=NUM_CLIPS, num_windows=NUM_WINDOWS, num_sounds=NUM_SOUNDS
-        )
+        sizes = EARLY_SIZES if step < _RAMP_STEPS else SIZES
+        batch = expert_batch(clips, seed, step, **sizes)
         return trainer.loss(batch, step)
 
     train(TrainingState.new(trainer, settings, {"from_": _HEAD_RATE}), loss_of_step, settings, run, stop_at=stop_at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ _log = logging.getLogger(__name__)
 class LoopSettings:
     """How long, how fast, how often.
 
-    num_steps: of the whole run; the schedule depends on it. learning_rate: its peak. warmup_steps: linear rise; a cosine
-    to zero follows. checkpoint_every and log_every: steps. clip_norm: of the gradients.
+    num_steps: of the whole run; the schedule depends on it. learning_rate: its peak. warmup_steps: linear rise; a
+    cosine to zero follows. checkpoint_every and log_every: steps. clip_norm: of the gradients.
     """
 
     num_steps: int
@@ -70,7 +69,7 @@ class TrainingState:
         }
         temporary = path.with_suffix(".part")
         torch.save(document, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same run."""

@@ -1,7 +1,7 @@
 """Training the warper on same-pose pairs: the reference shows another mouth, the target the sound's.
 
-As in a run, where the network sees the current frame of a clip and has to put the song's mouth on it. The renderer knows
-where lips and chin lie in both pictures, so the bend is taught directly, and so is where the patch must cover.
+As in a run, where the network sees the current frame of a clip and has to put the song's mouth on it. The renderer
+knows where lips and chin lie in both pictures, so the bend is taught directly, and so is where the patch must cover.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def _picture(faces: object) -> Tensor:
     return (faces_BHWC.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def train_warper(data: Path, run: Path, *, expert: Path, settings: LoopSettings, seed: int, num_shards: int | None) -> None:
+def train_warper(
+    data: Path, run: Path, *, expert: Path, settings: LoopSettings, seed: int, num_shards: int | None
+) -> None:
     """Train or resume; the sound's encoder starts from the expert's run. The result is `run`/checkpoint.pt."""
     torch.manual_seed(seed)
     clips = ClipSet(data, num_shards=num_shards)
@@ -129,9 +131,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     settings = LoopSettings(num_steps=args.num_steps, learning_rate=args.learning_rate)
-    train_warper(
-        args.data, args.run, expert=args.expert, settings=settings, seed=args.seed, num_shards=args.num_shards
-    )
+    train_warper(args.data, args.run, expert=args.expert, settings=settings, seed=args.seed, num_shards=args.num_shards)
 
 
 if __name__ == "__main__":

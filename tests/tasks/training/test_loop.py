@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ def test_learning_rate_rises_then_falls_to_zero():
     factors = [learning_rate_factor(step, SETTINGS) for step in range(13)]
     assert factors[0] < factors[1] < factors[2] <= 1
     assert factors[3] == 1
-    assert all(later < earlier for earlier, later in zip(factors[3:], factors[4:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(factors[3:]))
     assert abs(factors[12]) < 1e-9
 
 
