@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "syncnet_v2": ("scorer",),
     "centerface": ("detector",),
     "singalong_warper": ("generator",),
+    "singalong_expert": ("expert", "scorer"),
 }
 """Roles an architecture can take; the first is the default."""
 

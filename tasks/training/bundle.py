@@ -42,7 +42,6 @@ def write_bundle(
     *,
     architecture: str,
     trained_on: str,
-    width: float = 1.0,
     metrics: Mapping[str, float] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> ModelCard:
@@ -54,7 +53,6 @@ def write_bundle(
         name=folder.name,
         architecture=architecture,
         role=ROLES[architecture][0],
-        width=width,
         weights=WEIGHTS_FILE,
         weights_sha256=file_sha256(weights),
         num_bytes=weights.stat().st_size,
@@ -82,12 +80,11 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     figures = json.loads(args.figures.read_text(encoding="utf-8")) if args.figures else {}
-    network, architecture, width = _open(args.kind, args.run)
+    network, architecture = _open(args.kind, args.run)
     card = write_bundle(
         args.folder,
         network,
         architecture=architecture,
-        width=width,
         trained_on=args.trained_on,
         metrics=figures.get("metrics"),
         thresholds=figures.get("thresholds"),
@@ -95,15 +92,15 @@ def main() -> None:
     _log.info("%s: %d bytes, sha256 %s", args.folder, card.num_bytes, card.weights_sha256)
 
 
-def _open(kind: str, run: Path) -> tuple[nn.Module, str, float]:
+def _open(kind: str, run: Path) -> tuple[nn.Module, str]:
     torch.set_num_threads(1)
     if kind == "expert":
-        from tasks.training.expert import WIDTH, load_expert
+        from tasks.training.expert import load_expert
 
-        return load_expert(run), "lipsync_expert", WIDTH
+        return load_expert(run), "singalong_expert"
     from tasks.training.warper import load_warper
 
-    return load_warper(run), "singalong_warper", 1.0
+    return load_warper(run), "singalong_warper"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.sync_expert import SyncExpert
+from models.small_expert import SmallExpert
 from singalong.frames_table import MAX_OFFSET_FRAMES
 from singalong.media.audio import CHUNK_STEPS, MAX_ABS, MIN_LEVEL_DB, level_db
 from singalong.scoring import CurveScore, distance_rows, offset_curve, read_curve, sound_index
@@ -49,7 +49,7 @@ class Trial:
 class ExpertProbe:
     """Embeds held-out clips with an expert and scores them against any sound."""
 
-    def __init__(self, expert: SyncExpert) -> None:
+    def __init__(self, expert: SmallExpert) -> None:
         self._expert = expert.eval()
 
     @torch.inference_mode()
@@ -85,7 +85,7 @@ def as_loud_as(mel: Floats, like: Floats) -> Floats:
     return np.clip(mel + (change_db * _UNIT_PER_DB).astype(np.float32), -MAX_ABS, MAX_ABS).astype(np.float32)
 
 
-def run_trials(expert: SyncExpert, clips: list[HeldoutClip]) -> list[Trial]:
+def run_trials(expert: SmallExpert, clips: list[HeldoutClip]) -> list[Trial]:
     """All trials of all clips, on the voice alone (kinds `voice_*`) and on the mix (`mix_*`)."""
     probe = ExpertProbe(expert)
     trials = []
@@ -165,7 +165,7 @@ def main() -> None:
     _log.info("%s", json.dumps({"metrics": summarise(trials), "thresholds": thresholds(trials)}, indent=1))
 
 
-def open_expert(path: Path) -> SyncExpert:
+def open_expert(path: Path) -> SmallExpert:
     """The expert of a training run's folder, or of a weights file."""
     if path.is_dir():
         from tasks.training.expert import load_expert
@@ -173,8 +173,8 @@ def open_expert(path: Path) -> SyncExpert:
         return load_expert(path)
     from models.checkpoints import load_network
 
-    network = load_network(path, "lipsync_expert")
-    assert isinstance(network, SyncExpert)
+    network = load_network(path, "singalong_expert")
+    assert isinstance(network, SmallExpert)
     return network
 
 

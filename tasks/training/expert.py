@@ -1,8 +1,7 @@
 """Training the small sync expert: pictures and sounds of mouths into one space.
 
-The network is the paper's (`models.sync_expert`) at a quarter of its width. Heads that are thrown away afterwards read
-the mouth's true movement from both embeddings, and from the face's encoder where it still has places: without them the
-contrastive loss needs long to get off chance.
+Heads that are thrown away afterwards read the mouth's true shape from each frame's features and from both embeddings:
+without them the contrastive loss needs long to get off chance.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.sync_expert import SyncExpert
+from models.small_expert import NUM_EMBEDDING, NUM_FRAME_FEATURES, SmallExpert, unit_length
 from tasks.training.batches import ExpertBatch, expert_batch
 from tasks.training.dataset import ClipSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 from tasks.training.losses import balanced_bce, confusable, contrastive
 
-WIDTH = 0.25
 EARLY_SIZES = {"num_clips": 48, "num_windows": 1, "num_sounds": 2}
 """Of the first batches: as many people as possible, as what they look like is what has to be seen through first."""
 SIZES = {"num_clips": 24, "num_windows": 2, "num_sounds": 5}
@@ -33,79 +31,58 @@ _MOUTH_WEIGHT = 20.0
 _SCALE = 20.0
 _HEAD_RATE = 0.1
 """Learning rate of the heads relative to the rest: their 128 inputs of unit variance add up."""
-_RAMP_STEPS = 300
+_RAMP_STEPS = 200
 """Steps over which the contrastive losses come in: at chance they only disturb the heads' lessons."""
 _NEAR_FRAMES = 2
 _NUM_MOUTH_VALUES = 45
-_MAP_LAYERS = 14
-"""Layers of the face's encoder up to its last 6x6 map."""
-_MAP_VALUES = 128 * 36
 
 
 class ExpertTrainer(nn.Module):
     """The expert with what only its training needs: heads for the mouth's movement."""
 
-    def __init__(self, width: float = WIDTH) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.expert = SyncExpert(width)
-        self.from_audio = nn.Linear(self.expert.num_embedding, _NUM_MOUTH_VALUES)
-        self.from_face = nn.Linear(self.expert.num_embedding, _NUM_MOUTH_VALUES)
-        self.from_map = nn.Linear(_MAP_VALUES, _NUM_MOUTH_VALUES)
-        for head in (self.from_audio, self.from_face):
+        self.expert = SmallExpert()
+        self.from_audio = nn.Linear(NUM_EMBEDDING, _NUM_MOUTH_VALUES)
+        self.from_face = nn.Linear(NUM_EMBEDDING, _NUM_MOUTH_VALUES)
+        self.of_frame = nn.Linear(NUM_FRAME_FEATURES, _NUM_MOUTH_VALUES // 5)
+        for head in (self.from_audio, self.from_face, self.of_frame):
             nn.init.zeros_(head.bias)
             nn.init.normal_(head.weight, std=0.02)
 
     def loss(self, batch: ExpertBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of a batch, and figures for the log."""
-        audio_AD, face_PD, map_PD = self._embed(batch)
+        audio_AD, face_PD, frames_PFC = self._embed(batch)
         pictures = _picture_rows(batch)
         mouths_A5K = torch.from_numpy(batch.mouths)
         match_PA, excluded_PA = pair_masks(batch, mouths_A5K)
         cosine_PA = face_PD @ audio_AD.T
-        nce = contrastive(cosine_PA, match_PA, excluded_PA, _SCALE)
-        bce = balanced_bce(cosine_PA, match_PA, excluded_PA)
-        truth_AK = mouths_A5K.flatten(1)
         # Components of unit vectors are small; at unit variance the heads, and what they teach, learn ten times faster.
-        gain = self.expert.num_embedding**0.5
-        by_ear, _ = mouth_loss(self.from_audio(gain * audio_AD), truth_AK, batch.num_sounds)
-        by_eye, moves = mouth_loss(self.from_face(gain * face_PD), truth_AK[pictures], batch.num_windows)
-        by_map, map_moves = mouth_loss(self.from_map(map_PD * (self.expert.num_embedding / _MAP_VALUES) ** 0.5), truth_AK[pictures], batch.num_windows)
+        gain = NUM_EMBEDDING**0.5
+        truth_AK = mouths_A5K.flatten(1)
+        parts = {
+            "nce": contrastive(cosine_PA, match_PA, excluded_PA, _SCALE),
+            "bce": balanced_bce(cosine_PA, match_PA, excluded_PA),
+            "ear": functional.mse_loss(self.from_audio(gain * audio_AD), truth_AK),
+            "eye": functional.mse_loss(self.from_face(gain * face_PD), truth_AK[pictures]),
+            "frame": functional.mse_loss(self.of_frame(frames_PFC), mouths_A5K[pictures]),
+        }
         ramp = min(1.0, step / _RAMP_STEPS)
-        loss = ramp * (nce + _BCE_WEIGHT * bce) + _MOUTH_WEIGHT * (by_ear + by_eye + moves + by_map + map_moves)
+        loss = ramp * (parts["nce"] + _BCE_WEIGHT * parts["bce"])
+        loss = loss + _MOUTH_WEIGHT * (parts["ear"] + parts["eye"] + parts["frame"])
         with torch.no_grad():
             right = match_PA.gather(1, cosine_PA.masked_fill(excluded_PA & ~match_PA, -1).argmax(1, keepdim=True))
-        return loss, {
-            "nce": float(nce.detach()),
-            "bce": float(bce.detach()),
-            "ear": float(by_ear.detach()),
-            "eye": float(by_eye.detach()),
-            "moves": float(moves.detach()),
-            "map": float(by_map.detach()),
-            "top1": float(right.float().mean()),
-        }
+        return loss, {name: float(part.detach()) for name, part in parts.items()} | {"top1": float(right.float().mean())}
 
     def _embed(self, batch: ExpertBatch) -> tuple[Tensor, Tensor, Tensor]:
         mel_A1MS = torch.from_numpy(batch.mels).contiguous(memory_format=torch.channels_last)
-        windows_P5HWC = torch.from_numpy(batch.faces)
-        num = len(windows_P5HWC)
-        faces_PCHW = windows_P5HWC.permute(0, 1, 4, 2, 3).reshape(num, 15, *windows_P5HWC.shape[2:4])
-        faces_PCHW = (faces_PCHW.float() / 255).contiguous(memory_format=torch.channels_last)
+        windows_PFHWC = torch.from_numpy(batch.faces)
+        faces_PCHW = windows_PFHWC.permute(0, 1, 4, 2, 3).flatten(1, 2).float() / 255
         with torch.autocast("cpu", torch.bfloat16):
-            audio = self.expert.audio_encoder(mel_A1MS)
-            face_map = self.expert.face_encoder[:_MAP_LAYERS](faces_PCHW)
-            face = self.expert.face_encoder[_MAP_LAYERS:](face_map)
-        audio_AD, face_PD = (functional.normalize(x.float().flatten(1), dim=1, eps=1e-12) for x in (audio, face))
-        return audio_AD, face_PD, face_map.float().flatten(1)
-
-
-def mouth_loss(read_BK: Tensor, truth_BK: Tensor, num_windows: int) -> tuple[Tensor, Tensor]:
-    """Mean squared errors of read mouths: as they are, and relative to the mean of each clip's windows.
-
-    What a person looks like cancels in the second, so it teaches what moves, long before the first does.
-    """
-    read_CWK, truth_CWK = (x.unflatten(0, (-1, num_windows)) for x in (read_BK, truth_BK))
-    moves = functional.mse_loss(read_CWK - read_CWK.mean(1, keepdim=True), truth_CWK - truth_CWK.mean(1, keepdim=True))
-    return functional.mse_loss(read_BK, truth_BK), moves
+            audio_AD = self.expert.embed_audio(mel_A1MS)
+            frames_PFC = self.expert.read_frames(faces_PCHW)
+            face_PD = unit_length(self.expert.join_frames(frames_PFC))
+        return audio_AD, face_PD, frames_PFC.float()
 
 
 def _picture_rows(batch: ExpertBatch) -> Tensor:
@@ -149,7 +126,7 @@ def train_expert(
     train(TrainingState.new(trainer, settings, {"from_": _HEAD_RATE}), loss_of_step, settings, run, stop_at=stop_at)
 
 
-def load_expert(run: Path) -> SyncExpert:
+def load_expert(run: Path) -> SmallExpert:
     """The expert of a run's last checkpoint, in eval mode."""
     trainer = ExpertTrainer()
     trainer.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["network"])
