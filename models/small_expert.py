@@ -68,9 +68,9 @@ class SmallExpert(nn.Module):
 
     def read_frames(self, faces_BCHW: Tensor) -> Tensor:
         """Features (B, 5, 96) of every frame by itself."""
-        frames_NCHW = faces_BCHW.unflatten(1, (NUM_WINDOW_FRAMES, 3)).flatten(0, 1)
+        frames_NCHW = faces_BCHW.reshape(-1, 3, *faces_BCHW.shape[2:])
         features_NC: Tensor = self.frame_encoder(frames_NCHW).flatten(1)
-        return features_NC.unflatten(0, (-1, NUM_WINDOW_FRAMES))
+        return features_NC.reshape(-1, NUM_WINDOW_FRAMES, NUM_FRAME_FEATURES)
 
     def join_frames(self, features_BFC: Tensor) -> Tensor:
         """Embeddings (B, 128, 1, 1) of windows, not yet of length 1."""

@@ -19,7 +19,8 @@ from models.blocks import Conv, ConvBlock, audio_encoder_specs, scale_specs
 MAX_FLOW = 0.25
 """The longest bend along one axis, as a share of the crop."""
 
-_AUDIO_WIDTH = 0.25
+NUM_SOUND_FEATURES = 128
+_AUDIO_WIDTH = NUM_SOUND_FEATURES / 512
 # Channels at 48, 24, 12 and 6 pixels.
 _CHANNELS = (24, 48, 96, 128)
 # Coverage of the patch before training: little.
@@ -41,7 +42,7 @@ class Warper(nn.Module):
             residual = [Conv(num, num, residual=True)] * (2 if index == len(channels) - 1 else 1)
             self.down.append(nn.Sequential(*[ConvBlock(row) for row in (first, *residual)]))
             num_in = num
-        self.steer = nn.ModuleList([nn.Linear(rows[-1].num_out, 2 * num) for num in channels])
+        self.steer = nn.ModuleList([nn.Linear(NUM_SOUND_FEATURES, 2 * num) for num in channels])
         self.up = nn.ModuleList(
             [_Up(below, num) for below, num in zip(channels[1:], channels[:-1], strict=True)],
         )
@@ -57,10 +58,10 @@ class Warper(nn.Module):
         for layer in (*self.steer, self.flow_head):
             nn.init.normal_(layer.weight, std=1e-3)
             nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.patch_head.bias)
-        with torch.no_grad():
-            assert self.patch_head.bias is not None
-            self.patch_head.bias[12:] = _COVER_BIAS
+        bias = self.patch_head.bias
+        assert bias is not None
+        nn.init.zeros_(bias)
+        nn.init.constant_(bias[12:], _COVER_BIAS)
 
     def forward(self, mel: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
         """How to change faces so that they say what the mel spectrogram says.
@@ -69,7 +70,8 @@ class Warper(nn.Module):
         each pixel comes from, (x, y), relative to itself, as shares of the crop's sides; patch (B, 4, 96, 96): BGR and
         coverage in [0, 1], laid over the bent face. See `singalong.media.warp.apply_warp`.
         """
-        return self.change(self.hear(mel), faces)
+        fields: tuple[Tensor, Tensor] = self.change(self.hear(mel), faces)
+        return fields
 
     def hear(self, mel_B1MS: Tensor) -> Tensor:
         """The sound's embedding (B, D)."""
@@ -108,7 +110,8 @@ class _Up(nn.Module):
 
 def _steered(x_BCHW: Tensor, steer: nn.Module, sound_BD: Tensor) -> Tensor:
     scale_BC, shift_BC = steer(sound_BD).chunk(2, dim=1)
-    return x_BCHW * (1 + scale_BC[..., None, None]) + shift_BC[..., None, None]
+    steered_BCHW: Tensor = x_BCHW * (1 + scale_BC[..., None, None]) + shift_BC[..., None, None]
+    return steered_BCHW
 
 
 def bend(faces_BCHW: Tensor, flow_BHW2: Tensor) -> Tensor:

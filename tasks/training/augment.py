@@ -162,7 +162,7 @@ def _other_throat(mel: Floats, rng: np.random.Generator) -> Floats:
     place = np.clip(np.arange(NUM_BANDS) * np.exp(rng.uniform(-0.08, 0.08)) + rng.uniform(-1, 1), 0, NUM_BANDS - 1)
     low = np.minimum(place.astype(int), NUM_BANDS - 2)
     part = (place - low)[:, None].astype(np.float32)
-    return mel[low] * (1 - part) + mel[low + 1] * part
+    return np.asarray(mel[low] * (1 - part) + mel[low + 1] * part, np.float32)
 
 
 def _power(mel: Floats) -> Floats:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,22 +88,23 @@ def as_loud_as(mel: Floats, like: Floats) -> Floats:
 def run_trials(expert: SmallExpert, clips: list[HeldoutClip]) -> list[Trial]:
     """All trials of all clips, on the voice alone (kinds `voice_*`) and on the mix (`mix_*`)."""
     probe = ExpertProbe(expert)
-    trials = []
+    lips = [probe.lips(clip.scored) for clip in clips]
+    return [trial for source in ("voice", "mix") for trial in _trials_of(probe, clips, lips, source)]
+
+
+def _trials_of(probe: ExpertProbe, clips: list[HeldoutClip], lips: list[Floats], source: str) -> Iterator[Trial]:
+    mels: list[Floats] = [getattr(clip, f"{source}_mel") for clip in clips]
+    sounds = [probe.sound(mel, len(lips[0])) for mel in mels]
     for number, clip in enumerate(clips):
-        lips_ND = probe.lips(clip.scored)
-        for source in ("voice", "mix"):
-            own: Floats = getattr(clip, f"{source}_mel")
 
-            def add(kind: str, mel: Floats, source: str = source, lips: Floats = lips_ND, n: int = number) -> None:
-                outcome = score(lips, probe.sound(mel, len(lips)))
-                trials.append(Trial(n, f"{source}_{kind}", bool(clips[n].sings[0]), outcome))
+        def trial(kind: str, sound: Floats, number: int = number, sings: bool = bool(clip.sings[0])) -> Trial:
+            return Trial(number, f"{source}_{kind}", sings, score(lips[number], sound))
 
-            add("true", own)
-            for shift in range(1, _NUM_WRONG + 1):
-                wrong: Floats = getattr(clips[(number + shift) % len(clips)], f"{source}_mel")
-                add("wrong", wrong)
-                add("loud", as_loud_as(wrong, own))
-    return trials
+        yield trial("true", sounds[number])
+        for shift in range(1, _NUM_WRONG + 1):
+            other = (number + shift) % len(clips)
+            yield trial("wrong", sounds[other])
+            yield trial("loud", probe.sound(as_loud_as(mels[other], mels[number]), len(lips[0])))
 
 
 def auc(positive: Floats, negative: Floats) -> float:

@@ -72,7 +72,9 @@ class ExpertTrainer(nn.Module):
         loss = loss + _MOUTH_WEIGHT * (parts["ear"] + parts["eye"] + parts["frame"])
         with torch.no_grad():
             right = match_PA.gather(1, cosine_PA.masked_fill(excluded_PA & ~match_PA, -1).argmax(1, keepdim=True))
-        return loss, {name: float(part.detach()) for name, part in parts.items()} | {"top1": float(right.float().mean())}
+        return loss, {name: float(part.detach()) for name, part in parts.items()} | {
+            "top1": float(right.float().mean())
+        }
 
     def _embed(self, batch: ExpertBatch) -> tuple[Tensor, Tensor, Tensor]:
         mel_A1MS = torch.from_numpy(batch.mels).contiguous(memory_format=torch.channels_last)
@@ -121,7 +123,8 @@ def train_expert(
     def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
         sizes = EARLY_SIZES if step < _RAMP_STEPS else SIZES
         batch = expert_batch(clips, seed, step, **sizes)
-        return trainer.loss(batch, step)
+        loss: tuple[Tensor, dict[str, float]] = trainer.loss(batch, step)
+        return loss
 
     train(TrainingState.new(trainer, settings, {"from_": _HEAD_RATE}), loss_of_step, settings, run, stop_at=stop_at)
 

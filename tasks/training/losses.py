@@ -19,7 +19,8 @@ def confusable(mouths_P5K: Tensor, mouths_A5K: Tensor) -> Tensor:
     """Whether the mouth does about the same in a picture's window and in a sound's, bool (P, A)."""
     weight_K = torch.tensor(_SHOWN).sqrt()
     flat_PD, flat_AD = ((m * weight_K).flatten(1) for m in (mouths_P5K, mouths_A5K))
-    return torch.cdist(flat_PD, flat_AD) < _ALIKE * (5 * sum(_SHOWN)) ** 0.5
+    limit = float(_ALIKE * (5 * sum(_SHOWN)) ** 0.5)
+    return torch.cdist(flat_PD, flat_AD).lt(limit)
 
 
 def contrastive(cosine_PA: Tensor, match_PA: Tensor, excluded_PA: Tensor, scale: float) -> Tensor:

@@ -11,11 +11,13 @@ import logging
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.warper import Warper, bend
+from models.warper import NUM_SOUND_FEATURES, Warper, bend
 from tasks.training.batches import PairBatch, pair_batch
 from tasks.training.dataset import ClipSet
 from tasks.training.expert import load_expert
@@ -37,7 +39,7 @@ class WarperTrainer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.warper = Warper()
-        self.from_audio = nn.Linear(self.warper.steer[0].in_features, _NUM_MOUTH_VALUES)
+        self.from_audio = nn.Linear(NUM_SOUND_FEATURES, _NUM_MOUTH_VALUES)
 
     def loss(self, batch: PairBatch) -> tuple[Tensor, dict[str, float]]:
         """Loss of a batch, and figures for the log."""
@@ -87,8 +89,8 @@ def point_weights(points_BN2: Tensor) -> Tensor:
     return torch.cat((ones, gap_B10, gap_B10.flip(1), chin), dim=1)
 
 
-def _picture(faces: object) -> Tensor:
-    faces_BHWC = torch.from_numpy(faces)  # type: ignore[arg-type]
+def _picture(faces: NDArray[np.uint8]) -> Tensor:
+    faces_BHWC = torch.from_numpy(faces)
     return (faces_BHWC.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
