@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def apply_warp(
-    face_bgr: NDArray[np.uint8], flow: NDArray[np.float32], patch: NDArray[np.float32]
-) -> NDArray[np.uint8]:
+def apply_warp(face_bgr: NDArray[np.uint8], flow: NDArray[np.float32], patch: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A face changed as a warper says.
 
     Args:

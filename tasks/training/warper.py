@@ -27,7 +27,17 @@ from tasks.training.losses import change_weighted_l1, edge_difference, flow_at_p
 BATCH_SIZE = 28
 AUDIO_RATE = 0.3
 """Learning rate of the sound's encoder, which starts from the expert's, relative to the rest."""
-_WEIGHTS = {"l1": 1.0, "bent": 0.5, "edge": 0.5, "flow": 4.0, "cover": 0.05, "spill": 0.05, "tv": 0.1, "still": 0.5}
+_WEIGHTS = {
+    "l1": 1.0,  # the result, most where the mouths differ
+    "bent": 0.5,  # the bend alone, but for the mouth's inside
+    "edge": 0.5,  # sharpness of lips and teeth
+    "flow": 8.0,  # where lips and chin come from
+    "cover": 0.05,  # the patch covers the mouth's inside
+    "lips": 0.05,  # lips are bent, not painted, which would blur them
+    "spill": 0.05,  # no patch elsewhere
+    "tv": 0.1,
+    "still": 0.5,
+}
 _MOUTH_WEIGHT = 0.3
 _STILL_ROWS = 38
 _NUM_MOUTH_VALUES = 9
@@ -62,6 +72,7 @@ class WarperTrainer(nn.Module):
             "edge": edge_difference(out_BCHW, target_BCHW, around_B1HW) * 4,
             "flow": flow_at_points(flow_B2HW, points, reference_points, point_weights(points)),
             "cover": -(inside_B1HW * cover_B1HW.clamp(min=1e-4).log()).sum() / (1 + inside_B1HW.sum()),
+            "lips": (cover_B1HW * (around_B1HW - inside_B1HW)).sum() / around_B1HW.sum(),
             "spill": (cover_B1HW * (1 - around_B1HW)).mean() * 10,
             "tv": total_variation(flow_B2HW) * 10,
             "still": flow_B2HW[:, :, :_STILL_ROWS].abs().mean(),
