@@ -13,7 +13,10 @@ from rich.table import Table
 
 from singalong.errors import SingalongError
 
-out = Console(highlight=False, soft_wrap=True)
+_PIPED_WIDTH = 200
+"""Columns of tables that go to a file or another program."""
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

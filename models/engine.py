@@ -26,6 +26,7 @@ from singalong.errors import InputError, ResourceError, UsageError, WeightsError
 Precision = Literal["float32", "bfloat16"]
 
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_SIZE_STEP = 4
 # CPU features that multiply bfloat16 natively; without one it is emulated and slower than float32.
 _NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 
@@ -109,12 +110,13 @@ class GeneratorEngine:
 
     @torch.inference_mode()
     def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        mel_B1MS = torch.from_numpy(np.ascontiguousarray(mel, np.float32)).unsqueeze(1)
-        mel_B1MS = mel_B1MS.to(self._device, _DTYPES[self.precision])
+        num_frames, size = len(faces), self._padded_size(len(faces))
+        mel_B1MS = torch.zeros((size, 1, NUM_MELS, MEL_STEPS), dtype=_DTYPES[self.precision], device=self._device)
+        mel_B1MS[:num_frames, 0] = torch.from_numpy(np.ascontiguousarray(mel, np.float32)).to(mel_B1MS)
         # TF32 would cost float32 mode its promise to be the paper's arithmetic.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features_BCHW = self._network.features(mel_B1MS, self._input(faces))
-            logits_BCHW = self._last(features_BCHW.float())
+            features_BCHW = self._network.features(mel_B1MS, self._input(faces, size))
+            logits_BCHW = self._last(features_BCHW[:num_frames].float())
         if not bool(torch.isfinite(logits_BCHW.sum())):
             raise WeightsError(
                 "the generator's output is not finite",
@@ -125,17 +127,26 @@ class GeneratorEngine:
         out: NDArray[np.uint8] = levels_BCHW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return out
 
-    def _input(self, faces: NDArray[np.uint8]) -> Tensor:
-        """The network's input (B, 6, 96, 96) in [0, 1]: BGR with rows 48.. zero, then BGR; a view of one buffer."""
-        num_frames = len(faces)
-        if len(self._faces) < num_frames:
-            self._faces = self._new_buffer(num_frames)
-        buffer_BHWC = self._faces[:num_frames]
+    def _padded_size(self, num_frames: int) -> int:
+        """Frames to compute: the CPU library keeps buffers for every size it ever saw, so there must be few."""
+        return max(num_frames, min(self.batch_size, -(-num_frames // _SIZE_STEP) * _SIZE_STEP))
+
+    @torch.inference_mode()
+    def _input(self, faces: NDArray[np.uint8], size: int) -> Tensor:
+        """The network's input (size, 6, 96, 96) in [0, 1]: BGR with rows 48.. zero, then BGR; a view of one buffer.
+
+        What lies behind the faces given is of earlier frames; nobody looks at what becomes of it.
+        """
+        if len(self._faces) < size:
+            self._faces = self._new_buffer(size)
+        self._fill(self._faces[: len(faces)], faces)
+        return self._faces[:size].permute(0, 3, 1, 2)
+
+    def _fill(self, buffer_BHWC: Tensor, faces: NDArray[np.uint8]) -> None:
         reference_BHWC = buffer_BHWC[..., 3:]
         reference_BHWC.copy_(torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)).div_(255)
         # The lower half of the masked copy was zeroed when the buffer was made, and is never written.
         buffer_BHWC[:, : FACE_PX // 2, :, :3] = reference_BHWC[:, : FACE_PX // 2]
-        return buffer_BHWC.permute(0, 3, 1, 2)
 
     def _new_buffer(self, num_frames: int) -> Tensor:
         shape = (num_frames, FACE_PX, FACE_PX, 6)

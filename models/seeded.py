@@ -44,7 +44,11 @@ def seed_weights(network: nn.Module, seed: int) -> None:
 
 
 def _uniform(shape: tuple[int, ...], bound: float, key: int) -> Tensor:
-    """Float32 in [-bound, bound), from the upper 24 bits of each of Philox's 64."""
-    raw = np.random.Philox(key=key).random_raw(math.prod(shape))
-    unit = (raw >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1.0
-    return torch.from_numpy((unit * bound).astype(np.float32).reshape(shape))
+    """Float32 in [-bound, bound), from the upper 24 bits of each half of Philox's 64-bit words."""
+    size = math.prod(shape)
+    words = np.random.Philox(key=key).random_raw((size + 1) // 2).astype("<u8", copy=False)
+    unit = (words.view("<u4")[:size] >> np.uint32(8)).astype(np.float32)
+    unit *= np.float32(2.0**-23)  # these two steps are exact
+    unit -= np.float32(1.0)
+    unit *= np.float32(bound)
+    return torch.from_numpy(unit.reshape(shape))

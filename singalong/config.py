@@ -16,9 +16,9 @@ from singalong.errors import UsageError
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys refused."""
+    """Base of all sections: frozen, unknown keys refused, numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PlanSettings(Section):
@@ -110,7 +110,9 @@ class Settings(Section):
 
 
 def default_store() -> Path:
-    """`$SINGALONG_STORE`, else a folder in the user's cache directory, so that all runs share finished work."""
+    """`$SINGALONG_STORE`, else a folder in the user's cache directory, so that all runs share finished
+    work.
+    """
     env = os.environ.get("SINGALONG_STORE")
     return Path(env).expanduser().resolve() if env else Path(platformdirs.user_cache_dir("singalong")) / "store"
 
@@ -145,9 +147,14 @@ def dump_settings(settings: Settings) -> str:
     lines: list[str] = []
     for name, section in settings.model_dump(exclude_none=True).items():
         lines.append(f"[{name}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        lines += [f"{key} = {_toml(value)}" for key, value in section.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it: as JSON does, but for characters beyond the basic plane and for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -159,7 +166,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value: Any = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw  # a bare word is a string
-    values.setdefault(section, {})[name] = value
+    table = values.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise UsageError("the settings file gives one value for a whole section", value=f"{section} = {table!r}")
+    table[name] = value
 
 
 def _explain(exc: ValidationError) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -265,7 +265,5 @@ class AttemptRow(Row):
             raise ValueError(f"the result is that of {self.result.work_key}, not of {self.work_key}")
         return self
 
-
-RunState = Literal["planned", "running", "finished", "interrupted"]
 
 Plan.model_rebuild()

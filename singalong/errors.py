@@ -1,8 +1,8 @@
 """The one exception tree of singalong, and the class every failure is filed under.
 
     SingalongError
-    ├── InputError (ValueError)      INPUT         what a user gave cannot be used: missing, undecodable, wrong
-    │   ├── ManifestError                          every problem of a manifest at once
+    ├── InputError (ValueError)      INPUT         what a user gave cannot be used: missing, undecodable,
+    wrong │   ├── ManifestError                          every problem of a manifest at once
     │   ├── MediaError                             a clip or song that cannot be read as asked
     │   ├── NoFaceError                            a clip in which no usable face was ever found
     │   ├── WeightsError                           a checkpoint that is not what it claims to be
@@ -21,11 +21,31 @@ from __future__ import annotations
 import errno
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_SPACE = "Free some space, or move the store and the run folder to a larger disk, then run again."
+_MEMORY = "Run fewer workers (--set run.num_actors=N) or smaller batches (--set run.batch_size=N)."
+_HANDLES = "Raise the limit on open files (ulimit -n), or run fewer workers (--set run.num_actors=N)."
+_RESOURCE_ACTIONS = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EROFS: "Make the disk writable, or move the store and the run folder, then run again.",
+    errno.ENOMEM: _MEMORY,
+    errno.EMFILE: _HANDLES,
+    errno.ENFILE: _HANDLES,
+}
 _TRANSIENT_ERRNOS = frozenset(
-    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED, errno.EAGAIN, errno.EBUSY}
+    {
+        *(errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT, errno.ENOTCONN),
+        *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH),
+    }
 )
+_INPUT_ERRNOS = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "failed to allocate memory")
+"""What torch, OpenCV and ONNX Runtime write when an allocation fails; they have no common exception for
+it."""
 
 
 class ErrorClass(StrEnum):
@@ -62,6 +82,10 @@ class SingalongError(Exception):
         self.value, self.expected, self.action = value, expected, action
         super().__init__(self._message())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call __init__ with the finished message as the problem.
+        return _restore, (type(self), str(self), self.__dict__)
+
     def _message(self) -> str:
         place = [str(self.file)] if self.file is not None else []
         if self.row is not None:
@@ -76,6 +100,13 @@ class SingalongError(Exception):
         if self.action:
             text += f". {self.action}"
         return text
+
+
+def _restore(kind: type[SingalongError], message: str, state: dict[str, Any]) -> SingalongError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
 
 
 def _short(value: object, limit: int = 120) -> str:
@@ -149,25 +180,35 @@ def classify(error: BaseException) -> SingalongError:
     """Map any exception to the tree; errors of ours pass through unchanged."""
     if isinstance(error, SingalongError):
         return error
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return ResourceError(
-            f"out of memory: {error or 'allocation failed'}",
-            action="Run fewer actors (--set run.num_actors=N) or smaller batches (--set lipsync.batch_size=N).",
-        )
-    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
-        return ResourceError(
-            error.strerror or str(error), file=error.filename, action="Free some space or memory, then run again."
-        )
-    if isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS:
-        return TransientIOError(error.strerror or str(error), file=error.filename)
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-        return InputError(
-            error.strerror or str(error),
-            file=error.filename,
-            expected="a file that can be read",
-            action="Check the path and its permissions.",
-        )
+    if _is_out_of_memory(error):
+        return ResourceError(f"out of memory: {str(error) or 'allocation failed'}", action=_MEMORY)
+    if isinstance(error, OSError):
+        found = _classify_os_error(error)
+        if found is not None:
+            return found
     return BugError(
         f"{type(error).__name__}: {error}",
         action="This is a defect: please report it with the log of this attempt.",
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return not isinstance(error, OSError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def _classify_os_error(error: OSError) -> SingalongError | None:
+    text = error.strerror or str(error) or type(error).__name__
+    if error.errno in _RESOURCE_ACTIONS:
+        return ResourceError(text, file=error.filename, action=_RESOURCE_ACTIONS[error.errno])
+    if error.errno in _TRANSIENT_ERRNOS or isinstance(error, ConnectionError | TimeoutError):
+        return TransientIOError(text, file=error.filename, action="Check the disk or the network, then run again.")
+    if error.errno in _INPUT_ERRNOS:
+        return InputError(
+            text,
+            file=error.filename,
+            expected="a path that can be read, or written where an output goes",
+            action="Check the path and its permissions.",
+        )
+    return None

@@ -69,9 +69,7 @@ class HashMemory:
             return
         entry = self._entry(real)
         make_dirs(entry.parent)
-        write_atomic(
-            entry, json.dumps({"identity": identity, "sha256": digest, "path": os.fspath(real)}).encode()
-        )
+        write_atomic(entry, json.dumps({"identity": identity, "sha256": digest, "path": os.fspath(real)}).encode())
 
 
 def _identity(real: Path) -> list[int]:

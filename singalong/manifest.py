@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ REQUIRED = ("clip", "song")
 TAG_PREFIX = "tag_"
 _TAG = re.compile(r"tag_[A-Za-z0-9_.-]{1,60}")
 _MAX_SLUG_CHARS = 32
+_FITS = {fit.value: fit for fit in Fit}
 
 
 def read_manifest(path: Path, *, available_models: Collection[str] | None = None) -> list[PairRow]:
@@ -101,25 +103,21 @@ class _Check:
 
     def report(self, raw: RawRow, column: str, bad: BadCellError) -> None:
         value = raw.cells.get(column)
-        self.problems.append(
-            raw.problem(bad.problem, column, value=value, expected=bad.expected, action=bad.action)
-        )
+        self.problems.append(raw.problem(bad.problem, column, value=value, expected=bad.expected, action=bad.action))
 
     def _check_spans(self, draft: _Draft) -> None:
         for medium in ("clip", "song"):
             start, end = draft.values.get(f"{medium}_start_s", 0.0), draft.values.get(f"{medium}_end_s")
             if end is not None and end <= start:
-                bad = BadCellError(
-                    "the span ends before it starts", expected=f"more than the start, {start:g}"
-                )
+                bad = BadCellError("the span ends before it starts", expected=f"more than the start, {start:g}")
                 self.report(draft.raw, f"{medium}_end_s", bad)
 
 
 def _fit(_: _Check, value: Cell) -> Fit:
     name = cells.text(value)
-    if name not in list(Fit):
+    if name not in _FITS:
         raise BadCellError("unknown fit", expected=", ".join(Fit), action=suggestion(name, Fit))
-    return Fit(name)
+    return _FITS[name]
 
 
 def _generator(check: _Check, value: Cell) -> str:
@@ -172,9 +170,7 @@ def _check_columns(table: RawTable, check: _Check) -> dict[str, Callable[[_Check
     if table.rows or table.columns:
         for name in REQUIRED:
             if name not in table.columns:
-                check.problems.append(
-                    InputError("the column is missing", column=name, expected=COLUMNS[name])
-                )
+                check.problems.append(InputError("the column is missing", column=name, expected=COLUMNS[name]))
     return {name: parse for name, parse in parsers.items() if name in COLUMNS or _TAG.fullmatch(name)}
 
 
@@ -201,9 +197,7 @@ def _check_names(drafts: list[_Draft], check: _Check) -> None:
         first = taken.setdefault(pair_id.casefold(), draft.raw)
         if first is not draft.raw:
             action = "Give each pair a name of its own (letter case does not count)."
-            check.report(
-                draft.raw, "pair_id", BadCellError(f"also the name of row {first.number}", action=action)
-            )
+            check.report(draft.raw, "pair_id", BadCellError(f"also the name of row {first.number}", action=action))
     for draft in drafts:
         if draft.raw.cells.get("pair_id") is None and {"clip", "song"} <= draft.values.keys():
             name = slug = f"{_slug(draft.values['clip'])}__{_slug(draft.values['song'])}"
@@ -213,6 +207,7 @@ def _check_names(drafts: list[_Draft], check: _Check) -> None:
             draft.values["pair_id"] = name
 
 
+@lru_cache(maxsize=4096)
 def _slug(path: str) -> str:
     ascii_only = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9]+", "-", ascii_only)[:_MAX_SLUG_CHARS].strip("-") or "x"
@@ -228,9 +223,7 @@ def _check_montages(drafts: list[_Draft], check: _Check) -> None:
             continue
         other = names.setdefault(montage.casefold(), montage)
         if other != montage:
-            bad = BadCellError(
-                f"differs from {other} only by letter case", action="Write both in the same way."
-            )
+            bad = BadCellError(f"differs from {other} only by letter case", action="Write both in the same way.")
             check.report(draft.raw, "montage", bad)
         if position is not None:
             first = places.setdefault((montage, position), draft.raw)

@@ -63,9 +63,7 @@ def read_raw(path: Path, *, known_columns: frozenset[str]) -> RawTable:
     try:
         data = path.read_bytes()
     except OSError as exc:
-        raise _unreadable(
-            path, InputError(exc.strerror or str(exc), expected="a manifest that can be read")
-        ) from exc
+        raise _unreadable(path, InputError(exc.strerror or str(exc), expected="a manifest that can be read")) from exc
     return reader(path, data, known_columns)
 
 
@@ -76,9 +74,7 @@ def _unreadable(path: Path, problem: InputError) -> ManifestError:
 def _read_csv(path: Path, data: bytes, known: frozenset[str]) -> RawTable:
     text = _decode(path, data)
     if not text.strip():
-        raise _unreadable(
-            path, InputError("the manifest is empty", expected="a header line, then one line a pair")
-        )
+        raise _unreadable(path, InputError("the manifest is empty", expected="a header line, then one line a pair"))
     table = RawTable()
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, known), strict=True)
     for line, record in _records(reader, table):
@@ -110,9 +106,7 @@ def _records(reader: Any, table: RawTable) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as exc:
             row = RawRow(len(table.rows) + 1, line)
-            table.problems.append(
-                row.problem(f"broken quoting, nothing after it was read: {exc}", action=_QUOTES_HINT)
-            )
+            table.problems.append(row.problem(f"broken quoting, nothing after it was read: {exc}", action=_QUOTES_HINT))
             return
         yield line, record
 

@@ -26,9 +26,8 @@ from singalong.contracts import (
 )
 from singalong.errors import InputError
 from singalong.spans import Spans, resolve_spans
-from singalong.work_keys import ALGORITHM_VERSION, WorkKeys
-
-__all__ = ["ALGORITHM_VERSION", "Cost", "cut_into_shards", "estimate_cost", "make_plan", "montages", "plan_summary"]
+from singalong.versions import ALGORITHM_VERSION
+from singalong.work_keys import WorkKeys
 
 MIN_SHARD_FRAMES = 5
 """The scorers see windows of 5 frames (SyncNet), so a shorter shard could never be scored."""
@@ -65,17 +64,7 @@ def make_plan(
 
     Pairs stand in the order of the rows; shards by priority, highest first, then by row.
     """
-    problems: list[RowProblem] = []
-    pairs: list[PairPlan] = []
-    cursors: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for row in _in_playing_order(rows):
-        try:
-            pair = _plan_pair(row, clips, songs, generator_for, cursors)
-        except InputError as error:
-            problems.append(_problem(row, error))
-        else:
-            pairs.append(pair)
-    pairs.sort(key=lambda pair: pair.row)
+    pairs, problems = _plan_pairs(rows, clips, songs, generator_for)
     return Plan(
         run_id=run_id,
         parent_run_id=parent_run_id,
@@ -85,7 +74,7 @@ def make_plan(
         scorer=scorer,
         pairs=tuple(pairs),
         shards=tuple(_plan_shards(pairs, settings, WorkKeys(settings, detector, scorer))),
-        problems=tuple(sorted(problems, key=lambda problem: problem.row)),
+        problems=tuple(problems),
     )
 
 
@@ -123,9 +112,7 @@ class Cost(Row):
 
 
 def estimate_cost(plan: Plan, finished: Collection[str] = ()) -> Cost:
-    """Add up frames and shards. `finished`: work keys whose results exist; a key shared by shards is done
-    once.
-    """
+    """Add up frames and shards. `finished`: work keys whose results exist; a key shared by shards is done once."""
     todo = {shard.work_key: shard.num_frames for shard in plan.shards if shard.work_key not in finished}
     return Cost(
         num_pairs=len(plan.pairs),
@@ -162,6 +149,24 @@ def _in_playing_order(rows: Sequence[PairRow]) -> Iterator[PairRow]:
     """Montage rows by position, then row: where one ends decides where the next one starts."""
     yield from (row for row in rows if row.montage is None)
     yield from sorted((row for row in rows if row.montage is not None), key=_playing_order)
+
+
+def _plan_pairs(
+    rows: Sequence[PairRow],
+    clips: Mapping[str, ClipFacts | InputError],
+    songs: Mapping[str, SongFacts | InputError],
+    generator_for: Callable[[str | None], ModelRef],
+) -> tuple[list[PairPlan], list[RowProblem]]:
+    """Pairs and problems, both in the order of the rows."""
+    problems: list[RowProblem] = []
+    pairs: list[PairPlan] = []
+    cursors: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for row in _in_playing_order(rows):
+        try:
+            pairs.append(_plan_pair(row, clips, songs, generator_for, cursors))
+        except InputError as error:
+            problems.append(_problem(row, error))
+    return sorted(pairs, key=lambda pair: pair.row), sorted(problems, key=lambda problem: problem.row)
 
 
 def _plan_pair(

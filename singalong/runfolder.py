@@ -1,13 +1,12 @@
 """The run folder: one run's plan, what was tried, and what came of it. Its files are the truth about the run.
 
-    run.json                             says that this is a run folder, and of which version; written first
-    plan.parquet                         the plan in force
-    manifest.parquet  config.toml        the manifest and the settings it was made from, for people to look at
-    plans/<n>.parquet  .manifest.parquet  .toml     every plan the run ever had, with its manifest and
-    settings attempts/<shard>/<n>.started         written before attempt n
-    attempts/<shard>/<n>.parquet         written after it; never rewritten
-    frames/<shard>.parquet               the frames table of a finished shard, the store's own file if
-    possible
+    run.json                        says that this is a run folder, and of which version; written first
+    plan.parquet                    the plan in force
+    manifest.parquet  config.toml   the manifest and the settings it was made from, for people to look at
+    plans/<n>.*                     every plan the run ever had, with its manifest and settings
+    attempts/<shard>/<n>.started    written before attempt n
+    attempts/<shard>/<n>.parquet    written after it; never rewritten
+    frames/<shard>.parquet          the frames table of a finished shard, the store's own file if possible
 
 Every file is written whole or not at all. One driver at a time works on a run (`RunFolder.lock`); any number
 of readers may look on.

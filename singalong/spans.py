@@ -39,10 +39,10 @@ class Spans:
 def resolve_spans(row: PairRow, clip: ClipFacts, song: SongFacts, stem: SongFacts | None, *, cursor_s: float) -> Spans:
     """Resolve the spans of a row.
 
-    The clip span is the whole clip unless the row says otherwise; a still has any length. The song span is
-    the whole song, but in a montage it starts at `cursor_s` and is as long as the clip span, in whole frames.
-    With the fit `cut` the song span is no longer than the clip span. Spans that end up to half a frame beyond
-    their medium are cut to it.
+    The clip span is the whole clip, from its first frame on, unless the row says otherwise; a still has any length.
+    The song span is the whole song, but in a montage it starts at `cursor_s` and is as long as the clip span, in
+    whole frames. With the fit `cut` the song span is no longer than the clip span. Spans that end up to half a frame
+    beyond their medium are cut to it.
 
     Raises InputError for a span beyond its medium, and for one that holds not a single frame.
     """
@@ -70,9 +70,9 @@ def resolve_spans(row: PairRow, clip: ClipFacts, song: SongFacts, stem: SongFact
 
 def _clip_span(row: PairRow, clip: ClipFacts) -> tuple[float, float] | None:
     """The clip span; None for a still whose row does not say how long it stands."""
-    start_s = row.clip_start_s or 0.0
     if clip.is_still:
-        return None if row.clip_end_s is None else (start_s, row.clip_end_s)
+        return None if row.clip_end_s is None else (row.clip_start_s or 0.0, row.clip_end_s)
+    start_s = clip.first_frame_s if row.clip_start_s is None else row.clip_start_s
     medium = f"{clip.path} is {clip.duration_s:.3f} s long"
     _check_start(row, "clip_start_s", start_s, clip.duration_s, medium)
     end_s = clip.duration_s

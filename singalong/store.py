@@ -18,7 +18,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -152,9 +152,7 @@ class Store:
             _drop(segment, frames)
             return standing
         marker = CommitMarker(
-            result=result.model_copy(
-                update={"segment_sha256": sha256_of(segment), "frames_sha256": sha256_of(frames)}
-            ),
+            result=result.model_copy(update={"segment_sha256": sha256_of(segment), "frames_sha256": sha256_of(frames)}),
             segment_bytes=segment.stat().st_size,
             frames_bytes=frames.stat().st_size,
         )
@@ -266,10 +264,3 @@ def _move_folder(source: Path, target: Path) -> bool:
         raise
     fsync_dir(target.parent)
     return True
-
-
-def iter_work_keys(store: Store) -> Iterator[str]:
-    """Work keys of all results in a store, sound or not, in no order."""
-    for folder in (store.root / "work").glob("??/*"):
-        if _KEY.fullmatch(folder.name):
-            yield folder.name

@@ -13,9 +13,8 @@ from typing import Any
 
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
+from singalong.versions import ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION
 
-ALGORITHM_VERSION = 1
-"""Raise when a change of the code changes pixels or scores: then all work is done again."""
 WORK_KEY_CHARS = 40
 
 
@@ -24,7 +23,7 @@ class WorkKeys:
 
     def __init__(self, settings: Settings, detector: ModelRef, scorer: ModelRef | None) -> None:
         self._common: dict[str, Any] = {
-            "algorithm": ALGORITHM_VERSION,
+            "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is

@@ -6,23 +6,24 @@ actor. Workers inherit thread caps of one, because actors themselves are the par
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported: no telemetry
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves workers behind anything else, into deadlines
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
-from singalong.contracts import Failure
-from singalong.errors import ErrorClass
+from singalong.errors import DeadlineError, InfraError, ResourceError
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
@@ -49,10 +50,15 @@ class WorkerActor:
         """Do one job."""
         return self._worker.run(job)
 
+    def whereabouts(self) -> tuple[str, int]:
+        """Host and process id."""
+        return socket.gethostname(), os.getpid()
+
 
 @dataclass
 class _Slot:
     actor: Any
+    whereabouts: Any
     job_id: str | None = None
     ref: Any = None
     deadline: float = 0.0
@@ -78,7 +84,7 @@ class RayPool:
             self._options |= {"num_gpus": gpus_per_actor}
         ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
         size = max(1, min(num_actors or ceiling, ceiling))
-        self._slots = [_Slot(self._new_actor()) for _ in range(size)]
+        self._slots = [_Slot(*self._new_actor()) for _ in range(size)]
         self._last_slot: dict[str, _Slot] = {}
 
     @property
@@ -102,7 +108,8 @@ class RayPool:
         busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
         if not busy:
             return []
-        ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
+        with _signals_as_raised():
+            ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
         done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
@@ -117,32 +124,32 @@ class RayPool:
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
         for slot in self._slots:
-            ray.kill(slot.actor)
+            _kill(slot)
         self._slots = []
         if self._owns_ray:
             with _keeping_signal_handlers():
                 ray.shutdown()
 
-    def _new_actor(self) -> Any:
-        return ray.remote(**self._options)(WorkerActor).remote(self._spec)
+    def _new_actor(self) -> tuple[Any, Any]:
+        actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
+        return actor, actor.whereabouts.remote()
 
     def _replace(self, slot: _Slot) -> None:
-        ray.kill(slot.actor)
-        slot.actor = self._new_actor()
+        _kill(slot)
+        slot.actor, slot.whereabouts = self._new_actor()
 
     def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
         job_id = slot.job_id
         assert job_id is not None
         try:
-            outcome: Outcome = ray.get(slot.ref)
+            with _signals_as_raised():
+                outcome: Outcome = ray.get(slot.ref)
         except OutOfMemoryError as error:
-            outcome = Outcome(failure=Failure(error_class=ErrorClass.RESOURCE, message=f"out of memory: {error}"))
+            outcome = Outcome(failure=failure_of(ResourceError(f"the worker ran out of memory: {error}")))
             self._replace(slot)
         except RayActorError as error:
             reason = str(error).splitlines()[0]
-            outcome = Outcome(
-                failure=Failure(error_class=ErrorClass.INFRA, message=f"the worker died while doing this: {reason}")
-            )
+            outcome = Outcome(failure=failure_of(InfraError(f"the worker died while doing this: {reason}")))
             self._replace(slot)
         except RayError as error:
             outcome = Outcome(failure=failure_of(error))
@@ -155,8 +162,23 @@ class RayPool:
         assert job_id is not None
         self._replace(slot)
         slot.job_id = slot.ref = None
-        message = "did not finish before its deadline and was stopped; raise it with --set run.shard_timeout_s=SECONDS"
-        return job_id, Outcome(failure=Failure(error_class=ErrorClass.TIMEOUT, message=message))
+        error = DeadlineError(
+            "did not finish before its deadline and was stopped",
+            action="Raise the deadline with --set run.shard_timeout_s=SECONDS.",
+        )
+        return job_id, Outcome(failure=failure_of(error))
+
+
+def _kill(slot: _Slot) -> None:
+    """End an actor, and its process too where it is on this machine: one that hangs may not hear Ray."""
+    try:
+        host, pid = ray.get(slot.whereabouts, timeout=0)
+    except (RayError, GetTimeoutError):
+        host, pid = "", 0  # it died, or never came up
+    ray.kill(slot.actor)
+    if pid and host == socket.gethostname():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _connect(address: str | None) -> bool:
@@ -174,7 +196,18 @@ def _connect(address: str | None) -> bool:
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
+def _signals_as_raised() -> Iterator[None]:
+    """Give back what a signal handler raised while Ray's C++ code waited: it comes out wrapped in a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise
+
+
+@contextlib.contextmanager
 def _keeping_signal_handlers() -> Iterator[None]:
     """ray.init and ray.shutdown set handlers of their own; Prefect's cancellation needs those that were there."""
     if threading.current_thread() is not threading.main_thread():

@@ -27,15 +27,13 @@ from singalong.linking import Floats, fill_track, link_samples
 from singalong.media.decode import iter_small_frames
 from singalong.store import Store
 from singalong.track_table import SHOTS_SCHEMA, TRACKS_SCHEMA, ShotTable, TrackTable, shot_rows
+from singalong.versions import ANALYSIS_VERSION
 from tasks.faces import FaceSampler, ShotSamples
 from tasks.shots import split_shots
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.detectors import Detector
-
-ALGORITHM_VERSION = 1
-"""Raise when the same clip, detector and settings would give other shots or tracks."""
 
 CACHE_KIND = "analysis"
 
@@ -45,7 +43,7 @@ Item = TypeVar("Item")
 class AnalysisFacts(Row):
     """facts.json: what an analysis found, in numbers."""
 
-    algorithm_version: int = ALGORITHM_VERSION
+    algorithm_version: int = ANALYSIS_VERSION
     clip: str
     detector: str
     detector_sha256: str
@@ -74,9 +72,9 @@ class Analysis:
 
 def analysis_version(settings: AnalysisSettings, detector: ModelRef) -> str:
     """Names an analysis in the cache: a hash of the algorithm's version, the detector's weights and the settings."""
-    parts = [ALGORITHM_VERSION, detector.architecture, detector.weights_sha256, settings.model_dump(mode="json")]
+    parts = [ANALYSIS_VERSION, detector.architecture, detector.weights_sha256, settings.model_dump(mode="json")]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{ALGORITHM_VERSION}-{digest[:16]}"
+    return f"{ANALYSIS_VERSION}-{digest[:16]}"
 
 
 def analyse_clip(

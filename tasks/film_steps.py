@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 from singalong.contracts import PairPlan
+from singalong.media.join import segments_match
+from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
-from tasks.films import Film, FilmRecord, MontagePart, montage_members, montage_parts, pair_films
+from tasks.films import Film, FilmRecord, MontagePart, montage_parts, pair_films
 from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
@@ -22,15 +26,15 @@ def join_pairs(session: Session) -> dict[str, FilmRecord]:
 
 def join_montages(session: Session, films: Mapping[str, FilmRecord]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
-    montages = _montages(session, films)
+    planned = _montages(session, films)
     missing = [
         Item(f"conform {pair_id} for {montage.name}", job)
-        for montage in montages
+        for montage in planned
         for pair_id, job in montage.conform_jobs(session).items()
         if conformed(job, session.store) is None
     ]
     session.dispatch("conform", missing, OutcomeRecorder())
-    whole = (montage.film(session) for montage in montages)
+    whole = (montage.film(session) for montage in planned)
     return _make(session, "montage", [film for film in whole if film is not None])
 
 
@@ -43,8 +47,8 @@ def is_finished(run: RunFolder) -> bool:
     standing = {name: record for name, record in films.items() if record is not None}
     if len(standing) < len(films):
         return False
-    montages = (montage.film(session) for montage in _montages(session, standing))
-    return all(film is not None and film.standing() is not None for film in montages)
+    whole = (montage.film(session) for montage in _montages(session, standing))
+    return all(film is not None and film.standing() is not None for film in whole)
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,18 @@ class _Montage:
     missing: tuple[str, ...]
     own_segments: Mapping[str, tuple[Segment, ...]]
 
+    @cached_property
+    def joins_as_is(self) -> bool:
+        """Whether the pairs' own segments make one stream: same size and rate, and the same colours and pixel shape."""
+        return all(part.fits for part in self.parts) and segments_match([Path(piece.path) for piece in self._pieces])
+
+    @property
+    def _pieces(self) -> tuple[Segment, ...]:
+        return tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+
     def conform_jobs(self, session: Session) -> dict[str, ConformJob]:
         """Jobs that bring its pairs to one canvas; none where they have it already."""
-        if all(part.fits for part in self.parts):
+        if self.joins_as_is:
             return {}
         lipsync = session.settings.lipsync
         return {part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts}
@@ -72,7 +85,7 @@ class _Montage:
             if len(segments) < len(copies):
                 return None
         else:
-            segments = tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+            segments = self._pieces
         pairs = tuple(part.pair for part in self.parts)
         folder = session.run.path / "montages"
         return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
@@ -80,15 +93,15 @@ class _Montage:
 
 def _montages(session: Session, films: Mapping[str, FilmRecord]) -> list[_Montage]:
     own_segments = {film.name: film.segments for film in _pair_films(session)}
-    montages = []
-    for name, members in montage_members(session.plan).items():
+    found = []
+    for name, members in montages(session.plan.pairs).items():
         there: list[PairPlan] = [pair for pair in members if pair.pair_id in films]
         if there:
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
             missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
             parts = tuple(montage_parts(there, films))
-            montages.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
-    return montages
+            found.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
+    return found
 
 
 def _pair_films(session: Session) -> list[Film]:

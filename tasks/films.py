@@ -151,18 +151,6 @@ class Canvas:
     fps: Fraction
 
 
-def montage_members(plan: Plan) -> dict[str, list[PairPlan]]:
-    """Pairs of each montage in playing order: by position, then by row."""
-    members: defaultdict[str, list[PairPlan]] = defaultdict(list)
-    for pair in plan.pairs:
-        if pair.montage is not None:
-            members[pair.montage].append(pair)
-    infinity = float("inf")
-    for pairs in members.values():
-        pairs.sort(key=lambda pair: (infinity if pair.position is None else pair.position, pair.row))
-    return dict(members)
-
-
 def canvas_of(pairs: Iterable[PairPlan]) -> Canvas:
     """The picture most of a montage's seconds have already; the others are scaled and padded to it."""
     seconds: Counter[Canvas] = Counter()

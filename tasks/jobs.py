@@ -5,7 +5,6 @@ Frames never do: a job names files and spans, an outcome names what was committe
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -20,7 +19,6 @@ from singalong.contracts import (
     Row,
     ShardPlan,
     ShardResult,
-    SongFacts,
 )
 
 
@@ -132,13 +130,3 @@ class Outcome(Row):
     def ok(self) -> bool:
         """Whether the job was done."""
         return self.failure is None
-
-
-def song_job(facts: SongFacts) -> SongJob:
-    """The job that prepares this song."""
-    return SongJob(path=facts.path, sha256=facts.sha256)
-
-
-def output_name(name: str) -> Path:
-    """File name of the film of a pair or montage; names were checked to be safe by the manifest."""
-    return Path(f"{name}.mp4")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from singalong.durable import atomic_file
+from singalong.media.audio_out import AudioSpan
 from singalong.media.conform import conform_video
-from singalong.media.join import AudioSpan, join_segments
+from singalong.media.join import join_segments
 from singalong.media.thumbnails import write_thumbnail
 from singalong.store import Store
 from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
@@ -28,13 +29,11 @@ def join(job: JoinJob) -> FilmFacts:
     )
     with atomic_file(Path(job.thumbnail)) as temp:
         write_thumbnail(output, facts.duration_s / 2, temp)
-    return FilmFacts(
-        path=str(output), sha256=facts.sha256, num_frames=facts.num_frames, duration_s=facts.duration_s
-    )
+    return FilmFacts(path=str(output), sha256=facts.sha256, num_frames=facts.num_frames, duration_s=facts.duration_s)
 
 
 def conform(job: ConformJob, store: Store) -> Path:
-    """Bring a finished film to another size and frame rate, for a montage of unequal clips; returns the cache folder."""
+    """Bring a finished film to another size and frame rate, for a montage of unequal clips; the cache folder of it."""
 
     def build(folder: Path) -> None:
         conform_video(
@@ -56,9 +55,7 @@ def conformed(job: ConformJob, store: Store) -> Segment | None:
     version = _conform_version(job)
     folder = store.cached("conformed", job.source_sha256, version)
     return (
-        None
-        if folder is None
-        else Segment(path=str(folder / _CONFORMED), content_id=f"{job.source_sha256} {version}")
+        None if folder is None else Segment(path=str(folder / _CONFORMED), content_id=f"{job.source_sha256} {version}")
     )
 
 

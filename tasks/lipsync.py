@@ -6,7 +6,6 @@ region is converted to BGR and back; every other pixel keeps its decoded value.
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import socket
 from collections.abc import Iterator
@@ -128,17 +127,17 @@ class _Shard:
 
     def render(self, segment: Path) -> None:
         """Write the segment, chunk by chunk."""
-        with ClipReader(self.clip) as reader, contextlib.ExitStack() as stack:
-            writer: SegmentWriter | None = None
-            for start, end in self._chunks():
-                with self.watch.stage("decode"):
-                    frames = reader.read_chunk(self.times_s[start:end].tolist())
-                if writer is None:
-                    writer = stack.enter_context(self._writer(segment, frames[0].color))
-                outputs = self._sync(frames, start)
-                with self.watch.stage("encode"):
-                    for output in outputs:
-                        writer.write(output)
+        with ClipReader(self.clip) as reader:
+            # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
+            color = reader.read_chunk([self.pair.clip_start_s])[0].color
+            with self._writer(segment, color) as writer:
+                for start, end in self._chunks():
+                    with self.watch.stage("decode"):
+                        frames = reader.read_chunk(self.times_s[start:end].tolist())
+                    outputs = self._sync(frames, start)
+                    with self.watch.stage("encode"):
+                        for output in outputs:
+                            writer.write(output)
         self._finish_score()
 
     def frames_table(self) -> pa.Table:

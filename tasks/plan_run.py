@@ -26,7 +26,9 @@ def plan_run(
     store: Store,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Plan, list[PairRow]]:
-    """Make the plan of a manifest; the plan, and the rows it was made from. Media that cannot be read becomes a problem of its rows, not an exception.
+    """Make the plan of a manifest; returns it with the rows it was made from.
+
+    Media that cannot be read becomes a problem of its rows, not an exception.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed.
     """

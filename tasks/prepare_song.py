@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, voiced_steps
 from singalong.media.units import SAMPLE_RATE_HZ, samples_to_s
+from singalong.versions import SONG_VERSION
 
 if TYPE_CHECKING:
     from singalong.store import Store
 
 CACHE_KIND = "songs"
-SONG_VERSION = "1"
-"""Part of the cache entry's place: raise it whenever a file in it would come out different."""
 
 _MEL, _SAMPLES, _VOICED, _FACTS = "mel.npy", "samples_16k.npy", "voiced.npy", "facts.json"
 

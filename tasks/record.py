@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
@@ -19,8 +19,9 @@ def _now() -> str:
 class ShardRecorder:
     """Journals every start and writes every end of a shard as an attempt."""
 
-    def __init__(self, run: RunFolder, store: Store) -> None:
-        self._run, self._store = run, store
+    def __init__(self, run: RunFolder, store: Store, twins: Mapping[str, Sequence[ShardPlan]]) -> None:
+        """`twins`: by work key, shards that need the very same work; they share its end."""
+        self._run, self._store, self._twins = run, store, twins
         self._running: dict[str, tuple[int, str]] = {}
 
     def started(self, item: Item) -> None:
@@ -49,6 +50,12 @@ class ShardRecorder:
                 final=final,
             )
         )
+        twins = self._twins.get(item.job.shard.work_key, ()) if final else ()
+        for twin in twins:
+            if outcome.shard is not None:
+                record_reused(self._run, self._store, twin, outcome.shard)
+            elif outcome.failure is not None:
+                record_blocked(self._run, [twin], outcome.failure)
 
 
 class OutcomeRecorder:

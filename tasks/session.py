@@ -15,11 +15,11 @@ from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, S
 from singalong.errors import ErrorClass, InputError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from singalong.versions import SONG_VERSION
 from tasks.analyse import analysis_version
 from tasks.dispatch import Item, Recorder, dispatch
 from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, SongJob, WorkerSpec
 from tasks.pool import InProcessPool, Pool
-from tasks.prepare_song import SONG_VERSION
 from tasks.probe_media import clip_facts, probe_all
 from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
 
@@ -44,6 +44,7 @@ class Session:
         self.store = Store(self.settings.store_path)
         self.pairs = {pair.pair_id: pair for pair in self.plan.pairs}
         self._pool: Pool | None = None
+        self._twins: defaultdict[str, list[ShardPlan]] = defaultdict(list)
 
     def __enter__(self) -> Session:
         return self
@@ -73,23 +74,27 @@ class Session:
         return done
 
     def pending(self) -> list[ShardPlan]:
-        """Shards to do, in the plan's order. What the store holds already is recorded as reused on the way.
+        """Shards to do, in the plan's order; of shards that need the same work the first stands for all.
 
+        What the store holds already is recorded as reused on the way.
         Quarantined shards stay so: their input is at fault, and another input has another work key. Failed ones are
         tried again.
         """
         fold = self.run.fold()
-        todo = []
+        todo: dict[str, ShardPlan] = {}
+        self._twins.clear()
         for shard in self.plan.shards:
             status = fold.shards[shard.shard_id].status
             if status is Status.QUARANTINED:
                 continue
             result = self.store.find(shard.work_key)
-            if result is None:
-                todo.append(shard)
+            if result is None and shard.work_key in todo:
+                self._twins[shard.work_key].append(shard)
+            elif result is None:
+                todo[shard.work_key] = shard
             elif status is not Status.DONE:
                 record_reused(self.run, self.store, shard, result)
-        return todo
+        return list(todo.values())
 
     # ---- the steps
 
@@ -112,7 +117,7 @@ class Session:
             pair = self.pairs[shard.pair_id]
             culprit = next((name for name in (_clip_item(pair), _song_item(pair)) if name in failures), None)
             if culprit:
-                blocked[culprit].append(shard)
+                blocked[culprit] += [shard, *self._twins[shard.work_key]]
             else:
                 ready.append(self._lipsync_item(pair, shard, clips[pair.clip]))
         for culprit, victims in blocked.items():
@@ -121,7 +126,7 @@ class Session:
 
     def lipsync(self, items: Sequence[Item]) -> None:
         """Make these shards; every attempt is recorded as it ends."""
-        recorder = ShardRecorder(self.run, self.store)
+        recorder = ShardRecorder(self.run, self.store, self._twins)
         self.dispatch("lipsync", items, recorder)
 
     def dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 from singalong.contracts import Row, Status
+from singalong.plan import montages
 from singalong.runfolder import RunFolder
-from tasks.films import montage_members, read_film_record
+from tasks.films import read_film_record
 
 
 class FailureNote(Row):
@@ -56,7 +57,7 @@ def summarise(run: RunFolder) -> RunSummary:
                 FailureNote(name=shard.shard_id, error_class=state.failure.error_class, message=state.failure.message)
             )
     films, film_failures = _films(run.path / "outputs", [pair.pair_id for pair in plan.pairs])
-    montages, montage_failures = _films(run.path / "montages", list(montage_members(plan)))
+    made, montage_failures = _films(run.path / "montages", list(montages(plan.pairs)))
     return RunSummary(
         run=str(run.path),
         run_id=plan.run_id,
@@ -65,7 +66,7 @@ def summarise(run: RunFolder) -> RunSummary:
         shards=dict(counts),
         num_frames=sum(shard.num_frames for shard in plan.shards),
         films=films,
-        montages=montages,
+        montages=made,
         failures=(*failures, *film_failures, *montage_failures),
         notes=model_notes(run),
         report=str(run.path / "index.html"),

@@ -1,5 +1,6 @@
 """Fixtures for all tests: real media and reference vectors where they lie beside this checkout."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,13 @@ def shared_data() -> Path:
 def golden() -> Path:
     """Folder of vectors made with the original programs."""
     return _folder(SHARED / "reference" / "golden", "the reference vectors")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees or changes the models and the store of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SINGALONG_STORE", str(home / "store"))
+        patch.setenv("SINGALONG_MODELS", str(home / "models"))
+        yield

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.terminal import out, print_facts, print_json, print_table, print_warning
 from singalong.config import load_settings
 from singalong.contracts import Plan
+from singalong.plan import estimate_cost, plan_summary
 from singalong.store import Store
 from tasks.plan_run import plan_run
 
@@ -26,16 +27,13 @@ def plan_command(manifest: Path, *, config: Path | None, overrides: list[str], a
 
 
 def _document(plan: Plan, cached: set[str]) -> dict[str, object]:
-    return {
+    finished = {shard.work_key for shard in plan.shards if shard.shard_id in cached}
+    return plan_summary(plan, finished) | {
         "pairs": [pair.model_dump(mode="json") for pair in plan.pairs],
         "shards": [
             shard.model_dump(mode="json") | {"cached": shard.shard_id in cached, "num_frames": shard.num_frames}
             for shard in plan.shards
         ],
-        "problems": [problem.model_dump(mode="json") for problem in plan.problems],
-        "num_frames_todo": sum(shard.num_frames for shard in plan.shards if shard.shard_id not in cached),
-        "detector": plan.detector.name,
-        "scorer": plan.scorer.name if plan.scorer else None,
     }
 
 
@@ -62,12 +60,11 @@ def _show(plan: Plan, cached: set[str], store: Store) -> None:
     for problem in plan.problems:
         print_warning(f"row {problem.row} ({problem.pair_id}): {problem.error_message}")
     out.print()
-    frames = sum(shard.num_frames for shard in plan.shards)
-    frames_todo = sum(shard.num_frames for shard in plan.shards if shard.shard_id not in cached)
+    cost = estimate_cost(plan, {shard.work_key for shard in plan.shards if shard.shard_id in cached})
     print_facts(
         {
-            "shards": f"{len(plan.shards)} ({len(cached)} cached, {len(plan.shards) - len(cached)} to do)",
-            "frames": f"{frames:,} ({frames_todo:,} to do)",
+            "shards": f"{cost.num_shards} ({len(cached)} cached, {cost.num_todo_shards} to do)",
+            "frames": f"{cost.num_frames:,} ({cost.num_todo_frames:,} to do), {cost.output_s:.1f} s of video",
             "generator": ", ".join(sorted({pair.generator.name for pair in plan.pairs})) or "none",
             "scorer": plan.scorer.name if plan.scorer else "none: outputs will be 'not scorable'",
             "store": store.root,

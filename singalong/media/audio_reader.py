@@ -24,8 +24,9 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from numpy.typing import NDArray
 
-from singalong.errors import ErrorClass, MediaError, classify
-from singalong.media.containers import open_input
+from singalong.errors import MediaError
+from singalong.media.containers import open_input, raise_if_not_the_files_fault
+from singalong.media.demux import read_packets
 
 Samples = NDArray[np.float32]
 """Samples (n, num_channels), nominally in [-1, 1)."""
@@ -150,7 +151,7 @@ def _read_only(container: InputContainer, stream: AudioStream) -> None:
 def _timed_blocks(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[tuple[_Layout, Samples]]:
     """Decoded blocks (n, channels), silence put in where the time stamps say that something is missing."""
     clock = _Clock(_start_s(container, stream))
-    for frame in _frames(container, stream):
+    for frame in _frames(container, stream, path):
         layout = _Layout(frame.sample_rate, tuple(channel.name for channel in frame.layout.channels))
         missing = clock.num_missing(frame, path)
         for first in range(0, missing, _BLOCK_SAMPLES):
@@ -161,31 +162,20 @@ def _timed_blocks(container: InputContainer, stream: AudioStream, path: Path) ->
             yield layout, block
 
 
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[AudioFrame]:
     for packet in _packets(container, stream):
         try:
             frames = stream.decode(packet)
         except av.error.FFmpegError as exc:  # a damaged packet: the clock fills the hole
-            _raise_if_not_the_files_fault(exc)
+            raise_if_not_the_files_fault(exc, path)
             continue
         yield from (frame for frame in frames if frame.samples > 0 and frame.sample_rate > 0)
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Packet[AudioStream] | None]:
     """All packets, then None, which makes the decoder give up what it holds back."""
-    try:
-        for packet in container.demux(stream):
-            if packet.size > 0:  # an empty one would end decoding
-                yield packet
-    except av.error.FFmpegError as exc:  # a file cut short: what was read until here counts
-        _raise_if_not_the_files_fault(exc)
+    yield from read_packets(container, stream)
     yield None
-
-
-def _raise_if_not_the_files_fault(exc: av.error.FFmpegError) -> None:
-    known = classify(exc)
-    if known.error_class in (ErrorClass.RESOURCE, ErrorClass.TRANSIENT_IO):
-        raise known from exc
 
 
 def _start_s(container: InputContainer, stream: AudioStream) -> float | None:

@@ -26,7 +26,6 @@ CANVAS_COLOR = ColorInfo(
 )
 """Colour of every conformed film: one for all, because joined films share one set of tags."""
 
-_TIME_SLACK_S = 0.0005  # time stamps are rounded to ticks
 _BLACK = (16, 128, 128)
 _HDR_TRANSFERS = (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG)
 _PRIMARIES_BT2020 = 9
@@ -71,8 +70,9 @@ def conform_video(
         crf=crf,
         preset=preset,
     )
-    with writer:
-        for frame in _resample(_canvas_frames(src, width, height), fps, num_frames):
+    with writer, open_input(src) as container:
+        source = VideoSource(container, src)
+        for frame in _resample(_canvas_frames(source, width, height), fps, num_frames, slack_s=source.tick_s):
             writer.write(frame)
         if writer.num_frames == 0:
             raise MediaError("not one of its pictures can be decoded", file=src, expected="a film")
@@ -114,16 +114,14 @@ def to_standard_color(
     )
 
 
-def _canvas_frames(src: Path, width: int, height: int) -> Iterator[YuvFrame]:
+def _canvas_frames(source: VideoSource, width: int, height: int) -> Iterator[YuvFrame]:
     """Every frame of the source on the canvas."""
     reformatter = VideoReformatter()
-    with open_input(src) as container:
-        source = VideoSource(container, src)
-        aspect = source.stream.sample_aspect_ratio
-        while (timed := source.next()) is not None:
-            inner = _fit(shown_size(timed.frame, aspect), width, height)
-            scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
-            yield _pad(scaled, width, height, timed.time_s)
+    aspect = source.stream.sample_aspect_ratio
+    while (timed := source.next()) is not None:
+        inner = _fit(shown_size(timed.frame, aspect), width, height)
+        scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
+        yield _pad(scaled, width, height, timed.time_s)
 
 
 def _fit(shown: tuple[int, int], width: int, height: int) -> tuple[int, int]:
@@ -147,14 +145,17 @@ def _pad(picture: VideoFrame, width: int, height: int, pts_s: float) -> YuvFrame
     return YuvFrame(luma, u, v, pts_s=pts_s, color=CANVAS_COLOR)
 
 
-def _resample(frames: Iterator[YuvFrame], fps: Fraction, num_frames: int) -> Iterator[YuvFrame]:
-    """The frame on screen at each n / fps; the last stands until `num_frames` are there."""
+def _resample(frames: Iterator[YuvFrame], fps: Fraction, num_frames: int, *, slack_s: float) -> Iterator[YuvFrame]:
+    """The frame on screen at each n / fps; the last stands until `num_frames` are there.
+
+    A frame that is late by no more than `slack_s`, one tick of its clock, counts as on time.
+    """
     shown = next(frames, None)
     if shown is None:
         return
     following = next(frames, None)
     for n in range(num_frames):
-        time_s = float(n / fps) + _TIME_SLACK_S
+        time_s = float(n / fps) + slack_s
         while following is not None and following.pts_s <= time_s:
             shown, following = following, next(frames, None)
         yield shown

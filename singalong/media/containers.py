@@ -59,9 +59,7 @@ def open_input(path: Path) -> Iterator[av.container.InputContainer]:
     check_is_file(path)
     try:
         # "file:" keeps a name such as `http:clip.mp4` or `a|b` from being read as a protocol
-        container = av.open(
-            f"file:{path}", mode="r", container_options=_CONTAINER_OPTIONS, metadata_errors="replace"
-        )
+        container = av.open(f"file:{path}", mode="r", container_options=_CONTAINER_OPTIONS, metadata_errors="replace")
     except av.error.ArgumentError as exc:  # EINVAL: what was probed is not on the list of formats
         raise MediaError(
             "is a playlist, a picture sequence or text, not media in one file",
@@ -97,15 +95,39 @@ def check_is_file(path: Path) -> None:
         if known.error_class in (ErrorClass.RESOURCE, ErrorClass.TRANSIENT_IO):
             raise known from exc
         problem = f"cannot be read: {getattr(exc, 'strerror', None) or exc}"
-    raise MediaError(
-        problem, file=path, expected="a media file", action="Check the path and its permissions."
-    )
+    raise MediaError(problem, file=path, expected="a media file", action="Check the path and its permissions.")
 
 
 def map_av_error(exc: av.error.FFmpegError, path: Path, *, problem: str) -> SingalongError:
-    """The error of ours for an error of libav met while reading `path`; `problem` says at what."""
+    """The error of ours for an error of libav met while reading `path`; `problem` says at what.
+
+    libav says "input/output error" of many a damaged file, and "cannot allocate memory" of one whose header asks
+    for absurd amounts: those are the file's fault, unless the disk itself fails to give the file's bytes.
+    """
+    if isinstance(exc, MemoryError):
+        problem = f"{problem}: it asks for more memory than can be had; it is damaged or made to do harm"
+        return MediaError(problem, file=path, expected=_EXPECTED, action=_ACTION)
     known = classify(exc)
-    if known.error_class in (ErrorClass.RESOURCE, ErrorClass.TRANSIENT_IO):
+    if known.error_class is ErrorClass.RESOURCE:
+        return known
+    if known.error_class is ErrorClass.TRANSIENT_IO and not _can_read_all(path):
         return known
     reason = exc.strerror or type(exc).__name__
     return MediaError(f"{problem}: {reason}", file=path, expected=_EXPECTED, action=_ACTION)
+
+
+def raise_if_not_the_files_fault(exc: av.error.FFmpegError, path: Path) -> None:
+    """For readers that go on past damage: raise where it was the disk or the network that failed."""
+    error = map_av_error(exc, path, problem="cannot be read")
+    if not isinstance(error, MediaError):
+        raise error from exc
+
+
+def _can_read_all(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError:
+        return False
+    return True

@@ -25,7 +25,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from singalong.errors import MediaError
-from singalong.media.containers import open_input
+from singalong.media.containers import open_input, raise_if_not_the_files_fault
 
 FALLBACK_FPS = Fraction(25)
 """Rate of a stream that says nothing about its timing at all."""
@@ -191,7 +191,10 @@ def read_packets(
                 yield packet
     except MemoryError:
         raise
-    except av.error.FFmpegError:  # cut short: what was read until here counts
+    except IndexError:  # PyAV trips over streams that turn up in mid-file, but only once all has been read
+        pass
+    except av.error.FFmpegError as exc:  # cut short: what was read until here counts
+        raise_if_not_the_files_fault(exc, Path(container.name.removeprefix("file:")))
         on_error()
 
 

@@ -19,7 +19,7 @@ F32 = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 # Names of ffmpeg's numbers: libavutil/pixfmt.h, which follows ITU-T H.273.
-MATRIX_RGB, MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_FCC, MATRIX_BT470BG = 0, 1, 2, 4, 5
+MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_FCC, MATRIX_BT470BG = 1, 2, 4, 5
 MATRIX_SMPTE170M, MATRIX_SMPTE240M, MATRIX_BT2020_NCL, MATRIX_BT2020_CL = 6, 7, 9, 10
 RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
 PRIMARIES_BT709, PRIMARIES_UNSPECIFIED = 1, 2
@@ -172,9 +172,7 @@ def _matrices(matrix: int, is_full_range: bool) -> tuple[F32, F32]:
     """Affine maps (3, 4) of YUV to BGR and of BGR to YUV, on 8-bit values (H.273, section 8.3)."""
     kr, kb = _KR_KB[matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
-    from_bgr = np.stack(
-        [luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))]
-    )
+    from_bgr = np.stack([luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))])
     scale = np.array([1.0, 1.0, 1.0]) if is_full_range else np.array([219.0, 224.0, 224.0]) / 255
     offset = np.array([0.0 if is_full_range else 16.0, 128.0, 128.0])
     from_bgr = from_bgr * scale[:, None]

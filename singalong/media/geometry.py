@@ -47,23 +47,20 @@ def paste_mask(width: int, height: int, *, style: str, feather: float) -> NDArra
     the network is shown the rows above 50 % and only repeats them, so the source's own, sharper pixels stay.
     Both fade out towards the other edges over `feather` times the box side; 0 is a hard edge.
     """
-    rows = (np.arange(height, dtype=np.float32) + 0.5) / height
-    columns = (np.arange(width, dtype=np.float32) + 0.5) / width
-    edge_row = _fade(1 - rows, feather)
-    if style == "lower_face":
-        edge_row *= _smoothstep((rows - 0.40) / 0.10)
-    else:
-        edge_row *= _fade(rows, feather)
+    rows = (np.arange(height) + 0.5) / height
+    columns = (np.arange(width) + 0.5) / width
+    top = _smoothstep((rows - 0.40) / 0.10) if style == "lower_face" else _fade(rows, feather)
+    edge_row = top * _fade(1 - rows, feather)
     edge_column = _fade(columns, feather) * _fade(1 - columns, feather)
     mask = np.outer(edge_row, edge_column).astype(np.float32)
     mask.setflags(write=False)  # shared by the cache
     return mask
 
 
-def _fade(distance: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+def _fade(distance: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     return _smoothstep(distance / width) if width > _HARD_EDGE else np.ones_like(distance)
 
 
-def _smoothstep(t: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smoothstep(t: NDArray[np.float64]) -> NDArray[np.float64]:
     t = np.clip(t, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
+    return t * t * (3 - 2 * t)

@@ -135,7 +135,7 @@ def _decode_time(packet: AnyPacket) -> Fraction:
 def _audio_packets(container: OutputContainer, spans: Sequence[AudioSpan], duration: Fraction) -> Iterator[AnyPacket]:
     audio = choose_audio_format(spans)
     stream = add_aac_stream(container, audio)
-    num_samples = round(duration * audio.sample_rate_hz)
+    num_samples = int(duration * audio.sample_rate_hz)  # rounded down: the film ends with its last picture
     return aac_packets(stream, iter_spans(spans, audio, num_samples), audio)
 
 

@@ -26,12 +26,16 @@ from singalong.media.demux import TimedFrame, VideoSource, pick_video_stream
 from singalong.media.frames import TRANSFER_HLG, TRANSFER_PQ
 from singalong.media.scan import PacketScan, frame_rate, is_variable, scan_packets, too_long
 from singalong.media.stills import check_size, is_still, probe_still
+from singalong.media.units import samples_to_s
 
 _MAX_TAIL_FRAMES = 1000
 """Decoding more than this, only to see how the file ends, costs more than it tells."""
 
 _STATED_DURATION = ("matroska,webm", "flv", "asf")
 """Formats that state their duration when they are closed, instead of a number of frames."""
+
+_HEIF_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+"""Pictures in an MP4 coat: libav shows their tiles as if they were videos. (AVIF: where Pillow cannot read it.)"""
 
 _SAR_LIMITS = (Fraction(1, 8), Fraction(8))
 """Pixels longer or wider than this are a broken header."""
@@ -116,13 +120,17 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         sample_rate_hz=sample_rate_hz,
         num_channels=num_channels,
         num_samples=num_samples,
-        duration_s=num_samples / sample_rate_hz,
+        duration_s=samples_to_s(num_samples, sample_rate_hz),
         codec=codec,
     )
 
 
 def _read_header(container: InputContainer, video: VideoStream, path: Path, limits: LimitSettings) -> _Header:
     """What the header states; refuses by it what is too large or too long to be worth decoding."""
+    if container.metadata.get("major_brand", "").strip() in _HEIF_BRANDS:
+        raise MediaError(
+            "is a HEIF picture", file=path, expected="a video or a JPEG or PNG", action="Convert it to JPEG."
+        )
     if video.width and video.height:
         check_size(path, video.width, video.height, limits)
     _check_duration(path, container, limits)
@@ -172,24 +180,28 @@ def _decodable_times(
 ) -> Sequence[float]:
     """Times of the frames without those at either end that do not decode; notes what is missing."""
     half_tick_s = scan.tick_s / 2
-    times_s = [time_s for time_s in scan.times_s if time_s >= first.time_s - half_tick_s]
+    times_s = [time_s for time_s in scan.times_s if time_s >= first.time_s - half_tick_s] or [first.time_s]
     if len(times_s) < len(scan.times_s):
-        notes.append(f"{len(scan.times_s) - len(times_s)} frames at its start cannot be decoded")
+        notes.append(f"{_frames(len(scan.times_s) - len(times_s))} at its start cannot be decoded")
     is_vouched_for = header.num_frames == scan.num_packets and not scan.is_cut_short
     last_s = None if is_vouched_for else _last_decodable_s(path, scan)
     if last_s is not None and last_s < times_s[-1] - half_tick_s:
         num_before = len(times_s)
-        times_s = [time_s for time_s in times_s if time_s <= last_s + half_tick_s]
-        notes.append(f"{num_before - len(times_s)} frames at its end cannot be decoded")
+        times_s = [time_s for time_s in times_s if time_s <= last_s + half_tick_s] or [first.time_s]
+        notes.append(f"{_frames(num_before - len(times_s))} at its end cannot be decoded")
     num_found = scan.num_packets - (len(scan.times_s) - len(times_s))
     end_s = max(times_s[-1] + scan.last_duration_s, scan.audio_end_s)
     if num_found < header.num_frames:
-        notes.append(f"the header says {header.num_frames} frames, {num_found} found: it is cut short or damaged")
+        notes.append(f"the header says {_frames(header.num_frames)}, {num_found} found: it is cut short or damaged")
     elif header.duration_s is not None and end_s < header.duration_s - 0.5:
         notes.append(f"the header says {header.duration_s:.2f} s, it ends at {end_s:.2f} s: it is cut short")
     elif scan.is_cut_short:
         notes.append(f"it cannot be read past {end_s:.2f} s: it is cut short or damaged")
-    return times_s or [first.time_s]
+    return times_s
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def _last_decodable_s(path: Path, scan: PacketScan) -> float | None:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
@@ -26,8 +26,10 @@ from singalong.media.frames import (
     bgr_to_frame,
 )
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-_MOVING_AS_VIDEO = ("GIF", "PNG")  # libav plays these; of an animated WebP, only the first frame can be had
+Image.init()
+_FORMATS = tuple(name for name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN)
+_MOVING_AS_VIDEO = ("GIF", "PNG", "AVIF")  # libav plays these; of an animated WebP, only the first frame can be had
+_SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise; 2, 4, 5 and 7 are mirrored as well
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError)
@@ -38,12 +40,9 @@ def is_still(path: Path) -> bool:
     try:
         with _open(path) as image:
             return not (image.format in _MOVING_AS_VIDEO and getattr(image, "n_frames", 1) > 1)
-    except UnidentifiedImageError:
-        return False
-    except Image.DecompressionBombError:
-        return True  # `probe_still` says what is wrong with it
-    except _DECODE_ERRORS:
-        return False
+    except _DECODE_ERRORS:  # `probe_still` says what is wrong with it
+        with path.open("rb") as file:
+            return file.read(12).startswith(_SIGNATURES)
 
 
 def probe_still(path: Path, *, sha256: str, limits: LimitSettings, still_fps: int) -> ClipFacts:

@@ -19,11 +19,6 @@ def num_output_frames(span_s: float, fps: Fraction) -> int:
     return round(Fraction(span_s) * fps)
 
 
-def frame_to_s(frame: int, fps: Fraction) -> float:
-    """Time at which a frame of a constant-rate video starts: frame / fps, seconds."""
-    return float(Fraction(frame) / fps)
-
-
 def s_to_samples(time_s: float, sample_rate_hz: int) -> int:
     """The audio sample nearest to a time: round(time_s * sample_rate_hz)."""
     return round(Fraction(time_s) * sample_rate_hz)

@@ -2,10 +2,10 @@
 
 Nothing here shows or sounds like a real person, nothing is downloaded, and everything follows from seeds:
 
-    phonemes, articulation   what mouths do while they say what, per frame
-    cast, relief, hair, ...  drawn people: `render.FaceRenderer`
-    voice, band, song        singing and speech with exact phoneme times, and music around it
-    clips, demo              whole videos, and the inputs of `singalong demo`
+    phonemes, articulation, lips, motion   what mouths do while they say what, frame by frame
+    cast, poses, render                    drawn people in scenes: `FaceRenderer`, `render`
+    voice, band, melody, song              speech and singing with exact phoneme times, and music around it
+    clips, demo                            whole videos, and the inputs of `singalong demo`
 """
 
 from singalong.synthetic.demo import write_demo_inputs

@@ -46,7 +46,7 @@ class MouthStyle:
             variation=float(rng.uniform(0.03, 0.12)),
             rest_gap=float(rng.uniform(0.1, 0.3)) if parted else 0.0,
             rest_teeth=float(rng.uniform(0.4, 1.0)) if parted and smiling else 0.0,
-            rest_smile=float(rng.uniform(0.3, 0.9)) if smiling else float(rng.uniform(-0.25, 0.35)),
+            rest_smile=float(rng.uniform(0.3, 0.9)) if smiling else float(rng.uniform(0.0, 0.45)),
             rest_width=float(rng.uniform(0.2, 0.6)) if smiling else float(rng.uniform(-0.1, 0.15)),
         )
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from singalong.synthetic.arrays import Floats
+from singalong.synthetic.arrays import Floats, f32
 from singalong.synthetic.cast import Identity
-from singalong.synthetic.grid import Canvas, blur, cloud, over, ramp, smooth_curve
+from singalong.synthetic.grid import Canvas, blur, fibres, over, ramp, smooth_curve
 from singalong.synthetic.relief import Light, shade
-from singalong.synthetic.skin import to_srgb
+from singalong.synthetic.skin import layer
 
 
 def paint_body(person: Identity, light: Light, scale: float, bottom: float) -> tuple[Canvas, np.ndarray]:
-    """Body down to y = `bottom`: its canvas and (h, w, 4) uint8 BGR and coverage."""
+    """Body down to y = `bottom`: its canvas and (h, w, 4) uint8 BGR times coverage, and coverage."""
     canvas = Canvas(-2.5, 0.35, 2.5, max(bottom, 1.6), scale)
     x, y = canvas.x, canvas.y
     neck_half = (0.4 - 0.06 * person.feminine) * person.face_width / 0.72
-    shoulder = 1.75 - 0.25 * person.feminine
+    shoulder = 1.9 - 0.25 * person.feminine
     half = _half_width(y, neck_half, shoulder)
     cover = np.clip((half - np.abs(x)) * scale + 0.5, 0, 1).astype(np.float32)
     ratio = np.clip(np.abs(x) / np.maximum(half, 0.01), 0, 1)
@@ -24,23 +24,25 @@ def paint_body(person: Identity, light: Light, scale: float, bottom: float) -> t
     height = height - 0.03 * np.exp(-0.5 * ((np.abs(x) - 0.11 - 0.25 * (1.35 - y)) / 0.035) ** 2) * ramp(1.5, 1.2, y)
     fabric = _fabric_cover(person, canvas)
     rng = np.random.default_rng([person.seed, 111])
-    creases = cloud(rng, canvas.height, canvas.width, max(3.0, 0.22 * scale)) * 0.03
-    height = height + fabric * (0.05 + creases * ramp(1.3, 2.2, y))
+    creases = fibres(rng, canvas.height, canvas.width, max(3.0, 0.25 * scale)) * 0.016
+    sleeve = 0.1 * np.exp(-0.5 * ((np.abs(x) - 0.74 * shoulder + 0.03 * (y - 2.6)) / 0.045) ** 2) * ramp(2.0, 2.9, y)
+    height = height + fabric * (0.05 + creases * ramp(1.5, 2.4, y) - sleeve)
     glow, gloss = shade(height.astype(np.float32), light, scale, seed=person.seed + 2)
     skin = np.square(np.array(person.skin, np.float32)) * glow + (0.02 * gloss)[..., None]
     color = over(skin, _fabric_color(person, canvas) * glow, fabric)
     chin = 1 - 0.62 * (1 - ramp(0.95, 1.45, y - 0.12 * np.abs(x))) * (1 - 0.5 * ramp(0.5, 0.9, np.abs(x)))
     color = color * np.clip(chin, 0, 1)[..., None]
-    return canvas, (np.dstack([to_srgb(color), cover]) * 255 + 0.5).astype(np.uint8)
+    return canvas, layer(color, cover)
 
 
 def _half_width(y: Floats, neck: float, shoulder: float) -> Floats:
-    points = np.array(
-        [(neck * 1.02, 0.3), (neck, 0.9), (neck * 1.08, 1.18), (neck * 1.5, 1.38), (shoulder * 0.72, 1.6),
-         (shoulder * 0.95, 1.85), (shoulder * 1.04, 2.4), (shoulder * 1.08, 8.0)]
-    )  # fmt: skip
-    curve = smooth_curve(points, 200)
-    return np.interp(y, curve[:, 1], curve[:, 0]).astype(np.float32)
+    right = [
+        (neck * 1.02, 0.1), (neck, 0.7), (neck, 1.0), (neck * 1.1, 1.2), (neck * 1.6, 1.37), (shoulder * 0.7, 1.52),
+        (shoulder * 0.9, 1.68), (shoulder, 1.95), (shoulder * 1.05, 2.4), (shoulder * 1.07, 3.2),
+        (shoulder * 1.08, 4.4), (shoulder * 1.08, 5.8), (shoulder * 1.08, 7.4),
+    ]  # fmt: skip
+    curve = smooth_curve(np.array(right), 300)
+    return f32(np.interp(y, curve[:, 1], curve[:, 0]))
 
 
 def _fabric_cover(person: Identity, canvas: Canvas) -> Floats:
@@ -79,5 +81,5 @@ def _fabric_color(person: Identity, canvas: Canvas) -> Floats:
     elif person.clothes in ("crew", "v_neck", "turtleneck"):
         seam = {"crew": 1.5 - 0.55 * x**2, "v_neck": 1.95 - 1.3 * x, "turtleneck": 1.45 + 0.05 * x}[person.clothes]
         rib = np.exp(-0.5 * ((y - np.maximum(seam, 1.14) - 0.07) / 0.012) ** 2)
-        color = color * (1 - 0.35 * rib)[..., None]
+        color = color * (1 - 0.35 * rib * (1 - ramp(0.45, 0.7, x)))[..., None]
     return np.asarray(blur(color, 0.006 * canvas.scale))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_NOISE_PX = 512
+_SHIFT_PX = 128
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Quality:
 class Camera:
     """Applies a quality to frames; the noise differs by frame index and is the same for the same index."""
 
-    def __init__(self, quality: Quality, *, seed: int) -> None:
+    def __init__(self, quality: Quality, *, width: int, height: int, seed: int) -> None:
         self._quality, self._seed = quality, seed
         self._table = _table(quality)
         self._noise: np.ndarray | None = None
         if quality.noise > 0:
             rng = np.random.default_rng([seed, 132])
-            noise = rng.standard_normal((_NOISE_PX, _NOISE_PX, 3), dtype=np.float32) * quality.noise
+            noise = rng.standard_normal((height + _SHIFT_PX, width + _SHIFT_PX, 3), dtype=np.float32) * quality.noise
             self._noise = np.clip(np.round(noise + 128), 0, 255).astype(np.uint8)
 
     def expose(self, image: np.ndarray, index: int) -> np.ndarray:
@@ -62,11 +62,8 @@ class Camera:
 
     def _noise_for(self, index: int, shape: tuple[int, ...]) -> np.ndarray:
         assert self._noise is not None
-        rng = np.random.default_rng([self._seed, 133, index])
-        shift_y, shift_x = (int(value) for value in rng.integers(0, _NOISE_PX, 2))
-        rows = (np.arange(shape[0]) + shift_y) % _NOISE_PX
-        columns = (np.arange(shape[1]) + shift_x) % _NOISE_PX
-        return self._noise.take(rows, axis=0).take(columns, axis=1)
+        top, left = ((index * step + self._seed) % _SHIFT_PX for step in (37, 61))
+        return self._noise[top : top + shape[0], left : left + shape[1]]
 
 
 def _table(quality: Quality) -> np.ndarray:

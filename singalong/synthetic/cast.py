@@ -13,11 +13,11 @@ import numpy as np
 
 Color = tuple[float, float, float]
 
-# Monk's skin tone scale (2022), RGB, from light to dark.
+# From the palest to the darkest, RGB: the span of Monk's skin tone scale (2022), as skin looks in neutral light.
 _SKIN_RGB = np.array(
     [
-        (246, 237, 228), (243, 231, 219), (247, 234, 208), (234, 218, 186), (215, 189, 150),
-        (160, 126, 86), (130, 92, 67), (96, 65, 52), (70, 52, 42), (52, 42, 36),
+        (250, 224, 206), (244, 208, 184), (236, 192, 162), (222, 172, 136), (200, 146, 108),
+        (172, 118, 82), (140, 92, 64), (110, 71, 50), (82, 54, 40), (62, 43, 34),
     ]
 ) / 255.0  # fmt: skip
 
@@ -80,7 +80,8 @@ class Identity:
         rng = np.random.default_rng([seed, 61])
         feminine = bool(rng.random() < 0.5)
         age = float(rng.beta(1.3, 1.8))
-        looks = {**_skin(rng), **_shape(rng, feminine), **_eyes(rng, feminine), **_mouth(rng, feminine, age)}
+        looks = {**_skin(rng), **_shape(rng, feminine), **_mouth(rng, feminine, age)}
+        looks |= _eyes(rng, feminine, looks["skin_tone"])  # type: ignore[arg-type]
         looks |= _hair(rng, feminine, age, float(looks["skin_tone"])) | _extras(rng, feminine)  # type: ignore[arg-type]
         looks |= _lip_color(rng, feminine, looks["skin"])  # type: ignore[arg-type]
         person = cls(seed=seed, age=age, feminine=feminine, **looks)  # type: ignore[arg-type]
@@ -92,9 +93,9 @@ def _u(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _skin(rng: np.random.Generator) -> dict[str, object]:
-    tone = _u(rng, 0.3, 8.6)
+    tone = _u(rng, 0.0, 8.7)
     rgb = np.array([np.interp(tone, np.arange(len(_SKIN_RGB)), _SKIN_RGB[:, channel]) for channel in range(3)])
-    rgb = np.clip(rgb * (1 + rng.normal(0, 0.025, 3)) * np.array([1.0, 0.975, 0.95]), 0.05, 0.97)
+    rgb = np.clip(rgb * (1 + rng.normal(0, 0.02, 3)), 0.05, 0.97)
     return {
         "skin_tone": tone,
         "skin": tuple(float(value) for value in rgb[::-1]),
@@ -105,21 +106,21 @@ def _skin(rng: np.random.Generator) -> dict[str, object]:
 
 def _shape(rng: np.random.Generator, feminine: bool) -> dict[str, object]:
     return {
-        "face_width": _u(rng, 0.67, 0.79) - 0.02 * feminine,
-        "jaw_width": _u(rng, 0.47, 0.6) - 0.05 * feminine,
+        "face_width": _u(rng, 0.7, 0.81) - 0.02 * feminine,
+        "jaw_width": _u(rng, 0.51, 0.64) - 0.05 * feminine,
         "chin_width": _u(rng, 0.2, 0.32) - 0.04 * feminine,
-        "skull_top": _u(rng, -1.44, -1.3),
+        "skull_top": _u(rng, -1.32, -1.2),
         "nose_width": _u(rng, 0.12, 0.19) - 0.015 * feminine,
-        "nose_tip_y": _u(rng, 0.2, 0.29),
-        "nose_height": _u(rng, 0.75, 1.2) - 0.1 * feminine,
+        "nose_tip_y": _u(rng, 0.17, 0.27),
+        "nose_height": _u(rng, 0.65, 1.2) - 0.1 * feminine,
     }
 
 
-def _eyes(rng: np.random.Generator, feminine: bool) -> dict[str, object]:
+def _eyes(rng: np.random.Generator, feminine: bool, tone: float) -> dict[str, object]:
     hue, kind = _u(rng, 0, 1), rng.random()
-    if kind < 0.6:
+    if kind < 0.4 + 0.12 * tone:
         iris = colorsys.hsv_to_rgb(0.06 + 0.03 * hue, _u(rng, 0.55, 0.8), _u(rng, 0.2, 0.45))
-    elif kind < 0.8:
+    elif kind < 0.75 + 0.05 * tone:
         iris = colorsys.hsv_to_rgb(0.57 + 0.05 * hue, _u(rng, 0.3, 0.55), _u(rng, 0.5, 0.75))
     else:
         iris = colorsys.hsv_to_rgb(0.22 + 0.15 * hue, _u(rng, 0.25, 0.45), _u(rng, 0.4, 0.55))
@@ -127,7 +128,7 @@ def _eyes(rng: np.random.Generator, feminine: bool) -> dict[str, object]:
         "eye_x": _u(rng, 0.29, 0.345),
         "eye_y": _u(rng, -0.2, -0.13),
         "eye_width": _u(rng, 0.125, 0.155),
-        "eye_height": _u(rng, 0.048, 0.075) + 0.006 * feminine,
+        "eye_height": _u(rng, 0.048, 0.068) + 0.006 * feminine,
         "eye_tilt": _u(rng, -0.02, 0.03),
         "iris": iris[::-1],
         "lashes": _u(rng, 0.5, 1.0) if feminine else _u(rng, 0.1, 0.4),
@@ -157,7 +158,7 @@ def _lip_color(rng: np.random.Generator, feminine: bool, skin: Color) -> dict[st
         share = _u(rng, 0.55, 0.9)
         base = (1 - share) * base * 0.8 + share * np.array(rgb[::-1])
     else:
-        base = base * np.array([0.72, 0.66, 0.88]) * _u(rng, 0.92, 1.04)
+        base = base * np.array([0.7, 0.64, 0.86]) * _u(rng, 0.92, 1.04) + np.array([0.025, 0.02, 0.06])
     return {"lip": tuple(float(value) for value in base)}
 
 
@@ -172,11 +173,11 @@ def _hair(rng: np.random.Generator, feminine: bool, age: float, tone: float) -> 
     if style == "afro" and tone < 4.5:
         style = "curly"
     if rng.random() < 0.75 * max(0.0, age - 0.45) * 2:
-        rgb = (np.array([0.72, 0.72, 0.74]) * _u(rng, 0.75, 1.15)).clip(0, 0.92)
+        rgb = np.array([0.62, 0.62, 0.64]) * _u(rng, 0.7, 1.2)
     elif tone > 4.6 or rng.random() < 0.4:
         rgb = np.array([0.17, 0.13, 0.115]) * _u(rng, 0.7, 1.5)
     else:
-        palette = [(0.34, 0.22, 0.14), (0.48, 0.32, 0.2), (0.8, 0.66, 0.42), (0.6, 0.3, 0.16), (0.28, 0.19, 0.13)]
+        palette = [(0.34, 0.22, 0.14), (0.48, 0.32, 0.2), (0.8, 0.66, 0.42), (0.52, 0.3, 0.2), (0.28, 0.19, 0.13)]
         rgb = np.array(palette[int(rng.integers(len(palette)))]) * _u(rng, 0.85, 1.1)
     beard = "none"
     if not feminine:
@@ -184,7 +185,7 @@ def _hair(rng: np.random.Generator, feminine: bool, age: float, tone: float) -> 
     return {
         "hair_style": style,
         "hair": tuple(float(value) for value in rgb[::-1]),
-        "hairline": _u(rng, -0.86, -0.74),
+        "hairline": _u(rng, -0.9, -0.78),
         "beard": beard,
     }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from singalong.synthetic.articulation import MouthStyle, mouth_track, still_mout
 from singalong.synthetic.cast import Identity
 from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.phonemes import PhonemeSpan
-from singalong.synthetic.poses import pose_track
+from singalong.synthetic.poses import POSE_NAMES, pose_track
 from singalong.synthetic.render import FaceRenderer, Scene, render
 from singalong.synthetic.voice import Singer
 
@@ -75,7 +75,18 @@ class TalkingClip:
 
     def renderer(self) -> FaceRenderer:
         """A renderer of this clip's person in its scene."""
-        return FaceRenderer(self.person, self.scene, width=self.width, height=self.height)
+        size = float(self.poses[:, POSE_NAMES.index("half_height")].max()) * self.height
+        return FaceRenderer(self.person, self.scene, width=self.width, height=self.height, face_px=size)
+
+    def dubbed(self, phonemes: Sequence[PhonemeSpan], *, start_s: float = 0.0) -> TalkingClip:
+        """The same pictures, but the mouth says `phonemes` from their time `start_s` on; silent.
+
+        With this clip's own frames this makes same-pose pairs: they differ in the lower face only.
+        """
+        times_s = start_s + np.arange(len(self.poses)) / float(self.fps)
+        mouths = mouth_track(phonemes, times_s, style=self.style, seed=self.person.seed)
+        shifted = tuple(replace(span, start_s=span.start_s - start_s, end_s=span.end_s - start_s) for span in phonemes)
+        return replace(self, mouths=mouths, phonemes=shifted, speech=None)
 
     def frames(self) -> Iterator[np.ndarray]:
         """All frames in order, each (height, width, 3) uint8 BGR."""
@@ -83,9 +94,10 @@ class TalkingClip:
 
     def write(self, path: Path, *, crf: int = 20, preset: str = "veryfast") -> Path:
         """Write an MP4 file, with the speech as its sound if there is any."""
+        from singalong.media.audio_out import AudioSpan
         from singalong.media.encode import SegmentWriter
         from singalong.media.frames import MATRIX_SMPTE170M, RANGE_LIMITED, ColorInfo, bgr_to_frame
-        from singalong.media.join import AudioSpan, join_segments
+        from singalong.media.join import join_segments
 
         color = ColorInfo(MATRIX_SMPTE170M, RANGE_LIMITED, 6, 6)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singalong.synthetic.arrays import Floats
+from singalong.synthetic.arrays import Floats, f32
 
 SAMPLE_RATE_HZ = 44100
 _FFT = 2048
@@ -54,11 +54,12 @@ def filter_frames(samples: Floats, response: Callable[[int, int], Floats]) -> Fl
 def spectrum_filter(samples: Floats, gains_of_hz: tuple[tuple[float, float], ...]) -> Floats:
     """Filter a whole signal (last axis) with a gain curve given as (Hz, gain) points, linear in log frequency."""
     num = samples.shape[-1]
-    hz = np.fft.rfftfreq(num, 1 / SAMPLE_RATE_HZ)
+    size = -(-(num + 2048) // 4096) * 4096  # room for the filter's ringing, and a length that is quick to transform
+    hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     points = np.array(gains_of_hz)
     gains = np.interp(np.log(np.maximum(hz, 1.0)), np.log(points[:, 0]), points[:, 1])
     gains[0] = 0.0
-    return np.fft.irfft(np.fft.rfft(samples) * gains, num).astype(np.float32)
+    return f32(np.fft.irfft(np.fft.rfft(samples, size) * gains, size)[..., :num])
 
 
 def high_pass(samples: Floats, cut_hz: float) -> Floats:

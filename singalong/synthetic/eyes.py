@@ -112,8 +112,8 @@ def _glasses(head: Head, canvas: Canvas) -> tuple[Floats, Floats] | None:
     if person.glasses == "none":
         return None
     power, rx, ry, thick = {
-        "round": (2.0, 0.2, 0.19, 0.028),
-        "square": (4.5, 0.215, 0.15, 0.034),
+        "round": (2.0, 0.2, 0.185, 0.021),
+        "square": (4.5, 0.215, 0.15, 0.026),
         "thin": (3.0, 0.205, 0.15, 0.014),
     }[person.glasses]
     side = np.abs(canvas.x)

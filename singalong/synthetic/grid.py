@@ -22,6 +22,11 @@ class Canvas:
     scale: float
 
     @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in head units."""
+        return self.left, self.top, self.right, self.bottom
+
+    @property
     def width(self) -> int:
         """Width in pixels."""
         return max(2, round((self.right - self.left) * self.scale))
@@ -70,12 +75,12 @@ class Canvas:
         small = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return small.astype(np.float32) / 255
 
-    def stroke(self, points: Floats, thickness: float, *, closed: bool = False) -> Floats:
-        """Coverage in [0, 1] of a line `thickness` units wide, antialiased."""
+    def strokes(self, lines: Floats, thickness: float) -> Floats:
+        """Coverage in [0, 1] of polylines (k, points, 2) `thickness` units wide, antialiased."""
         image = np.zeros((self.height * 2, self.width * 2), np.uint8)
-        pixels = np.round((self.to_px(points) * 2 + 0.5) * 16).astype(np.int32)
+        pixels = np.round((self.to_px(lines) * 2 + 0.5) * 16).astype(np.int32)
         wide = max(1, round(thickness * self.scale * 2))
-        cv2.polylines(image, [pixels], closed, 255, wide, lineType=cv2.LINE_AA, shift=4)
+        cv2.polylines(image, list(pixels), False, 255, wide, lineType=cv2.LINE_AA, shift=4)
         small = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return small.astype(np.float32) / 255 * min(1.0, thickness * self.scale * 2 / wide)
 
@@ -109,6 +114,12 @@ def cloud(rng: np.random.Generator, height: int, width: int, grain_px: float) ->
     small = rng.standard_normal(size, dtype=np.float32)
     full = (int(size[1] * grain_px) + 1, int(size[0] * grain_px) + 1)
     return cv2.resize(small, full, interpolation=cv2.INTER_CUBIC)[:height, :width] * 1.3
+
+
+def fibres(rng: np.random.Generator, height: int, width: int, grain_px: float, stretch: float = 3.0) -> Floats:
+    """Noise like `cloud` whose spots are `stretch` times taller than wide: short hairs."""
+    long = cloud(rng, max(2, round(height / stretch)), width, grain_px)
+    return f32(cv2.resize(long, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def smooth_curve(points: Floats, num: int, *, closed: bool = False) -> Floats:

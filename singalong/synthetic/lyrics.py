@@ -18,7 +18,7 @@ _CODA_PAIRS = (("N", "D"), ("S", "T"), ("M", "P"), ("L", "V"), ("N", "S"))
 
 @dataclass(frozen=True)
 class Syllable:
-    """Consonants, a vowel, consonants; `ends_word` marks a word's last syllable."""
+    """Consonants, a vowel (or a hum), consonants; `ends_word` marks a word's last syllable."""
 
     onset: tuple[str, ...]
     vowel: str
@@ -31,13 +31,18 @@ class Syllable:
         return (*self.onset, self.vowel, *self.coda)
 
 
-def make_syllables(rng: np.random.Generator, count: int) -> list[Syllable]:
-    """A run of words of one to three syllables; some words come back, as in a chorus."""
+def make_syllables(rng: np.random.Generator, count: int, *, hummed: float = 0.0) -> list[Syllable]:
+    """A run of words of one to three syllables; some words come back, as in a chorus.
+
+    hummed: share of words that are a hum with the lips closed: as loud as a vowel, and yet no open mouth.
+    """
     words: list[list[Syllable]] = []
     syllables: list[Syllable] = []
     while len(syllables) < count:
         if words and rng.random() < 0.2:
             word = words[int(rng.integers(len(words)))]
+        elif rng.random() < hummed:
+            word = [Syllable((), "M", ends_word=True)]
         else:
             length = int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))
             word = [_syllable(rng, ends_word=index == length - 1) for index in range(length)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,15 +77,20 @@ def make_melody(harmony: Harmony, sung: Sequence[bool], *, low_midi: float, firs
     """Notes with syllables over the sung bars, within an octave and a third above `low_midi`."""
     rng = np.random.default_rng([seed, 32])
     starts: list[tuple[float, float, int]] = []
+    busy = rng.uniform(0.1, 0.8)  # share of long notes that carry two syllables
     for bar, is_sung in enumerate(sung):
         if not is_sung:
             continue
         ends_phrase = bar % 2 == 1 or not (bar + 1 < len(sung) and sung[bar + 1])
         patterns = _CADENCES if ends_phrase and rng.random() < 0.75 else _RHYTHMS
         for beat, length in patterns[int(rng.integers(len(patterns)))]:
-            starts.append((first_s + bar * harmony.bar_s + beat * harmony.beat_s, length * harmony.beat_s, bar))
+            split = length >= 1 and length * harmony.beat_s > 0.4 and rng.random() < busy
+            edges = [0.0, int(length) / 2, length] if split else [0.0, length]
+            for first, last in itertools.pairwise(edges):
+                start_s = first_s + bar * harmony.bar_s + (beat + first) * harmony.beat_s
+                starts.append((start_s, (last - first) * harmony.beat_s, bar))
     pitches = _line(harmony, [bar for _, _, bar in starts], low_midi, rng)
-    syllables = make_syllables(rng, len(starts))
+    syllables = make_syllables(rng, len(starts), hummed=0.06)
     gaps = rng.uniform(0.0, 0.06, len(starts))
     return [
         Note(start, start + length - gap, pitch, syllable)

@@ -57,9 +57,10 @@ class Light:
 def face_outline(person: Identity, num: int = 200) -> Floats:
     """Closed outline of the bare head, (num, 2) head units."""
     wide, jaw, chin = person.face_width, person.jaw_width, person.chin_width
+    dome = -0.3 - person.skull_top
     right = [
         (0.0, 1.0), (chin, 0.955), (jaw * 0.86, 0.74), (jaw * 1.08, 0.45), (wide * 0.97, 0.1), (wide, -0.3),
-        (wide * 0.965, -0.68), (wide * 0.75, -1.1), (wide * 0.36, person.skull_top * 0.96), (0.0, person.skull_top),
+        (wide * 0.9, -0.3 - 0.47 * dome), (wide * 0.55, -0.3 - 0.86 * dome), (0.0, person.skull_top),
     ]  # fmt: skip
     left = [(-x, y) for x, y in right[-2:0:-1]]
     return smooth_curve(np.array(right + left), num, closed=True)
@@ -92,7 +93,7 @@ def face_height(person: Identity, canvas: Canvas, ratio: Floats) -> Floats:
     side = np.abs(x)
     height = base_height(ratio) + _nose(person, x, y) + _brows_and_eyes(person, side, y)
     height += 0.055 * hump(side, y, 0.43, 0.1, 0.15, 0.13)
-    height -= (0.035 + 0.03 * person.age) * hump(side, y, 0.5, 0.42, 0.12, 0.2)
+    height -= (0.008 + 0.035 * person.age) * hump(side, y, 0.5, 0.42, 0.12, 0.2)
     height -= 0.04 * hump(side, y, 0.7, -0.45, 0.1, 0.2)
     height += 0.06 * hump(x, y, 0.0, person.mouth_y - 0.01, 0.26, 0.17)
     height -= 0.018 * hump(x, y, 0.0, person.mouth_y - 0.16, 0.028, 0.06)
@@ -104,7 +105,7 @@ def face_height(person: Identity, canvas: Canvas, ratio: Floats) -> Floats:
 def _nose(person: Identity, x: Floats, y: Floats) -> Floats:
     tip, wide = person.nose_tip_y, person.nose_width
     along = np.clip((y + 0.28) / (tip + 0.28), 0, 1)
-    rise = (0.05 + 0.19 * along**1.4) * ramp(-0.42, -0.2, y) * (1 - ramp(tip + 0.01, tip + 0.11, y))
+    rise = (0.035 + 0.2 * along**1.6) * ramp(-0.42, -0.2, y) * (1 - ramp(tip + 0.01, tip + 0.11, y))
     ridge = rise * np.exp(-0.5 * (x / (0.055 + 0.45 * wide * along**2 * 0.75)) ** 2)
     side = np.abs(x)
     ball = 0.07 * hump(x, y, 0.0, tip, 0.07, 0.055)
@@ -115,7 +116,7 @@ def _nose(person: Identity, x: Floats, y: Floats) -> Floats:
 def _brows_and_eyes(person: Identity, side: Floats, y: Floats) -> Floats:
     brow = 0.05 * (1.15 - 0.4 * person.feminine)
     out = brow * hump(side, y, person.eye_x, person.brow_y + 0.02, 0.17, 0.055)
-    out -= 0.1 * hump(side, y, person.eye_x - 0.06, person.eye_y - 0.03, 0.15, 0.085)
+    out -= 0.155 * hump(side, y, person.eye_x - 0.06, person.eye_y - 0.03, 0.15, 0.085)
     out += 0.045 * hump(side, y, person.eye_x, person.eye_y, 0.09, 0.07)
     return out - (0.008 + 0.02 * person.age) * hump(side, y, person.eye_x - 0.01, person.eye_y + 0.12, 0.1, 0.022)
 

@@ -19,15 +19,17 @@ from singalong.synthetic.camera import Camera, Quality
 from singalong.synthetic.cast import Identity
 from singalong.synthetic.eyes import EyePainter
 from singalong.synthetic.grid import Canvas
-from singalong.synthetic.head import HEAD_BOX, Head, paint_head
-from singalong.synthetic.mouth import MouthPainter, lip_curves, mouth_shape
+from singalong.synthetic.head import Head, paint_head
+from singalong.synthetic.lips import JAW_DROP, lip_curves, mouth_shape
+from singalong.synthetic.mouth import MouthPainter
 from singalong.synthetic.poses import POSE_NAMES
 from singalong.synthetic.relief import Light
+from singalong.synthetic.turn import Turn, sample_depth
 
-_GRID_PX = 8
+_SIZE = POSE_NAMES.index("half_height")
 _SCALE_STEP = 1.19
 _OVERSAMPLING = 1.2
-_EDGE = (-1.5, -2.1, 1.5, 1.6)
+_MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,23 +63,32 @@ class FaceGeometry:
 
 
 class FaceRenderer:
-    """Renders one person in one scene at one frame size; not thread-safe."""
+    """Renders one person in one scene at one frame size; not thread-safe.
 
-    def __init__(self, person: Identity, scene: Scene, *, width: int, height: int) -> None:
+    face_px: half-height of the largest face to come, pixels; textures are painted for it, so that frames can be asked
+    for in any order. Without it the first frame decides, and much larger or smaller faces have the textures painted
+    anew.
+    """
+
+    def __init__(
+        self, person: Identity, scene: Scene, *, width: int, height: int, face_px: float | None = None
+    ) -> None:
         self.person, self.scene, self.width, self.height = person, scene, width, height
         self._background = paint_backdrop(scene.backdrop, width, height, seed=scene.seed)
-        self._camera = Camera(scene.quality, seed=scene.seed)
+        self._camera = Camera(scene.quality, width=width, height=height, seed=scene.seed)
         self._scale = 0.0
-        self._set_scale(0.3 * height)
+        if face_px is not None:
+            self._set_scale(face_px)
 
     def frame(self, pose: Floats, mouth: Floats, index: int = 0) -> np.ndarray:
         """One frame, (height, width, 3) uint8 BGR. pose: (10,) row; mouth: (9,) row; index: for the noise."""
         p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
         self._set_scale(p["half_height"] * self.height)
         image = self._background.copy()
-        turn = _Turn(p, self.width, self.height)
+        turn = self.turn(pose)
         if self._head.back is not None:
-            self._paste_flat(image, self._head.back, self._head.canvas, turn, depth=-0.3)
+            canvas, layer = self._head.back
+            self._paste_flat(image, layer, canvas, turn, depth=-0.3)
         self._paste_flat(image, self._body, self._body_canvas, turn, depth=None)
         self._eyes.paint(self._face, blink=p["blink"], gaze_x=p["gaze_x"], gaze_y=p["gaze_y"])
         self._mouth.paint(self._face, mouth)
@@ -86,8 +97,8 @@ class FaceRenderer:
 
     def geometry(self, pose: Floats, mouth: Floats) -> FaceGeometry:
         """Where face, eyes, lips and chin are in that frame."""
-        p = dict(zip(POSE_NAMES, (float(value) for value in pose), strict=True))
-        turn, person = _Turn(p, self.width, self.height), self.person
+        self._set_scale(float(pose[_SIZE]) * self.height)
+        person = self.person
         shape = mouth_shape(person, mouth)
         wide = person.face_width
         outline = [(-wide, 0.0), (wide, 0.0), (0.0, -0.95), (0.0, 1.0), (-0.7 * wide, -0.8), (0.7 * wide, -0.8)]
@@ -98,12 +109,12 @@ class FaceRenderer:
         lips = [curves.upper_outer, curves.lower_outer[::-1], curves.upper_inner, curves.lower_inner[::-1]]
         columns = [x, x[::-1], x, x[::-1]]
         around = np.concatenate([np.stack(pair, axis=1) for pair in zip(columns, lips, strict=True)])
-        corners = self._project(turn, np.array(outline))
+        corners = self._project(pose, np.array(outline))
         return FaceGeometry(
             box=np.concatenate([corners.min(axis=0), corners.max(axis=0)]),
-            landmarks=self._project(turn, np.array(marks)),
-            lips=self._project(turn, around),
-            chin=self._project(turn, np.array([(0.0, 1.0 + shape.jaw)]))[0],
+            landmarks=self._project(pose, np.array(marks)),
+            lips=self._project(pose, around),
+            chin=self._project(pose, np.array([(0.0, 1.0 + shape.jaw)]))[0],
         )
 
     def _set_scale(self, face_px: float) -> None:
@@ -123,12 +134,25 @@ class FaceRenderer:
             self.person, self.scene.light, scale / _OVERSAMPLING, min(bottom, 7.0)
         )
 
-    def _project(self, turn: _Turn, points: Floats) -> Floats:
-        depth = _sample(self._head, points[:, 0].astype(np.float32), points[:, 1].astype(np.float32))
-        return turn.project(points[:, 0], points[:, 1], depth)
+    def _project(self, pose: Floats, points: Floats) -> Floats:
+        x, y = f32(points[:, 0]), f32(points[:, 1])
+        return self.turn(pose).project(x, y, self.depth(x, y))
+
+    def turn(self, pose: Floats) -> Turn:
+        """The head's place and turn in a frame."""
+        return Turn(pose, self.width, self.height)
+
+    def depth(self, x: Floats, y: Floats) -> Floats:
+        """Depth of the head at points of head space."""
+        return sample_depth(self._head, x, y)
+
+    def surface(self, pose: Floats, pixel_x: Floats, pixel_y: Floats) -> tuple[Floats, Floats]:
+        """Points of head space, x and y, that are seen at pixels (two grids)."""
+        self._set_scale(float(pose[_SIZE]) * self.height)
+        return self.turn(pose).unproject(pixel_x, pixel_y, self._head)
 
     def _paste_flat(
-        self, image: np.ndarray, layer: np.ndarray, canvas: Canvas, turn: _Turn, *, depth: float | None
+        self, image: np.ndarray, layer: np.ndarray, canvas: Canvas, turn: Turn, *, depth: float | None
     ) -> None:
         """Paste a flat layer: at a depth of the head's, or, with no depth, standing upright under the head."""
         if depth is None:
@@ -152,82 +176,43 @@ class FaceRenderer:
         moved = cv2.warpAffine(layer, matrix, size, flags=cv2.INTER_LINEAR)
         _blend(image[rows, columns], moved)
 
-    def _paste_head(self, image: np.ndarray, turn: _Turn, brow: float) -> None:
-        corners = np.array([(x, y) for x in (_EDGE[0], _EDGE[2]) for y in (_EDGE[1], _EDGE[3])])
+    def _paste_head(self, image: np.ndarray, turn: Turn, brow: float) -> None:
+        left, top, right, bottom = self._head.extent
+        across, down = (left - _MARGIN, right + _MARGIN), (top - _MARGIN, max(bottom, 1 + JAW_DROP) + _MARGIN)
+        corners = np.array([(x, y) for x in across for y in down])
         flat = np.zeros(4, np.float32)
         rows, columns = _inside(turn.project(corners[:, 0], corners[:, 1], flat).T, self.width, self.height)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return
-        wide, tall = columns.stop - columns.start, rows.stop - rows.start
-        grid_x = (np.arange(wide // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + columns.start
-        grid_y = (np.arange(tall // _GRID_PX + 2, dtype=np.float32) + 0.5) * _GRID_PX - 0.5 + rows.start
+        step = int(np.clip(round(turn.size_px / 16), 3, 8))  # finer than the face's own curvature
+        grid_x, grid_y = (_knots(part, step) for part in (columns, rows))
         pixels_x, pixels_y = np.meshgrid(grid_x, grid_y)
         x, y = turn.unproject(pixels_x, pixels_y, self._head)
         lift = 0.05 * brow * np.exp(-0.5 * ((y - self.person.brow_y) / 0.12) ** 2) * np.exp(-((x / 0.62) ** 4))
         canvas = self._head.canvas
         maps = np.dstack([(x - canvas.left) * canvas.scale - 0.5, (y + lift - canvas.top) * canvas.scale - 0.5])
-        size = (len(grid_x) * _GRID_PX, len(grid_y) * _GRID_PX)
-        full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[:tall, :wide]
+        size = (len(grid_x) * step, len(grid_y) * step)
+        full = cv2.resize(maps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        top, left = (part.start - part.start // step * step + step for part in (rows, columns))
+        full = full[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
         moved = cv2.remap(self._face, full[..., 0], full[..., 1], cv2.INTER_LINEAR)
         _blend(image[rows, columns], moved)
-
-
-class _Turn:
-    """A head's place and turn in the frame: head space to pixels and back."""
-
-    def __init__(self, pose: dict[str, float], width: int, height: int) -> None:
-        self._place = np.array([pose["x"] * width, pose["y"] * height], np.float32)
-        self._size = pose["half_height"] * height
-        self._yaw, self._pitch = pose["yaw"], pose["pitch"]
-        cos, sin = np.cos(pose["roll"]), np.sin(pose["roll"])
-        self._roll = np.array([[cos, -sin], [sin, cos]], np.float32) * self._size
-
-    def project(self, x: Floats, y: Floats, depth: Floats) -> Floats:
-        """Pixels (n, 2) of points in head space (n,)."""
-        across = x * np.cos(self._yaw) + depth * np.sin(self._yaw)
-        ahead = depth * np.cos(self._yaw) - x * np.sin(self._yaw)
-        down = y * np.cos(self._pitch) + ahead * np.sin(self._pitch)
-        return f32(np.stack([across, down], axis=1) @ self._roll.T + self._place - 0.5)
-
-    def unproject(self, pixel_x: Floats, pixel_y: Floats, head: Head) -> tuple[Floats, Floats]:
-        """Points of the head's surface (two grids) that are seen at pixels; three fixed-point steps over the depth."""
-        back = np.linalg.inv(self._roll)
-        left, top = pixel_x + 0.5 - self._place[0], pixel_y + 0.5 - self._place[1]
-        across = (back[0, 0] * left + back[0, 1] * top).astype(np.float32)
-        down = (back[1, 0] * left + back[1, 1] * top).astype(np.float32)
-        cos_yaw, sin_yaw = np.float32(np.cos(self._yaw)), np.float32(np.sin(self._yaw))
-        cos_pitch, sin_pitch = np.float32(np.cos(self._pitch)), np.float32(np.sin(self._pitch))
-        x, y = across / cos_yaw, down / cos_pitch
-        for _ in range(4):
-            depth = _sample(head, x, y)
-            x = 0.35 * x + 0.65 * (across - depth * sin_yaw) / cos_yaw
-            y = 0.35 * y + 0.65 * (down - (depth * cos_yaw - x * sin_yaw) * sin_pitch) / cos_pitch
-        return x, y
-
-    def shoulder(self, point: Floats) -> Floats:
-        """Pixel of a point of the body: it follows the head's place, leans a third of its roll and does not turn."""
-        lean = np.arctan2(self._roll[1, 0], self._roll[0, 0]) / 3
-        cos, sin = np.cos(lean), np.sin(lean)
-        sway = np.array([0.12 * np.sin(self._yaw), 0.0])
-        around = np.array([[cos, -sin], [sin, cos]]) @ (np.asarray(point) - [0, 0.6] - sway)
-        neck = np.array([-0.6 * self._roll[1, 0], 0.6 * self._roll[0, 0]]) / self._size
-        return np.asarray((around + neck) * self._size + self._place - 0.5)
 
 
 def render(
     person: Identity, poses: Floats, mouths: Floats, *, scene: Scene, width: int, height: int
 ) -> Iterator[np.ndarray]:
     """Frames of a clip, each (height, width, 3) uint8 BGR. poses (n, 10), mouths (n, 9)."""
-    renderer = FaceRenderer(person, scene, width=width, height=height)
+    largest = float(np.max(poses[:, _SIZE], initial=0.0)) * height
+    renderer = FaceRenderer(person, scene, width=width, height=height, face_px=largest)
     for index, (pose, mouth) in enumerate(zip(poses, mouths, strict=True)):
         yield renderer.frame(pose, mouth, index)
 
 
-def _sample(head: Head, x: Floats, y: Floats) -> Floats:
-    step = np.float32(1 / head.depth_step)
-    column = ((x - np.float32(HEAD_BOX[0])) * step - 0.5).astype(np.float32)
-    row = ((y - np.float32(HEAD_BOX[1])) * step - 0.5).astype(np.float32)
-    return np.asarray(cv2.remap(head.depth, column, row, cv2.INTER_LINEAR)).reshape(x.shape)
+def _knots(part: slice, step: int) -> Floats:
+    """Pixel positions every `step` pixels that reach past a part of the frame; they do not move with the part."""
+    first, last = part.start // step - 1, part.stop // step + 2
+    return f32(np.arange(first, last) * step + 0.5 * (step - 1))
 
 
 def _inside(points: Floats, width: int, height: int) -> tuple[slice, slice]:
@@ -238,9 +223,8 @@ def _inside(points: Floats, width: int, height: int) -> tuple[slice, slice]:
 
 
 def _blend(below: np.ndarray, layer: np.ndarray) -> None:
-    """Lay a (h, w, 4) layer over a (h, w, 3) image, in place."""
+    """Lay a (h, w, 4) layer, colours times coverage, over a (h, w, 3) image, in place."""
     alpha = layer[..., 3]
     weight = cv2.merge([alpha, alpha, alpha])
-    front = cv2.multiply(layer[..., :3], weight, scale=1 / 255)
     behind = cv2.multiply(below, 255 - weight, scale=1 / 255)
-    cv2.add(front, behind, dst=below)
+    cv2.add(layer[..., :3], behind, dst=below)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from singalong.synthetic.arrays import Floats
+from singalong.synthetic.arrays import Floats, f32
 from singalong.synthetic.cast import Identity
-from singalong.synthetic.grid import Canvas, blur, cloud, hump, over, ramp
+from singalong.synthetic.grid import Canvas, blur, cloud, fibres, hump, over, ramp
 
 
 def skin_albedo(person: Identity, canvas: Canvas) -> Floats:
-    """Linear BGR reflectance of the head with its brows and beard, (h, w, 3) float32."""
+    """Linear BGR reflectance of the head with its beard but no brows, (h, w, 3) float32."""
     rng = np.random.default_rng([person.seed, 81])
     x, y = canvas.x, canvas.y
     side = np.abs(x)
     base = np.square(np.array(person.skin, np.float32))
     mottle = 1 + 0.035 * cloud(rng, canvas.height, canvas.width, max(2.0, 0.09 * canvas.scale))
-    color = base * mottle[..., None]
+    mottle = mottle * (1 + 0.022 * cloud(rng, canvas.height, canvas.width, max(1.5, 0.03 * canvas.scale)))
+    pores = 1 + 0.04 * cloud(rng, canvas.height, canvas.width, max(1.2, 0.012 * canvas.scale))
+    color = base * (mottle * pores)[..., None]
     flush = hump(side, y, 0.42, 0.18, 0.15, 0.13) + 0.9 * hump(x, y, 0, person.nose_tip_y, 0.12, 0.09)
     flush = (0.16 * person.redness * (flush + 0.4 * hump(x, y, 0, 0.9, 0.16, 0.08)))[..., None]
     color = color * (1 - flush * np.array([1.0, 0.9, 0.1], np.float32))
@@ -26,8 +29,7 @@ def skin_albedo(person: Identity, canvas: Canvas) -> Floats:
     color = color * (1 - 0.75 * _nostrils(person, side, y))[..., None]
     if person.freckles:
         color = _freckle(color, person, canvas, rng)
-    color = over(color, np.square(np.array(person.hair, np.float32)) * 0.8, _brows(person, canvas, rng))
-    return _beard(color, person, canvas, rng).astype(np.float32)
+    return f32(_beard(color, person, canvas, rng))
 
 
 def _nostrils(person: Identity, side: Floats, y: Floats) -> Floats:
@@ -41,34 +43,42 @@ def _freckle(color: Floats, person: Identity, canvas: Canvas, rng: np.random.Gen
     return color * (1 - 0.45 * person.freckles * spots[..., None] * np.array([1.0, 0.75, 0.45], np.float32))
 
 
-def _brows(person: Identity, canvas: Canvas, rng: np.random.Generator) -> Floats:
-    """Coverage of both brows: a tapered arch combed with strands."""
-    side, y = np.abs(canvas.x), canvas.y
-    inner, outer = person.eye_x - 0.2, person.eye_x + 0.2
-    part = (side - inner) / (outer - inner)
-    middle = person.brow_y + 0.05 - (0.05 + person.brow_arch) * np.sin(np.clip(part * 0.85 + 0.12, 0, 1) * np.pi) ** 1.0
-    half = person.brow_thickness * (0.62 + 0.38 * np.cos(np.clip(part, 0, 1) * 2.2)) * 0.75
-    ends = ramp(-0.06, 0.08, part) * (1 - ramp(0.86, 1.06, part))
-    soft = 0.4 * half + 0.6 / canvas.scale
-    body = np.clip((half - np.abs(y - middle)) / soft + 0.5, 0, 1) * ends
-    strands = cloud(rng, canvas.height, canvas.width, max(1.5, 0.014 * canvas.scale))
-    return np.asarray(body * np.clip(0.82 + 0.25 * strands, 0.35, 1)).astype(np.float32)
+def brow_cover(person: Identity, canvas: Canvas) -> Floats:
+    """Coverage of both brows: a tapered arch of short hairs that lean outwards."""
+    rng = np.random.default_rng([person.seed, 82])
+    num = 70
+    part = np.sort(rng.uniform(-0.02, 0.98, num))
+    rise = np.sin(np.clip(part, 0, 1) ** 1.1 * 2.6)
+    middle = person.brow_y + 0.03 - (0.012 + 0.75 * person.brow_arch) * rise
+    half = person.brow_thickness * (0.62 + 0.38 * np.cos(np.clip(part, 0, 1) * 2.2)) * 0.72
+    start_x = person.eye_x - 0.2 + 0.4 * part
+    start_y = middle + half * rng.uniform(-0.75, 1.0, num)
+    length = half * rng.uniform(0.9, 1.6, num)
+    lean = 0.35 + 0.9 * part + rng.normal(0, 0.15, num)
+    ends = np.stack([start_x + length * np.sin(lean), start_y - length * np.cos(lean)], axis=1)
+    starts = np.stack([start_x, start_y], axis=1)
+    hairs = np.zeros((canvas.height, canvas.width), np.float32)
+    for sign in (-1.0, 1.0):
+        flip = np.array([sign, 1.0])
+        lines = np.stack([starts * flip, ends * flip], axis=1)
+        hairs = np.maximum(hairs, canvas.strokes(lines, 0.016))
+    body = np.clip(blur(hairs, 0.02 * canvas.scale) * 1.25, 0, 1)
+    return f32(np.clip(0.75 * body + 0.5 * hairs, 0, 0.95))
 
 
 def _beard(color: Floats, person: Identity, canvas: Canvas, rng: np.random.Generator) -> Floats:
     if person.beard == "none":
         return color
     cover = beard_cover(person, canvas)
-    grain = cloud(rng, canvas.height, canvas.width, max(1.3, 0.012 * canvas.scale))
-    coarse = cloud(rng, canvas.height, canvas.width, max(2.0, 0.04 * canvas.scale))
+    grain = fibres(rng, canvas.height, canvas.width, max(1.3, 0.016 * canvas.scale))
     hair = np.square(np.array(person.hair, np.float32))
     if person.beard == "stubble":
-        return over(color, hair + 0.06 * color, np.clip(cover * (0.34 + 0.12 * grain + 0.05 * coarse), 0, 0.7))
-    cover = np.clip(cover * (0.93 + 0.1 * coarse), 0, 1)
-    strands = np.clip(1 + 0.33 * grain + 0.18 * coarse, 0.35, 1.9)[..., None]
-    return (
-        over(color, hair * strands, cover) if color.ndim == 2 else color + (hair * strands - color) * cover[..., None]
-    )
+        dots = cloud(rng, canvas.height, canvas.width, max(1.3, 0.015 * canvas.scale))
+        return over(color, hair + 0.1 * color, np.clip(cover * (0.36 + 0.06 * grain + 0.07 * dots), 0, 0.6))
+    locks = fibres(rng, canvas.height, canvas.width, max(2.0, 0.05 * canvas.scale))
+    tone = np.clip(1 + 0.2 * grain + 0.14 * locks, 0.4, 1.7)[..., None]
+    edge = np.clip(cover * 1.15 + 0.12 * grain * (cover < 0.9) * (cover > 0.05), 0, 0.97)
+    return f32(color + (hair * tone - color) * edge[..., None])
 
 
 def beard_cover(person: Identity, canvas: Canvas) -> Floats:
@@ -84,11 +94,12 @@ def beard_cover(person: Identity, canvas: Canvas) -> Floats:
     cheeks = ramp(line_y - 0.03, line_y + 0.1, y)
     bare = hump(x, y, 0.0, person.mouth_y + 0.02, 0.22, 0.085)
     if person.beard == "moustache":
-        return np.asarray(moustache)
+        return f32(moustache)
     if person.beard == "goatee":
         link = (1 - ramp(0.04, 0.08, np.abs(side - 0.33))) * ramp(0.5, 0.58, y) * (1 - ramp(0.85, 0.9, y))
-        return np.asarray(np.clip(np.maximum(np.maximum(moustache, chin), link), 0, 1))
-    return np.asarray(np.clip(np.maximum(moustache, cheeks) - 0.9 * bare, 0, 1))
+        return f32(np.clip(np.maximum(np.maximum(moustache, chin), link), 0, 1))
+    cheeks = cheeks * (1 - ramp(person.face_width - 0.03, person.face_width + 0.01, side) * (y < 0.35))
+    return f32(np.clip(np.maximum(moustache, cheeks) - 0.9 * bare, 0, 1))
 
 
 def ears(person: Identity, canvas: Canvas) -> tuple[Floats, Floats]:
@@ -112,6 +123,12 @@ def earring_cover(person: Identity, canvas: Canvas) -> Floats:
 def soften(image: Floats, scale: float) -> Floats:
     """Take the pixel edge off a texture."""
     return np.asarray(blur(image, 0.003 * scale), np.float32)
+
+
+def layer(color: Floats, cover: Floats) -> NDArray[np.uint8]:
+    """A layer (h, w, 4) uint8 of display-coded colours times their coverage, and the coverage."""
+    coded = to_srgb(color) * cover[..., None]
+    return (np.dstack([coded, cover]) * 255 + 0.5).astype(np.uint8)
 
 
 def to_srgb(linear: Floats) -> Floats:

@@ -20,7 +20,6 @@ from singalong.synthetic.phonemes import PHONEMES, PhonemeSpan
 _CONTROL_HZ = 1000
 _UPPER_FORMANTS_HZ = (3500.0, 4500.0, 5600.0, 6700.0, 7800.0, 8900.0)
 _BANDWIDTHS_HZ = (70.0, 90.0, 130.0)
-_HUM_DB = -6.0
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ def _amplitudes(span: PhonemeSpan, length: int) -> tuple[Floats, Floats, Floats]
     voicing = {"vowel": 1.0, "nasal": 0.45, "liquid": 0.65, "fricative": 0.35}[sound.kind] * float(sound.voiced)
     if span.symbol == "HH":
         return zero, zero + 0.9, zero
-    swell = np.clip(where / 0.25, 0, 1) * np.clip((1 - where) / 0.2, 0, 1)
+    swell = np.clip(0.3 + where / 0.25, 0, 1) * np.clip((1 - where) / 0.2, 0, 1)
     return zero + voicing, zero, sound.noise * swell
 
 
@@ -294,10 +293,11 @@ def _resonance(centre_hz: Floats | float, width_hz: float) -> Floats:
 
 
 def _set_loudness(samples: Floats, phonemes: Sequence[PhonemeSpan], rng: np.random.Generator) -> Floats:
-    """Bring every vowel to a level drawn at random; other sounds keep their relation to the nearest vowels."""
+    """Bring every vowel and hum to a level drawn at random; other sounds keep their relation to the nearest vowels."""
     times, gains = [], []
     for span in phonemes:
-        if PHONEMES[span.symbol].kind != "vowel":
+        hum = PHONEMES[span.symbol].kind == "nasal" and span.end_s - span.start_s > 0.15
+        if PHONEMES[span.symbol].kind != "vowel" and not hum:
             continue
         piece = samples[int(span.start_s * SAMPLE_RATE_HZ) : int(span.end_s * SAMPLE_RATE_HZ)]
         if len(piece) < 200:

@@ -201,7 +201,7 @@ def test_untrained_weights_are_the_same_on_every_machine():
     network = Generator(width=0.25)
     seed_weights(network, 0)
     digest = zlib.crc32(b"".join(value.numpy().tobytes() for value in network.state_dict().values()))
-    assert (UNTRAINED_SHA256, digest) == ("untrained-seed0-v1", 4168832320)
+    assert (UNTRAINED_SHA256, digest) == ("untrained-seed0-v1", 442706535)
 
 
 def test_untrained_generator_gives_moderate_pictures():
@@ -233,7 +233,7 @@ def test_whole_inference_matches_the_reference_vectors(name, vectors, reference_
     golden, engine = vectors(name), reference_engine
     first = golden["net_input0"]
     crop = np.ascontiguousarray(first[..., 3:])
-    fed = (engine._input(crop[None]) * 255).round().to(torch.uint8)
+    fed = (engine._input(crop[None], 1) * 255).round().to(torch.uint8)
     np.testing.assert_array_equal(fed[0].permute(1, 2, 0).numpy(), first)
     face = engine.generate(golden["mel"][:1].reshape(1, 80, 16), crop[None])[0]
     height, width = golden["patch00"].shape[:2]

@@ -104,16 +104,16 @@ def test_the_discriminator_never_teaches_the_generator_in_its_own_step(faces, ra
 
 @pytest.fixture(scope="module")
 def training_batch(vectors, make_inputs):
-    """(x (B, 6, 5, 96, 96), truth (B, 3, 5, 96, 96), one mel a frame, one mel a window), float32."""
+    """(x (B, 6, 5, 96, 96), truth (B, 3, 5, 96, 96), one mel a frame, one mel a window), float64."""
     num = int(vectors("train")["batch"])
     truth, wrong = (
-        torch.from_numpy(make_inputs.windows("train", num, 5, 0, kind)).permute(0, 4, 1, 2, 3).float() / 255
+        torch.from_numpy(make_inputs.windows("train", num, 5, 0, kind)).permute(0, 4, 1, 2, 3).double() / 255
         for kind in ("gt", "wrong")
     )
     masked = truth.clone()
     masked[:, :, :, 48:] = 0
     mels = make_inputs.mels("train", (num, 5), 0), make_inputs.mels("trainw", (num,), 0)
-    return torch.cat((masked, wrong), dim=1), truth, *(torch.from_numpy(mel) for mel in mels)
+    return torch.cat((masked, wrong), dim=1), truth, *(torch.from_numpy(mel).double() for mel in mels)
 
 
 def load(network, reference_state, name):
@@ -123,7 +123,7 @@ def load(network, reference_state, name):
 
 def test_first_losses_match_the_reference_vectors(training_batch, vectors, reference_state):
     golden = vectors("train")
-    x, truth, mel_per_frame, mel = training_batch
+    x, truth, mel_per_frame, mel = (tensor.float() for tensor in training_batch)
     generator = load(Generator(), reference_state, "wav2lip_generator")
     expert = load(SyncExpert(), reference_state, "lipsync_expert").eval()
     discriminator = load(VisualQualityDiscriminator(), reference_state, "visual_quality_disc")
@@ -158,7 +158,7 @@ def assert_norms(network, golden, tolerance):
 @slow
 def test_three_steps_of_the_generator_match_the_reference_in_double_precision(training_batch, vectors, reference_state):
     golden = vectors("train")
-    x, truth, mel_per_frame, mel = (tensor.double() for tensor in training_batch)
+    x, truth, mel_per_frame, mel = training_batch
     generator = load(Generator(), reference_state, "wav2lip_generator").double().train()
     expert = load(SyncExpert(), reference_state, "lipsync_expert").double().train().requires_grad_(False)
     optimizer = torch.optim.Adam(generator.parameters(), lr=1e-4)
@@ -166,9 +166,9 @@ def test_three_steps_of_the_generator_match_the_reference_in_double_precision(tr
         optimizer.zero_grad()
         loss = generator_loss(generator(mel_per_frame, x), truth, mel_B1MS=mel, expert=expert, sync_weight=weight)
         loss.total.backward()
-        assert float(loss.l1) == pytest.approx(float(golden["f64_l1_l1"][step]), rel=1e-6)
+        assert loss.l1.item() == pytest.approx(float(golden["f64_l1_l1"][step]), rel=1e-6)
         if step:
-            assert float(loss.sync) == pytest.approx(float(golden["f64_l1_sync"][step - 1]), rel=1e-6)
+            assert loss.sync.item() == pytest.approx(float(golden["f64_l1_sync"][step - 1]), rel=1e-6)
         assert_norms(generator, golden["f64_l1_grad_norms"][step], 1e-5)
         optimizer.step()
 
@@ -176,7 +176,7 @@ def test_three_steps_of_the_generator_match_the_reference_in_double_precision(tr
 @slow
 def test_three_steps_of_the_gan_match_the_reference_in_double_precision(training_batch, vectors, reference_state):
     golden = vectors("train")
-    x, truth, mel_per_frame, mel = (tensor.double() for tensor in training_batch)
+    x, truth, mel_per_frame, mel = training_batch
     generator = load(Generator(), reference_state, "wav2lip_generator").double().train()
     expert = load(SyncExpert(), reference_state, "lipsync_expert").double().train().requires_grad_(False)
     discriminator = load(VisualQualityDiscriminator(), reference_state, "visual_quality_disc").double().train()
@@ -202,16 +202,16 @@ def test_three_steps_of_the_gan_match_the_reference_in_double_precision(training
         (real + fake).backward()
         assert_norms(discriminator, golden["f64_hq_disc_grad_norms"][step], 1e-5)
         optimizers[1].step()
-        assert float(loss.l1) == pytest.approx(float(golden["f64_hq_l1"][step]), rel=1e-6)
-        assert float(loss.sync) == pytest.approx(float(golden["f64_hq_sync"][step]), rel=1e-6)
+        assert loss.l1.item() == pytest.approx(float(golden["f64_hq_l1"][step]), rel=1e-6)
+        assert loss.sync.item() == pytest.approx(float(golden["f64_hq_sync"][step]), rel=1e-6)
         order = golden["f64_hq_bce_order_percep_real_fake"].reshape(3, 3)[step]
-        np.testing.assert_allclose([float(loss.perceptual), float(real), float(fake)], order, rtol=1e-6)
+        np.testing.assert_allclose([loss.perceptual.item(), real.item(), fake.item()], order, rtol=1e-6)
 
 
 @slow
 def test_three_steps_of_the_expert_match_the_reference_in_double_precision(training_batch, vectors, reference_state):
     golden = vectors("train")
-    _, truth, _, mel = (tensor.double() for tensor in training_batch)
+    _, truth, _, mel = training_batch
     expert = load(SyncExpert(), reference_state, "lipsync_expert").double().train()
     optimizer = torch.optim.Adam(expert.parameters(), lr=1e-4)
     labels = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
@@ -219,6 +219,6 @@ def test_three_steps_of_the_expert_match_the_reference_in_double_precision(train
         optimizer.zero_grad()
         loss = cosine_bce(*expert(mel, stack_lower_halves(truth)), labels)
         loss.backward()
-        assert float(loss) == pytest.approx(float(golden["f64_expert_losses"][step]), rel=1e-6)
+        assert loss.item() == pytest.approx(float(golden["f64_expert_losses"][step]), rel=1e-6)
         assert_norms(expert, golden["f64_expert_grad_norms"][step], 1e-5)
         optimizer.step()

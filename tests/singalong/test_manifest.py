@@ -70,16 +70,12 @@ def test_columns_are_frozen() -> None:
 
 def test_a_row_of_clip_and_song_gets_every_default(folder: Path) -> None:
     (pair,) = read_manifest(csv(folder, "clip,song", "a.mp4,song.wav"))
-    assert pair == PairRow(
-        row=1, pair_id="a__song", clip=str(folder / "a.mp4"), song=str(folder / "song.wav")
-    )
+    assert pair == PairRow(row=1, pair_id="a__song", clip=str(folder / "a.mp4"), song=str(folder / "song.wav"))
 
 
 def test_every_column_arrives_typed(folder: Path) -> None:
     names = ",".join([*COLUMNS, "tag_show"])
-    values = (
-        'x.1,a.mp4,song.wav,1.5,3,0,1e1,film,2,"at:10.5,20@1.5",loop,best,voice.wav,"CC BY, see mail",-3,late'
-    )
+    values = 'x.1,a.mp4,song.wav,1.5,3,0,1e1,film,2,"at:10.5,20@1.5",loop,best,voice.wav,"CC BY, see mail",-3,late'
     (pair,) = read_manifest(csv(folder, names, values), available_models=["best"])
     assert pair.model_dump(exclude={"clip", "song"}) == {
         **{"row": 1, "pair_id": "x.1", "clip_start_s": 1.5, "clip_end_s": 3.0, "song_start_s": 0.0},
@@ -96,19 +92,13 @@ def test_every_column_arrives_typed(folder: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_comma_semicolon_and_tab_are_told_apart_by_the_header(folder: Path, delimiter: str) -> None:
-    lines = [
-        delimiter.join(line) for line in (["song", "clip", "tag_a"], ["song.wav", "a.mp4", '"x,y;z\tw"'])
-    ]
+    lines = [delimiter.join(line) for line in (["song", "clip", "tag_a"], ["song.wav", "a.mp4", '"x,y;z\tw"'])]
     path = csv(folder, *lines)
     if delimiter == "\t":
-        assert (
-            only(path.rename(folder / "x.csv")).column == "tag_a"
-        )  # a tab inside a cell is a control character
+        assert only(path.rename(folder / "x.csv")).column == "tag_a"  # a tab inside a cell is a control character
     else:
         assert problems(path)[0].column == "tag_a"
-        assert (
-            read_manifest(csv(folder, *[line.replace("\tw", "") for line in lines]))[0].tags["a"] == "x,y;z"
-        )
+        assert read_manifest(csv(folder, *[line.replace("\tw", "") for line in lines]))[0].tags["a"] == "x,y;z"
 
 
 def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_no_harm(folder: Path) -> None:
@@ -126,9 +116,7 @@ def test_json_lines_and_parquet_say_the_same_as_csv(folder: Path) -> None:
     cells = [",".join(str(row.get(column, "")) for column in columns) for row in rows]
     from_csv = read_manifest(csv(folder, ",".join(columns), *cells))
     (folder / "p.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    pq.write_table(
-        pa.Table.from_pylist([{c: row.get(c) for c in columns} for row in rows]), folder / "p.parquet"
-    )
+    pq.write_table(pa.Table.from_pylist([{c: row.get(c) for c in columns} for row in rows]), folder / "p.parquet")
     assert read_manifest(folder / "p.jsonl") == from_csv == read_manifest(folder / "p.parquet")
 
 
@@ -244,9 +232,7 @@ def test_a_bad_cell_is_reported_with_row_line_column_and_value(
 
 
 def test_spans_must_end_after_they_start(folder: Path) -> None:
-    found = problems(
-        csv(folder, "clip,song,clip_start_s,clip_end_s,song_start_s,song_end_s", "a.mp4,song.wav,2,2,3,1")
-    )
+    found = problems(csv(folder, "clip,song,clip_start_s,clip_end_s,song_start_s,song_end_s", "a.mp4,song.wav,2,2,3,1"))
     assert [problem.column for problem in found] == ["clip_end_s", "song_end_s"]
 
 
@@ -364,12 +350,8 @@ def test_columns_of_other_types_in_parquet_are_refused_row_by_row(folder: Path) 
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    data=st.binary(max_size=200) | st.text(alphabet='clip,song;"\n\t \0é{}:[]', max_size=120).map(str.encode)
-)
-def test_any_bytes_at_all_give_pairs_or_a_manifest_error(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+@given(data=st.binary(max_size=200) | st.text(alphabet='clip,song;"\n\t \0é{}:[]', max_size=120).map(str.encode))
+def test_any_bytes_at_all_give_pairs_or_a_manifest_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.getbasetemp()
     for suffix in (".csv", ".jsonl", ".parquet"):
         path = folder / f"any{suffix}"

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from singalong import attempts as attempts_module
 from singalong.config import Settings
 from singalong.contracts import AttemptRow, Plan, Status
 from singalong.errors import UsageError
@@ -252,20 +253,44 @@ def test_leftovers_of_a_crash_among_the_attempts_are_ignored(run: RunFolder) -> 
     assert run.fold().damaged == ()
 
 
-def test_many_attempts_are_read_in_one_go(run: RunFolder) -> None:
-    rows = [attempt(shard, number) for shard in run.plan.shards for number in range(1, 101)]
+@pytest.fixture
+def packed(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> list[AttemptRow]:
+    """Attempts of which there is a pack."""
+    monkeypatch.setattr(attempts_module, "PACK_FROM", 3)
+    rows = [attempt(shard, 1, outcome) for shard, outcome in zip(run.plan.shards, ["done", "BUG", "done"], strict=True)]
     for row in rows:
-        _write_fast(run, row)
+        run.journal_started(row.shard_id, 1)
+        run.record(row)
     assert run.attempts() == rows
+    assert (run.path / "attempts" / "pack.parquet").exists()
+    return rows
 
 
-def _write_fast(run: RunFolder, row: AttemptRow) -> None:
-    """As `record` does, without waiting for the disk."""
-    from singalong.tables import to_table
+def test_a_pack_spares_reading_every_file(
+    run: RunFolder, packed: list[AttemptRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = attempt(run.plan.shards[0], 2)
+    run.record(later)
+    reads, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: (reads.append(self.name), real(self))[1])
+    log = attempts_module.AttemptLog(run.path / "attempts")
+    assert log.read().rows == [packed[0], later, *packed[1:]]
+    assert reads == ["pack.parquet", "0002.parquet"]
 
-    path = run.path / "attempts" / row.shard_id / f"{row.attempt:04d}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(to_table(AttemptRow, [row]), path)
+
+def test_a_pack_counts_only_for_files_that_are_there(run: RunFolder, packed: list[AttemptRow]) -> None:
+    (run.path / "attempts" / "p1-0000" / "0001.parquet").unlink()
+    assert RunFolder.open(run.path).attempts() == packed[1:]
+
+
+def test_a_damaged_pack_is_not_missed(run: RunFolder, packed: list[AttemptRow]) -> None:
+    (run.path / "attempts" / "pack.parquet").write_bytes(b"PAR1")
+    assert RunFolder.open(run.path).attempts() == packed
+
+
+def test_attempts_can_be_selected_by_their_columns(run: RunFolder, packed: list[AttemptRow]) -> None:
+    table = pq.read_table(run.path / "attempts" / "p1-0001" / "0001.parquet").to_pylist()[0]
+    assert (table["outcome"], table["error_class"], table["error_message"]) == ("failed", "BUG", "attempt 1 failed")
 
 
 # ---- frames

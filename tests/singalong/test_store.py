@@ -18,7 +18,7 @@ import singalong.durable as durable
 import singalong.hashes as hashes
 from singalong.contracts import ShardResult, SyncScore
 from singalong.errors import ResourceError, TransientIOError, classify
-from singalong.store import Store, iter_work_keys, sha256_of, write_atomic
+from singalong.store import Store, sha256_of, write_atomic
 
 KEY = "ab" * 20
 SHA = "cd" * 32
@@ -74,7 +74,6 @@ def test_commit_names_the_files_by_their_content_and_find_returns_the_result(sto
     assert store.frames_path(result).read_bytes() == b"frames"
     assert store.segment_path(result).stem == sha256_of(store.segment_path(result)) == result.segment_sha256
     assert store.verify(KEY)
-    assert list(iter_work_keys(store)) == [KEY]
 
 
 def test_everything_but_the_hashes_is_kept_as_handed_in(store: Store) -> None:
@@ -105,9 +104,7 @@ def test_losing_the_race_at_the_marker_returns_the_winner_and_tidies_up(
     assert len(list(work_folder(store).iterdir())) == 3
 
 
-@pytest.mark.parametrize(
-    "damage", ["no marker", "torn marker", "short segment", "lost frames", "other key", "newer"]
-)
+@pytest.mark.parametrize("damage", ["no marker", "torn marker", "short segment", "lost frames", "other key", "newer"])
 def test_a_damaged_result_counts_as_absent_and_can_be_committed_again(store: Store, damage: str) -> None:
     result = store.commit(shard_result(), **made(store))
     marker = work_folder(store) / "commit.json"
@@ -139,9 +136,7 @@ def test_verify_sees_changed_bytes_of_the_same_size_and_discard_forgets_them(sto
     store.discard(KEY)
 
 
-def test_a_segment_from_another_file_system_is_copied_into_place(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_segment_from_another_file_system_is_copied_into_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     paths, real = made(store), Path.replace
 
     def across(self: Path, target: Path) -> Path:
@@ -207,8 +202,7 @@ def test_processes_that_commit_the_same_key_at_once_agree_on_one_result(store: S
     context = multiprocessing.get_context("fork")
     gate = context.Barrier(4)
     racers = [
-        context.Process(target=_commit_in_child, args=(store.root, bytes([65 + i]) * 100, gate))
-        for i in range(4)
+        context.Process(target=_commit_in_child, args=(store.root, bytes([65 + i]) * 100, gate)) for i in range(4)
     ]
     for racer in racers:
         racer.start()
@@ -219,9 +213,7 @@ def test_processes_that_commit_the_same_key_at_once_agree_on_one_result(store: S
     assert len(list(work_folder(store).iterdir())) == 3
 
 
-def test_a_full_disk_leaves_no_trace_and_is_filed_under_resource(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_trace_and_is_filed_under_resource(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = made(store)
 
     def full(fd: int) -> None:
@@ -266,9 +258,7 @@ def test_a_create_only_write_never_touches_an_existing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
 ) -> None:
     if not hard_links:
-        monkeypatch.setattr(
-            os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here"))
-        )
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
     write_atomic(tmp_path / "once", b"first", replace=False)
     with pytest.raises(FileExistsError):
         write_atomic(tmp_path / "once", b"second", replace=False)
@@ -276,9 +266,7 @@ def test_a_create_only_write_never_touches_an_existing_file(
     assert [entry.name for entry in tmp_path.iterdir()] == ["once"]
 
 
-def test_link_or_copy_works_with_and_without_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_or_copy_works_with_and_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"content")
     durable.link_or_copy(tmp_path / "a", tmp_path / "linked")
     assert (tmp_path / "linked").stat().st_ino == (tmp_path / "a").stat().st_ino
@@ -293,9 +281,7 @@ def test_link_or_copy_works_with_and_without_hard_links(
 def test_temporary_folders_of_a_dead_process_are_swept_and_those_of_a_living_one_are_not(
     store: Store,
 ) -> None:
-    script = (
-        "import pathlib, sys, singalong.store as s; print(s.Store(pathlib.Path(sys.argv[1])).new_temp_dir())"
-    )
+    script = "import pathlib, sys, singalong.store as s; print(s.Store(pathlib.Path(sys.argv[1])).new_temp_dir())"
     command = [sys.executable, "-c", script, str(store.root)]
     left = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     mine = store.new_temp_dir()
@@ -369,8 +355,7 @@ def test_threads_that_build_the_same_entry_at_once_all_get_it(store: Store) -> N
         (folder / "mel.npy").write_bytes(b"12345")
 
     threads = [
-        threading.Thread(target=lambda: entries.append(store.commit_cache("songs", SHA, "v1", build)))
-        for _ in range(4)
+        threading.Thread(target=lambda: entries.append(store.commit_cache("songs", SHA, "v1", build))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -414,9 +399,7 @@ def test_an_unchanged_file_is_read_once_by_all_stores(
     assert len(reads) == 1
 
 
-def test_a_file_changed_a_moment_ago_is_not_remembered(
-    store: Store, tmp_path: Path, reads: list[Path]
-) -> None:
+def test_a_file_changed_a_moment_ago_is_not_remembered(store: Store, tmp_path: Path, reads: list[Path]) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"old!")
     before = clip.stat()

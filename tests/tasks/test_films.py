@@ -95,7 +95,7 @@ def film(folder: Path, *ids: str, song_start_s: float = 0.0) -> Film:
     return Film("a", folder, (pair(song_start_s=song_start_s, song_end_s=song_start_s + 2),), segments, Fraction(25))
 
 
-@pytest.fixture()
+@pytest.fixture
 def made(tmp_path: Path) -> Film:
     made = film(tmp_path, "s1", "s2")
     made.output.write_bytes(b"film")

@@ -15,7 +15,7 @@ def test_pads_grow_the_box_and_stop_at_the_frame() -> None:
 
 
 @given(st.integers(8, 300), st.integers(8, 300), st.sampled_from(["lower_face", "box"]), st.floats(0, 0.5))
-def test_masks_are_weights_that_never_touch_more_than_the_box(width: int, height: int, style: str, feather: float) -> None:
+def test_masks_are_weights(width: int, height: int, style: str, feather: float) -> None:
     mask = paste_mask(width, height, style=style, feather=feather)
     assert mask.shape == (height, width)
     assert mask.dtype == np.float32

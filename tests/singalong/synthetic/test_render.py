@@ -1,9 +1,15 @@
+from fractions import Fraction
+
+import cv2
 import numpy as np
 import pytest
 
 from singalong.synthetic.articulation import still_mouth
 from singalong.synthetic.cast import BEARDS, CLOTHES, GLASSES, HAIR_STYLES, Identity
-from singalong.synthetic.phonemes import MOUTH_NAMES
+from singalong.synthetic.clips import TalkingClip
+from singalong.synthetic.lips import mouth_truth
+from singalong.synthetic.motion import backward_flow
+from singalong.synthetic.phonemes import MOUTH_NAMES, PhonemeSpan
 from singalong.synthetic.poses import POSE_NAMES, pose_track
 from singalong.synthetic.render import FaceRenderer, Scene, render
 
@@ -111,3 +117,48 @@ def test_a_face_that_leaves_the_frame_is_cut_off_cleanly():
     renderer = FaceRenderer(Identity.from_seed(1), Scene(), width=64, height=64)
     for x, y in ((-0.5, 0.5), (1.5, 0.5), (0.5, -1.2), (0.5, 2.5), (0.0, 0.0)):
         assert renderer.frame(_pose(x=x, y=y), _mouth()).shape == (64, 64, 3)
+
+
+def test_frames_can_be_asked_for_in_any_order():
+    clip = TalkingClip.from_seed(8, width=80, height=80, fps=Fraction(25), duration_s=0.4, half_height=0.36)
+    in_order = list(clip.frames())
+    alone = clip.renderer().frame(clip.poses[7], clip.mouths[7], 7)
+    assert np.array_equal(alone, in_order[7])
+
+
+def test_dubbing_keeps_everything_above_the_mouth():
+    clip = TalkingClip.from_seed(6, width=96, height=96, fps=Fraction(25), duration_s=0.4, half_height=0.36)
+    dub = clip.dubbed([PhonemeSpan(1.0, 1.5, "AA")], start_s=1.0)
+    assert dub.phonemes[0] == PhonemeSpan(0.0, 0.5, "AA")
+    marks = clip.renderer().geometry(clip.poses[6], clip.mouths[6]).landmarks
+    top = int(marks[:2, 1].max()) - (16 if clip.scene.quality.jpeg else 3)
+    own, other = list(clip.frames())[6], list(dub.frames())[6]
+    assert np.array_equal(own[:top], other[:top])
+    assert not np.array_equal(own, other)
+
+
+def test_known_flow_turns_one_mouth_into_another(renderer):
+    pose = _pose(yaw=0.15, roll=0.1)
+    source, target = _mouth(opening=0.1, jaw=0.05), _mouth(opening=0.7, jaw=0.7, width=0.3)
+    flow, visible = backward_flow(renderer, pose, source, target)
+    rows, columns = np.mgrid[0:128, 0:128].astype(np.float32)
+    first, second = renderer.frame(pose, source), renderer.frame(pose, target)
+    warped = cv2.remap(first, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+    where = (visible > 0) & (np.abs(first.astype(int) - second).max(axis=2) > 8)
+    before, after = (np.abs(image.astype(int) - second)[where].mean() for image in (first, warped))
+    assert after < 0.4 * before
+    assert (visible == 0).mean() > 0.005
+
+
+def test_the_truth_of_a_mouth_says_what_shows():
+    person = Identity.from_seed(3)
+    shut, wide, teeth = mouth_truth(
+        person, np.stack([_mouth(smile=0), _mouth(opening=1, jaw=1), _mouth(opening=0.25, teeth=0.8, width=1)])
+    )
+    gap, width, jaw, upper, _, tongue = range(6)
+    assert shut[[gap, upper, tongue]].max() < 1e-6
+    assert wide[gap] > 0.3
+    assert wide[jaw] > 0.15
+    assert wide[tongue] > 0.01
+    assert 0.03 < teeth[upper] <= teeth[gap] + 1e-6
+    assert teeth[width] > shut[width]

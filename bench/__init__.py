@@ -1,0 +1,1 @@
+"""Measurements: speeds as ratios within one run."""

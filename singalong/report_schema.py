@@ -1,0 +1,141 @@
+"""The tables people read: report.parquet (a row a shard), pairs.parquet and montages.parquet.
+
+Their columns are an interface: other programs select by them. A test freezes names and types, and
+REPORT_SCHEMA_VERSION goes up when one changes its meaning or goes away. `tag_*` columns of the manifest
+follow the columns named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from singalong.contracts import Row, Status, Verdict
+from singalong.errors import ErrorClass
+from singalong.tables import schema_of, to_table
+
+REPORT_SCHEMA_VERSION = 1
+VERSION_KEY = b"singalong.report"
+TAG_PREFIX = "tag_"
+_FIRST = (
+    *("run_id", "parent_run_id", "pair_id", "shard_id", "work_key", "montage", "position", "row"),
+    *("status", "verdict", "error_class", "error_message", "num_attempts"),
+)
+"""Columns that stand first, as a person who opens the table looks for them first."""
+
+
+class _Outcome(Row):
+    """What shards and pairs have in common, from where they come to what became of them."""
+
+    run_id: str
+    parent_run_id: str | None = None
+    pair_id: str
+    row: int = Field(description="1-based data row in the manifest")
+    montage: str | None = None
+    clip: str
+    song: str
+    clip_start_s: float | None = None
+    clip_end_s: float | None = None
+    song_start_s: float | None = None
+    song_end_s: float | None = None
+    num_frames: int = 0
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    status: Status
+    verdict: Verdict | None = Field(default=None, description="of what is done")
+    error_class: ErrorClass | None = None
+    error_message: str | None = None
+    num_attempts: int = 0
+    face_coverage: float | None = Field(default=None, description="share of frames with a usable face, 0 to 1")
+    sync_confidence: float | None = Field(default=None, description="LSE-C; higher is better")
+    sync_distance: float | None = Field(default=None, description="LSE-D; lower is better")
+    sync_offset_frames: int | None = Field(default=None, description="in 25 fps frames; 0 is in sync")
+    confidence_mismatched: float | None = Field(default=None, description="the same lips against wrong audio")
+    confidence_untouched: float | None = Field(default=None, description="the clip as it was, against the song")
+    num_windows: int | None = Field(default=None, description="windows that were scored")
+    voiced_share: float | None = Field(default=None, description="share of frames in which somebody sings")
+    rest_motion: float | None = Field(default=None, description="mouth motion while nobody sings")
+    generator: str | None = None
+    weights_sha256: str | None = None
+    scorer: str | None = None
+    detector: str | None = None
+    seconds_total: float | None = Field(default=None, description="wall seconds of work")
+    peak_rss_mb: float | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+    rights: str | None = None
+    created_at: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class ReportRow(_Outcome):
+    """One shard; or one manifest row that could not be planned, which has no shard."""
+
+    shard_id: str | None = None
+    work_key: str | None = None
+    start_frame: int | None = None
+    end_frame: int | None = Field(default=None, description="exclusive")
+    device: str | None = None
+    node: str | None = None
+    seconds: dict[str, float] = Field(default_factory=dict, description="wall seconds by stage")
+
+
+class PairReportRow(_Outcome):
+    """One pair: its shards together, with the score of the whole; `output` is its film, from the run
+    folder.
+    """
+
+    position: float | None = None
+    priority: int = 0
+    num_shards: int = 0
+    num_done: int = Field(default=0, description="shards done")
+    duration_s: float | None = None
+    thumbnail: str | None = None
+
+
+class MontageReportRow(Row):
+    """One montage; `output` is its film, from the run folder."""
+
+    run_id: str
+    parent_run_id: str | None = None
+    montage: str
+    status: Status
+    verdict: Verdict | None = Field(default=None, description="the worst of its pairs")
+    error_class: ErrorClass | None = None
+    error_message: str | None = None
+    num_pairs: int
+    num_done: int = Field(description="pairs done")
+    missing: tuple[str, ...] = Field(default=(), description="pairs that the film was made without")
+    num_frames: int = 0
+    duration_s: float | None = None
+    sync_confidence_mean: float | None = None
+    sync_confidence_min: float | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+    thumbnail: str | None = None
+    rights: str | None = None
+
+
+OutcomeT = TypeVar("OutcomeT", ReportRow, PairReportRow, MontageReportRow)
+
+
+def report_schema(model: type[Row], tags: Sequence[str] = ()) -> pa.Schema:
+    """Arrow schema of a report table: the columns of its record, then one text column a tag."""
+    fields = [field for field in schema_of(model) if field.name != "tags"]
+    fields.sort(key=lambda field: _FIRST.index(field.name) if field.name in _FIRST else len(_FIRST))
+    fields += [pa.field(TAG_PREFIX + tag, pa.string()) for tag in tags]
+    return pa.schema(fields, metadata={VERSION_KEY: str(REPORT_SCHEMA_VERSION)})
+
+
+def report_table(model: type[OutcomeT], rows: Sequence[OutcomeT]) -> pa.Table:
+    """Report rows as a table of `report_schema`; the tags of all rows become columns, sorted by name."""
+    table = to_table(model, rows)
+    tags: list[dict[str, str]] = [row.tags if isinstance(row, _Outcome) else {} for row in rows]
+    names = sorted({name for row_tags in tags for name in row_tags})
+    arrays = [table[field.name] for field in report_schema(model)]
+    arrays += [pa.array([row_tags.get(name) for row_tags in tags], pa.string()) for name in names]
+    return pa.Table.from_arrays(arrays, schema=report_schema(model, names))

@@ -1,0 +1,13 @@
+"""Versions of the algorithms whose results are kept. Raise one when a change of the code changes what it leaves.
+
+All of them are part of every work key, so that shards made of an older analysis or an older song are done again.
+"""
+
+ALGORITHM_VERSION = 1
+"""Lip-sync, paste-back, encoding and scores."""
+
+ANALYSIS_VERSION = 1
+"""Shots, faces and tracks."""
+
+SONG_VERSION = "1"
+"""Mel spectrogram, 16 kHz samples and voice activity."""

@@ -1,0 +1,221 @@
+"""index.html: one page that opens from the disk, with no script, no network and nothing but relative
+links.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from singalong import __version__
+from singalong.contracts import Status, Verdict
+from singalong.errors import ErrorClass
+from singalong.fold import RunFold
+from singalong.report import Report
+from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
+from singalong.runfolder import RunFolder
+
+MAX_PAIRS_SHOWN = 300
+MAX_FAILURES_SHOWN = 60
+NUM_HISTOGRAM_BINS = 16
+
+_STATUS_ORDER = (Status.FAILED, Status.QUARANTINED, Status.PENDING, Status.DONE)
+_VERDICT_ORDER = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS, None)
+_MEANINGS = {
+    ErrorClass.INPUT: "The input cannot be used; trying again will not help. Mend the clip, the song or the row.",
+    ErrorClass.TRANSIENT_IO: "Storage failed again and again. Run the same command again.",
+    ErrorClass.RESOURCE: "Out of memory or disk. Free some, or run fewer workers, then run again.",
+    ErrorClass.INFRA: "Workers died on it. The message and logs/ may say why.",
+    ErrorClass.TIMEOUT: "It ran longer than run.shard_timeout_s. Raise that, or make shards shorter.",
+    ErrorClass.BUG: "A defect of singalong or of a library. Please report it with the message.",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a bar: a label, how much, its share of the whole, and where it starts; both in percent."""
+
+    label: str
+    amount: float
+    share: float
+    start: float
+
+    @property
+    def css(self) -> str:
+        """Class that gives its colour."""
+        return "c-" + self.label.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures that share class and message."""
+
+    error_class: ErrorClass
+    meaning: str
+    message: str
+    names: tuple[str, ...]
+
+
+def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequence[str]) -> str:
+    """The page of a run. All text from outside is escaped by the template."""
+    pairs = sorted(report.pairs, key=_worst_first)
+    groups = _failure_groups(report)
+    return _template().render(
+        run=run,
+        notes=[*notes, *_damage_notes(fold)],
+        report=report,
+        written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+        tiles=_tiles(report),
+        status_bar=bar(Counter(row.status.value for row in report.shards), [s.value for s in reversed(_STATUS_ORDER)]),
+        verdict_bar=bar(
+            Counter(pair.verdict.value for pair in pairs if pair.verdict),
+            [verdict.value for verdict in reversed(_VERDICT_ORDER) if verdict],
+        ),
+        histogram=histogram([pair.sync_confidence for pair in pairs if pair.sync_confidence is not None]),
+        time_bar=_time_bar(report.shards),
+        failures=groups[:MAX_FAILURES_SHOWN],
+        num_failures_hidden=max(0, len(groups) - MAX_FAILURES_SHOWN),
+        montages=report.montages,
+        pairs=pairs[:MAX_PAIRS_SHOWN],
+        num_pairs_hidden=max(0, len(pairs) - MAX_PAIRS_SHOWN),
+    )
+
+
+def bar(amounts: Mapping[str, float], order: Iterable[str]) -> list[Part]:
+    """Parts of a stacked bar, in the given order, without the empty ones."""
+    total, start, parts = sum(amounts.values()), 0.0, []
+    for label in order:
+        amount = amounts.get(label, 0)
+        if amount:
+            share = 100.0 * amount / total
+            parts.append(Part(label, amount, share, start))
+            start += share
+    return parts
+
+
+def histogram(values: Sequence[float]) -> list[Part]:
+    """Counts of values in equal steps from the smallest to the largest; `start` is where a step begins,
+    `share` its height in percent of the highest.
+    """
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    step = (high - low) / NUM_HISTOGRAM_BINS or 1.0
+    counts = Counter(min(int((value - low) / step), NUM_HISTOGRAM_BINS - 1) for value in values)
+    highest = max(counts.values())
+    return [
+        Part(
+            f"{low + bin_ * step:.1f} to {low + (bin_ + 1) * step:.1f}",
+            counts[bin_],
+            100 * counts[bin_] / highest,
+            bin_,
+        )
+        for bin_ in range(NUM_HISTOGRAM_BINS)
+    ]
+
+
+def _tiles(report: Report) -> list[tuple[str, str]]:
+    done = [pair for pair in report.pairs if pair.status is Status.DONE]
+    seconds = sum(pair.num_frames / pair.fps for pair in done if pair.fps)
+    tiles = [
+        ("pairs done", f"{len(done)} of {len(report.pairs)}"),
+        ("video made", _duration(seconds)),
+        ("frames", f"{sum(row.num_frames for row in report.shards if row.status is Status.DONE):,}"),
+    ]
+    if report.montages:
+        made = sum(montage.output is not None for montage in report.montages)
+        tiles.append(("montages made", f"{made} of {len(report.montages)}"))
+    return tiles
+
+
+def _time_bar(shards: Sequence[ReportRow]) -> list[Part]:
+    seconds: Counter[str] = Counter()
+    for row in shards:
+        seconds.update(row.seconds)
+    return bar(seconds, [name for name, _ in seconds.most_common()])
+
+
+def _failure_groups(report: Report) -> list[FailureGroup]:
+    """Failures by class and message, the most frequent first; films that failed though their shards did
+    not.
+    """
+    rows: list[tuple[ErrorClass, str, str]] = [
+        (row.error_class, row.error_message or "", row.shard_id or row.pair_id)
+        for row in report.shards
+        if row.error_class and row.status is not Status.PENDING
+    ]
+    rows += [
+        (row.error_class, row.error_message or "", row.pair_id)
+        for row in report.pairs
+        if row.error_class and row.num_shards and row.num_done == row.num_shards
+    ]
+    names: dict[tuple[ErrorClass, str], list[str]] = {}
+    for error_class, message, name in rows:
+        names.setdefault((error_class, message), []).append(name)
+    groups = [
+        FailureGroup(error_class, _MEANINGS[error_class], message, tuple(own))
+        for (error_class, message), own in names.items()
+    ]
+    return sorted(groups, key=lambda group: -len(group.names))
+
+
+def _damage_notes(fold: RunFold) -> list[str]:
+    if not fold.damaged:
+        return []
+    return [
+        f"{len(fold.damaged)} attempt files cannot be read and do not count, the first: {fold.damaged[0]}. "
+        "Check the disk; running the manifest again does the work again where it must."
+    ]
+
+
+def _worst_first(pair: PairReportRow) -> tuple[int, int, float, int]:
+    confidence = pair.sync_confidence if pair.sync_confidence is not None else float("inf")
+    return _STATUS_ORDER.index(pair.status), _VERDICT_ORDER.index(pair.verdict), confidence, pair.row
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def _badge(row: PairReportRow | MontageReportRow) -> str:
+    """The one word that says where a pair stands: its verdict if it is done, else its status."""
+    return row.verdict.value if row.status is Status.DONE and row.verdict else row.status.value
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "duration": _duration,
+        "badge": _badge,
+        "link": quote,
+        "file_name": lambda path: Path(path).name,
+        "css": lambda label: "c-" + str(label).replace(" ", "-"),
+    }
+    return environment.get_template("report.html.j2")

@@ -1,0 +1,134 @@
+"""The command line: its surface is frozen here, and it answers without loading what it does not need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from flows.cli import app, main
+
+SURFACE = {
+    "demo": {"--dir", "--json"},
+    "plan": {"--config", "--set", "--json", "manifest"},
+    "run": {"--run", "--config", "--set", "--json", "manifest"},
+    "status": {"--json", "run"},
+    "report": {"--json", "run"},
+    "score": {"--audio", "--config", "--set", "--json", "videos"},
+    "doctor": {"--json"},
+    "models list": {"--json"},
+    "models add": {"--replace", "--json", "name", "checkpoint"},
+    "models verify": {"--json"},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SINGALONG_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("SINGALONG_MODELS", str(tmp_path / "models"))
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["singalong", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_commands_and_options_change_only_on_purpose() -> None:
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        children = getattr(command, "commands", None)
+        if children is None:
+            parameters = command.params  # type: ignore[attr-defined]
+            found[name] = {
+                parameter.opts[0] if parameter.param_type_name == "option" else parameter.name
+                for parameter in parameters
+            } - {"--help"}
+        else:
+            for child_name, child in children.items():
+                walk(child, f"{name} {child_name}".strip())
+
+    walk(get_command(app), "")
+    assert found == SURFACE
+
+
+def test_help_loads_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys\nfrom flows.cli import app\ntry:\n    app(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'ray', 'prefect', 'numpy', 'av', 'cv2', 'pandas', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--run" in done.stdout
+
+
+def test_a_bad_manifest_exits_with_2_and_names_every_problem(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("clip,song,fit\nnone.mp4,none.wav,bounce\nnone2.mp4,none.wav,bonce\n")
+    assert call(monkeypatch, "plan", manifest) == 2
+    message = capsys.readouterr().err
+    for expected in ("row 1", "row 2", "none.mp4", "none2.mp4", "bonce", "bounce"):
+        assert expected in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("lipsync.crv=20", "lipsync.crf"),
+        ("lipsync.crf=many", "lipsync.crf"),
+        ("crf=20", "section.key=value"),
+    ],
+)
+def test_a_bad_setting_exits_with_2_and_says_which(
+    setting: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "plan", tmp_path / "m.csv", "--set", setting) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "status", tmp_path) == 2
+    assert "not a run folder" in capsys.readouterr().err
+
+
+def test_scoring_without_a_scorer_exits_with_2_and_says_how_to_add_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "score", tmp_path / "video.mp4") == 2
+    assert "singalong models add" in capsys.readouterr().err
+
+
+def test_models_list_knows_what_is_built_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "models", "list", "--json") == 0
+    names = {card["name"] for card in json.loads(capsys.readouterr().out)}
+    assert {"centerface", "untrained"} <= names
+
+
+def test_a_web_page_saved_as_weights_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "wav2lip_gan.pth"
+    page.write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
+    assert call(monkeypatch, "models", "add", "gan", page) == 2
+    assert "web page" in capsys.readouterr().err
+
+
+def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "doctor", "--json") == 0
+    findings = {finding["subject"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["media"]["level"] == "ok"
+    assert findings["generator"]["level"] == "note"

@@ -1,0 +1,174 @@
+"""Whole runs in process: what is made, what is made once, and what is left alone the second time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from flows.order import run_stages
+from singalong.config import Settings, load_settings
+from singalong.contracts import Status
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.dispatch import Item
+from tasks.film_steps import is_finished
+from tasks.jobs import Outcome
+from tasks.plan_run import plan_run
+from tasks.session import Session
+from tasks.summary import RunSummary
+
+
+class Counting:
+    """Counts the items of each stage."""
+
+    def __init__(self) -> None:
+        self.items: Counter[str] = Counter()
+
+    def begin(self, stage: str, total: int) -> None:
+        self.items[stage] += total
+
+    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    store = tmp_path_factory.mktemp("store")
+    return load_settings(None, ["run.executor=inprocess", f"run.store={store}", "plan.shard_s=0.4"])
+
+
+def run(manifest: Path, folder: Path, settings: Settings) -> tuple[RunSummary, Counter[str]]:
+    plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path))
+    counting = Counting()
+    with Session(RunFolder.create(folder, plan, settings, manifest=rows), counting) as session:
+        return run_stages(session), counting.items
+
+
+def write_manifest(folder: Path, name: str, rows: list[str]) -> Path:
+    path = folder / name
+    path.write_text("pair_id,clip,song,song_start_s,song_end_s,montage\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(
+    demo_inputs: Path, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, RunSummary, Counter[str]]:
+    """A run of 2 clips x 2 songs, one montage of unequal clips, and a clip that is no clip."""
+    folder = tmp_path_factory.mktemp("run")
+    (demo_inputs / "broken.mp4").write_bytes(b"<html>not a clip</html>")
+    rows = ["bad,broken.mp4,song.wav,0,1,mix"]
+    for clip in ("clip1_640x360.mp4", "clip2_360x640.mp4"):
+        for song in ("song", "vocals"):
+            montage = "mix" if song == "song" else ""
+            rows.append(f"{clip[:5]}_{song},{clip},{song}.wav,0,0.6,{montage}")
+    manifest = write_manifest(demo_inputs, "finished.csv", rows)
+    summary, items = run(manifest, folder / "r", settings)
+    return manifest, folder / "r", summary, items
+
+
+def test_each_clip_is_analysed_once_and_each_song_prepared_once(
+    finished: tuple[Path, Path, RunSummary, Counter[str]],
+) -> None:
+    items = finished[3]
+    assert items["prepare"] == 2 + 2
+    assert items["lipsync"] == 2 * 2 + 2 * 2  # two shards of 0.4 s for each of the four pairs
+
+
+def test_a_bad_row_is_named_and_does_not_stop_the_others(finished: tuple[Path, Path, RunSummary, Counter[str]]) -> None:
+    summary = finished[2]
+    assert not summary.complete
+    assert len(summary.films) == 4
+    assert any(failure.name == "bad" and "broken.mp4" in failure.message for failure in summary.failures)
+
+
+def test_films_have_exactly_the_frames_of_their_spans(finished: tuple[Path, Path, RunSummary, Counter[str]]) -> None:
+    for path in finished[2].films:
+        fps = 25 if "clip1" in path else 30
+        with av.open(path) as film:
+            stream = film.streams.video[0]
+            assert stream.average_rate == fps
+            frames = [frame.pts * stream.time_base for frame in film.decode(stream)]
+        assert len(frames) == round(0.6 * fps)
+        assert [float(time) for time in frames] == pytest.approx([n / fps for n in range(len(frames))], abs=1e-4)
+
+
+def test_the_montage_joins_unequal_clips_and_is_labelled(finished: tuple[Path, Path, RunSummary, Counter[str]]) -> None:
+    (path,) = finished[2].montages
+    with av.open(path) as film:
+        assert "AI-generated" in film.metadata["comment"]
+        assert len({(frame.width, frame.height) for frame in film.decode(video=0)}) == 1
+        assert film.streams.audio
+
+
+def test_pixels_away_from_the_face_are_the_clips_own(
+    demo_inputs: Path, finished: tuple[Path, Path, RunSummary, Counter[str]]
+) -> None:
+    path = next(film for film in finished[2].films if "clip1_song" in film)
+    with av.open(path) as film, av.open(str(demo_inputs / "clip1_640x360.mp4")) as clip:
+        ours, theirs = (next(media.decode(video=0)).to_ndarray(format="gray").astype(int) for media in (film, clip))
+    border = np.ones(ours.shape, bool)
+    border[20:, 160:480] = False
+    assert np.abs(ours - theirs)[border].mean() < 1.0
+    assert np.abs(ours - theirs)[~border].max() > 20  # and the mouth is another
+
+
+def test_a_finished_run_does_nothing(settings: Settings, finished: tuple[Path, Path, RunSummary, Counter[str]]) -> None:
+    manifest, folder, _, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")}
+    assert is_finished(RunFolder.open(folder))
+    _, items = run(manifest, folder, settings)
+    assert not items
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")} == before
+
+
+def test_another_run_of_the_same_work_only_joins(
+    settings: Settings, finished: tuple[Path, Path, RunSummary, Counter[str]], tmp_path: Path
+) -> None:
+    _, items = run(finished[0], tmp_path / "again", settings)
+    assert items["prepare"] == items["lipsync"] == 0
+    fold = RunFolder.open(tmp_path / "again").fold()
+    assert all(shard.status is Status.DONE and shard.reused for shard in fold.shards.values())
+
+
+def test_an_edited_row_redoes_only_its_own_shards(
+    demo_inputs: Path,
+    settings: Settings,
+    finished: tuple[Path, Path, RunSummary, Counter[str]],
+    tmp_path: Path,
+) -> None:
+    rows = finished[0].read_text().splitlines()[1:]
+    edited = [row.replace(",0,0.6,", ",0,0.4,") if row.startswith("clip2_vocals") else row for row in rows]
+    summary, items = run(write_manifest(demo_inputs, "edited.csv", edited), finished[1], settings)
+    assert items["prepare"] == 0
+    assert items["lipsync"] == 1  # its only shard: 0.4 s
+    assert items["join"] == 1
+    assert items["montage"] == 0
+    assert len(summary.films) == 4
+
+
+def test_a_clip_without_a_face_is_quarantined_with_what_to_do(
+    settings: Settings, demo_inputs: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (320, 240), (90, 120, 90)).save(demo_inputs / "wall.png")
+    manifest = write_manifest(demo_inputs, "wall.csv", ["wall,wall.png,song.wav,0,0.4,"])
+    summary, _ = run(manifest, tmp_path / "wall", settings)
+    assert summary.shards == {"quarantined": 1}
+    (failure,) = summary.failures
+    assert failure.error_class == "INPUT"
+    assert "no usable face" in failure.message
+    assert is_finished(RunFolder.open(tmp_path / "wall"))
+
+
+def test_rows_that_ask_for_the_same_work_share_it(settings: Settings, demo_inputs: Path, tmp_path: Path) -> None:
+    rows = [f"{name},clip2_360x640.mp4,vocals.wav,1,1.2," for name in ("one", "two")]
+    summary, items = run(write_manifest(demo_inputs, "twins.csv", rows), tmp_path / "twins", settings)
+    assert items["lipsync"] == 1
+    assert summary.complete
+    assert len(summary.films) == 2

@@ -1,0 +1,89 @@
+"""The whole command under Prefect and Ray: interrupted twice, resumed, finished, nothing lost and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from singalong.contracts import Status
+from singalong.runfolder import RunFolder
+
+pytestmark = pytest.mark.ray
+
+PATIENCE_S = 300.0
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    changes = {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "SINGALONG_STORE": str(tmp_path / "store"),
+        "SINGALONG_MODELS": str(tmp_path / "models"),
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RAY_"))}
+    return inherited | changes
+
+
+def start(manifest: Path, run: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", str(run), "--json"]
+    settings = ["--set", "plan.shard_s=0.2", "--set", "run.num_actors=1"]
+    return subprocess.Popen(
+        command + settings, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finished_shards(run: Path) -> set[str]:
+    return {path.parent.name for path in run.glob("attempts/*/*.parquet")}
+
+
+def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, number: signal.Signals) -> str:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(finished_shards(run)) < num_shards and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    return errors
+
+
+def flow_states(environment: dict[str, str]) -> list[str]:
+    with sqlite3.connect(Path(environment["PREFECT_HOME"]) / "prefect.db") as database:
+        return [state for (state,) in database.execute("select state_type from flow_run order by start_time")]
+
+
+def test_an_interrupted_run_is_cancelled_and_resumed_until_it_is_done(
+    demo_inputs: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    run = tmp_path / "run"
+    manifest = demo_inputs / "manifest.csv"
+    errors = interrupt_after(start(manifest, run, environment), run, 1, signal.SIGINT)
+    assert "again to go on" in errors
+    kept = finished_shards(run)
+    assert kept
+    interrupt_after(start(manifest, run, environment), run, len(kept) + 1, signal.SIGTERM)
+    process = start(manifest, run, environment)
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+    summary = json.loads(output)
+    assert summary["shards"] == {"done": summary["num_shards"]}
+    assert len(summary["films"]) == 3
+    assert len(summary["montages"]) == 1
+    assert any("untrained" in note for note in summary["notes"])
+    for name in ("report.parquet", "pairs.parquet", "montages.parquet", "index.html"):
+        assert (run / name).stat().st_size > 0
+    folder = RunFolder.open(run)
+    results = [attempt for attempt in folder.attempts() if attempt.result is not None]
+    assert len(results) == len({attempt.shard_id for attempt in results}), "a finished shard was done again"
+    assert all(shard.status is Status.DONE for shard in folder.fold().shards.values())
+    assert flow_states(environment) == ["CANCELLED", "CANCELLED", "COMPLETED"]

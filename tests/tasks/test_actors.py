@@ -1,0 +1,121 @@
+"""The Ray pool on a real local cluster: jobs run, late ones are stopped, and a dead worker is blamed on its job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singalong.config import Settings
+from singalong.contracts import ModelRef
+from singalong.errors import ErrorClass
+from singalong.store import sha256_of
+from singalong.synthetic.clips import write_wav
+from tasks.actors import RayPool
+from tasks.jobs import Outcome, SongJob, WorkerSpec
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")]
+
+DETECTOR = ModelRef(name="none", architecture="none", weights_sha256="0" * 64)
+PATIENCE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayPool]:
+    spec = WorkerSpec(settings=Settings(), store=str(tmp_path_factory.mktemp("store")), detector=DETECTOR, scorer=None)
+    pool = RayPool(spec, num_actors=1, gpus_per_actor=1.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> SongJob:
+    path = tmp_path / "song.wav"
+    write_wav(path, np.random.default_rng(0).normal(0, 0.1, (8000, 2)).astype(np.float32))
+    return SongJob(path=str(path), sha256=sha256_of(path))
+
+
+def run(pool: RayPool, job: SongJob, *, timeout_s: float = PATIENCE_S) -> Outcome:
+    pool.submit("job", job, timeout_s=timeout_s)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for job_id, outcome in pool.wait(0.2):
+            assert job_id == "job"
+            assert pool.free_slots() == 1
+            return outcome
+    raise AssertionError("no answer from the pool")
+
+
+def process_of(outcome: Outcome) -> int:
+    return int(outcome.worker.rpartition(":")[2])
+
+
+def test_a_job_runs_in_another_process_and_answers_with_a_row(pool: RayPool, song: SongJob) -> None:
+    outcome = run(pool, song)
+    assert outcome.ok
+    assert outcome.folder is not None
+    assert process_of(outcome) != os.getpid()
+
+
+def test_a_job_that_hangs_is_stopped_at_its_deadline_and_the_slot_works_again(pool: RayPool, song: SongJob) -> None:
+    hung = process_of(run(pool, song))
+    os.kill(hung, signal.SIGSTOP)  # hears nothing and does nothing, like a decoder stuck in the kernel
+    outcome = run(pool, song, timeout_s=2.0)
+    assert outcome.failure is not None
+    assert outcome.failure.error_class is ErrorClass.TIMEOUT
+    again = run(pool, song)
+    assert again.ok
+    assert process_of(again) != hung
+
+
+def test_a_worker_killed_in_its_work_is_blamed_on_its_job_and_replaced(pool: RayPool, song: SongJob) -> None:
+    victim = process_of(run(pool, song))
+    os.kill(victim, signal.SIGSTOP)  # so that it is still at work when it is killed
+    killer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
+    killer.start()
+    outcome = run(pool, song)
+    killer.join()
+    assert outcome.failure is not None
+    assert outcome.failure.error_class is ErrorClass.INFRA
+    again = run(pool, song)
+    assert again.ok
+    assert process_of(again) != victim
+
+
+class Told(BaseException):
+    """Raised by the handler of a signal."""
+
+
+def test_what_a_signal_handler_raises_comes_out_of_waiting_as_it_was(pool: RayPool, song: SongJob) -> None:
+    def handler(_number: int, _frame: object) -> None:
+        raise Told
+
+    worker = process_of(run(pool, song))
+    os.kill(worker, signal.SIGSTOP)  # so that the wait is long
+    before = signal.signal(signal.SIGTERM, handler)
+    sender = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    try:
+        pool.submit("job", song, timeout_s=PATIENCE_S)
+        sender.start()
+        with pytest.raises(Told):
+            pool.wait(PATIENCE_S)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGTERM, before)
+        os.kill(worker, signal.SIGCONT)
+    assert pool.wait(PATIENCE_S)
+
+
+def test_an_unreadable_song_comes_back_as_input_failure_not_as_exception(pool: RayPool, tmp_path: Path) -> None:
+    path = tmp_path / "page.wav"
+    path.write_text("<html></html>")
+    outcome = run(pool, SongJob(path=str(path), sha256=sha256_of(path)))
+    assert outcome.failure is not None
+    assert outcome.failure.error_class is ErrorClass.INPUT
+    assert "page.wav" in outcome.failure.message

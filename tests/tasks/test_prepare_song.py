@@ -1,0 +1,98 @@
+"""Preparing a song: once, whole or not at all, the same as computed at once, in memory that does not grow."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tasks.prepare_song as prepare_song_module
+from singalong.errors import MediaError
+from singalong.media.audio import iter_mono_16k, mel_spectrogram, voice_activity
+from singalong.store import Store
+from singalong.versions import SONG_VERSION
+from tasks.prepare_song import load_song, prepare_song
+from tests.sounds import chirp, write_sound
+
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_what_is_stored_is_what_is_computed_at_once(tmp_path: Path, store: Store) -> None:
+    path = write_sound(tmp_path / "a.wav", np.concatenate([chirp(2.0, 44100), np.zeros(44100, np.float32)]), 44100)
+    song = load_song(prepare_song(path, sha256=SHA, store=store))
+    samples = np.concatenate(list(iter_mono_16k(path)))
+    np.testing.assert_array_equal(song.samples_16k, samples)
+    np.testing.assert_allclose(song.mel, mel_spectrogram(samples, 16000), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(song.voiced, voice_activity(song.mel))
+    assert (song.mel.dtype, song.samples_16k.dtype, song.voiced.dtype) == (np.float32, np.float32, np.bool_)
+    assert song.mel.shape == (80, 241)
+    assert song.duration_s == 3.0
+    assert 0 < song.voiced.mean() < 1
+
+
+def test_arrays_are_mapped_not_loaded(tmp_path: Path, store: Store) -> None:
+    song = load_song(prepare_song(write_sound(tmp_path / "a.wav", chirp(1.0, 16000), 16000), sha256=SHA, store=store))
+    assert all(isinstance(array, np.memmap) for array in (song.mel, song.samples_16k, song.voiced))
+    assert not song.mel.flags.writeable
+
+
+def test_facts_are_told_in_json(tmp_path: Path, store: Store) -> None:
+    folder = prepare_song(write_sound(tmp_path / "a.wav", chirp(1.0, 16000), 16000), sha256=SHA, store=store)
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts == {
+        "version": SONG_VERSION,
+        "num_samples": 16000,
+        "sample_rate_hz": 16000,
+        "duration_s": 1.0,
+        "num_mel": 81,
+        "voiced_share": 1.0,
+    }
+
+
+def test_a_song_is_prepared_once(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_sound(tmp_path / "a.wav", chirp(0.5, 16000), 16000)
+    folder = prepare_song(path, sha256=SHA, store=store)
+    monkeypatch.setattr(prepare_song_module, "_build", None)
+    path.unlink()
+    assert prepare_song(path, sha256=SHA, store=store) == folder
+
+
+def test_a_new_version_is_prepared_anew(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_sound(tmp_path / "a.wav", chirp(0.5, 16000), 16000)
+    folder = prepare_song(path, sha256=SHA, store=store)
+    monkeypatch.setattr(prepare_song_module, "SONG_VERSION", SONG_VERSION + "x")
+    assert prepare_song(path, sha256=SHA, store=store) != folder
+
+
+def test_a_song_that_fails_half_way_leaves_nothing(tmp_path: Path, store: Store) -> None:
+    samples = chirp(3.0, 16000)
+    samples[-10] = np.nan
+    path = write_sound(tmp_path / "a.wav", samples, 16000, codec="pcm_f32le")
+    with pytest.raises(MediaError, match="not numbers"):
+        prepare_song(path, sha256=SHA, store=store)
+    assert store.cached("songs", SHA, SONG_VERSION) is None
+
+
+@pytest.mark.parametrize("num_samples", [1, 150, 399, 401])
+def test_the_shortest_songs_have_their_columns(tmp_path: Path, store: Store, num_samples: int) -> None:
+    path = write_sound(tmp_path / "a.wav", chirp(0.1, 16000)[:num_samples], 16000)
+    song = load_song(prepare_song(path, sha256=SHA, store=store))
+    assert song.mel.shape == (80, 1 + num_samples // 200)
+    assert song.voiced.shape == (song.mel.shape[1],)
+
+
+def test_memory_does_not_grow_with_the_song(tmp_path: Path, store: Store) -> None:
+    peaks = []
+    for number, seconds in enumerate((20, 200)):
+        path = write_sound(tmp_path / f"{number}.wav", np.tile(chirp(1.0, 16000), seconds), 16000)
+        tracemalloc.start()
+        prepare_song(path, sha256=f"{number:064x}", store=store)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 2e6  # the longer song's samples alone take 11 MB more
