@@ -151,6 +151,19 @@ def builtin_cards() -> list[ModelCard]:
     return ([centerface] if centerface else []) + [_untrained_card()]
 
 
+def bundled_cards() -> list[ModelCard]:
+    """The models trained by singalong itself that come with the package (`models/bundled`), by name."""
+    folders = sorted(path.parent for path in (Path(__file__).parent / "bundled").glob("*/card.json"))
+    return [_bundled_card(folder) for folder in folders]
+
+
+def _bundled_card(folder: Path) -> ModelCard:
+    """A card names its weights relative to itself, as nobody knows where the package will be installed."""
+    card = ModelCard.model_validate_json((folder / "card.json").read_bytes())
+    assert card.weights is not None, folder
+    return card.model_copy(update={"weights": str((folder / card.weights).resolve())})
+
+
 def _untrained_card() -> ModelCard:
     return ModelCard(
         name="untrained",
