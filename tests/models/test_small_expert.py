@@ -1,0 +1,23 @@
+import torch
+
+from models.small_expert import NUM_EMBEDDING, SmallExpert
+
+
+@torch.no_grad()
+def test_embeddings_have_length_one_and_are_never_negative():
+    expert = SmallExpert().eval()
+    for embedding in expert(torch.randn(3, 1, 80, 16), torch.rand(3, 15, 48, 96)):
+        assert embedding.shape == (3, NUM_EMBEDDING)
+        assert torch.allclose(embedding.norm(dim=1), torch.ones(3), atol=1e-5)
+        assert bool((embedding >= 0).all())
+
+
+@torch.no_grad()
+def test_every_frame_is_read_by_itself_in_its_place():
+    expert = SmallExpert().eval()
+    faces = torch.rand(2, 15, 48, 96)
+    changed = faces.clone()
+    changed[:, 6:9] = 0
+    difference = (expert.read_frames(faces) - expert.read_frames(changed)).abs().amax(dim=(0, 2))
+    assert (difference > 1e-6).tolist() == [False, False, True, False, False]
+    assert not torch.allclose(expert.embed_face(faces), expert.embed_face(changed))
