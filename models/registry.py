@@ -38,11 +38,12 @@ Purpose = Literal["generator", "scorer", "detector"]
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_RESERVED = frozenset({"auto", "none", "centerface", "untrained"})
+_RESERVED = frozenset({"auto", "none", "centerface", "untrained", "singalong-expert", "singalong-warper"})
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-# Best first: the GAN variant looks sharper (section 4.3 of the paper), SyncNet's scores are the published ones.
+# Best first: the GAN variant looks sharper (section 4.3 of the paper), SyncNet's scores are the published ones;
+# our own small models stand in until somebody adds others.
 _PREFERRED_FILES = ("wav2lip_gan.pth", "wav2lip.pth")
-_PREFERRED_SCORERS = ("syncnet_v2", "lipsync_expert")
+_PREFERRED_SCORERS = ("syncnet_v2", "lipsync_expert", "singalong_expert")
 
 
 def add_checkpoint(
@@ -291,7 +292,7 @@ def _best(role: Purpose, cards: list[ModelCard]) -> ModelCard | None:
         ]
         return preferred[0] if preferred else None
     rank = {file: index for index, file in enumerate(_PREFERRED_FILES)}
-    newest.sort(key=lambda card: (not card.trained, rank.get(card.published or "", len(rank))))
+    newest.sort(key=lambda card: (not card.trained, card.builtin, rank.get(card.published or "", len(rank))))
     return newest[0] if newest else None
 
 

@@ -106,7 +106,7 @@ def test_a_folder_that_is_no_run_exits_with_2(
 def test_scoring_without_a_scorer_exits_with_2_and_says_how_to_add_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "score", tmp_path / "video.mp4") == 2
+    assert call(monkeypatch, "score", tmp_path / "video.mp4", "--set", "score.scorer=none") == 2
     assert "singalong models add" in capsys.readouterr().err
 
 

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models import registry
 from models.cards import ROLES, ModelCard, bundled_cards, file_sha256
 from models.checkpoints import load_network
 from models.scorers import load_scorer
@@ -12,13 +15,12 @@ def card(request) -> ModelCard:
     return request.param
 
 
-def test_both_models_come_with_the_package():
-    assert {card.role for card in bundled_cards()} == {"expert", "generator"}
+def test_a_scorer_comes_with_the_package_and_is_used_until_another_is_added(tmp_path):
+    assert {card.role for card in bundled_cards()} == {"expert"}
+    assert registry.resolve("auto", "scorer", home=tmp_path).architecture == "singalong_expert"
 
 
 def test_the_weights_are_those_on_the_card_and_small(card):
-    from pathlib import Path
-
     weights = Path(card.weights)
     assert file_sha256(weights) == card.weights_sha256
     assert weights.stat().st_size == card.num_bytes < 8_000_000

@@ -38,13 +38,17 @@ def home(tmp_path):
     return tmp_path / "models"
 
 
+BUILTIN = {card.name for card in cards.builtin_cards()}
+
+
 def names(home):
     return [card.name for card in registry.list_models(home)]
 
 
 def test_an_empty_home_holds_the_built_in_models(home):
     builtin = {card.name: card for card in registry.list_models(home)}
-    assert set(builtin) == {"centerface", "untrained"}
+    assert set(builtin) == BUILTIN
+    assert {"centerface", "singalong-expert", "untrained"} <= BUILTIN
     assert not builtin["untrained"].trained
     assert builtin["untrained"].weights is None
     assert builtin["centerface"].role == "detector"
@@ -70,7 +74,7 @@ def test_the_card_is_plain_json_and_reads_back(home, files):
     card = registry.add_checkpoint("mine", files["expert"], home=home, thresholds={"pass_confidence": 0.1})
     assert json.loads((home / "mine" / "card.json").read_text(encoding="utf-8"))["name"] == "mine"
     assert registry.find_card("mine", home) == card
-    assert names(home) == ["centerface", "mine", "untrained"]
+    assert set(names(home)) == BUILTIN | {"mine"}
 
 
 def test_the_same_weights_have_the_same_digest_under_any_name(home, files):
@@ -147,8 +151,8 @@ def test_auto_prefers_the_published_gan_generator(home, files):
     assert registry.resolve("auto", "generator", home=home).name == "b"
 
 
-def test_auto_scores_with_syncnet_then_the_expert_then_not_at_all(home, files):
-    assert registry.resolve("auto", "scorer", home=home) is None
+def test_auto_scores_with_syncnet_then_the_expert_then_our_own(home, files):
+    assert registry.resolve("auto", "scorer", home=home).name == "singalong-expert"
     registry.add_checkpoint("e", files["expert"], home=home)
     assert registry.resolve("auto", "scorer", home=home).name == "e"
     registry.add_checkpoint("s", files["syncnet"], home=home)
@@ -162,7 +166,7 @@ def test_auto_detects_with_centerface(home):
 
 def test_an_unknown_name_lists_what_there_is(home, files):
     registry.add_checkpoint("mine", files["generator"], home=home)
-    with pytest.raises(InputError, match=r"'wav2lip'.*centerface \(detector\), mine \(generator\), untrained"):
+    with pytest.raises(InputError, match=r"'wav2lip'.*centerface \(detector\), mine \(generator\), .*untrained"):
         registry.resolve("wav2lip", "generator", home=home)
 
 
@@ -191,7 +195,7 @@ def test_verify_finds_changed_weights_and_broken_cards(home, files):
     assert len(problems) == 2
     assert "broken" in problems[0]
     assert "not those on the card" in problems[1]
-    assert names(home) == ["centerface", "changed", "good", "untrained"]
+    assert set(names(home)) == BUILTIN | {"changed", "good"}
     with pytest.raises(WeightsError, match="broken"):
         registry.resolve("broken", "generator", home=home)
 
