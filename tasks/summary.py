@@ -83,10 +83,7 @@ def model_notes(run: RunFolder) -> tuple[str, ...]:
             "pipeline. Add a checkpoint with: singalong models add NAME checkpoint.pth"
         )
     if run.plan.scorer is None:
-        notes.append(
-            "No sync scorer is installed, so nothing was scored: every output is 'not scorable'. "
-            "Add one with: singalong models add NAME syncnet_v2.model"
-        )
+        notes.append("No scorer was used (score.scorer=none), so nothing was scored: every output is 'not scorable'.")
     return tuple(notes)
 
 
