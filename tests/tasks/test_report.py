@@ -269,7 +269,7 @@ def test_an_untrained_generator_and_a_missing_scorer_are_said_plainly(shown: Cal
         plan_of([pair_row(1, song_end_s=4)], scorer=None, generator_for=lambda _: model("untrained", trained=False))
     )
     assert "'untrained' has untrained weights" in reader.text
-    assert "No sync scorer is installed" in reader.text
+    assert "No scorer was used" in reader.text
     assert "not scorable" in reader.text
 
 
