@@ -124,6 +124,6 @@ def _glasses(head: Head, canvas: Canvas) -> tuple[Floats, Floats] | None:
     bridge = bridge * (side < person.eye_x - rx)
     arm = np.clip((thick * 0.45 - np.abs(y + 0.04)) * canvas.scale + 0.5, 0, 1) * (side > person.eye_x + rx)
     lens = np.clip((1 - away) * 8, 0, 1)
-    glint = 0.1 * lens * np.exp(-0.5 * ((canvas.x - 0.4 * y - np.sign(canvas.x) * person.eye_x + 0.08) / 0.03) ** 2)
+    glint = 0.06 * lens * np.exp(-0.5 * ((canvas.x - 0.4 * y - np.sign(canvas.x) * person.eye_x + 0.08) / 0.03) ** 2)
     cover = np.maximum(np.maximum(rim, bridge), arm * (side < person.face_width))
-    return cover.astype(np.float32), (glint + 0.012 * lens).astype(np.float32)
+    return cover.astype(np.float32), (glint + 0.004 * lens).astype(np.float32)

@@ -64,7 +64,7 @@ def _wander(time_s: Floats, period_s: float, rng: np.random.Generator) -> Floats
 
 
 def _blinks(time_s: Floats, rng: np.random.Generator) -> Floats:
-    blink = np.full(len(time_s), float(np.clip(rng.normal(0.06, 0.05), 0.0, 0.2)))
+    blink = np.full(len(time_s), float(np.clip(rng.normal(0.12, 0.05), 0.0, 0.25)))
     at_s = rng.uniform(0.2, 3.0)
     while len(time_s) and at_s < time_s[-1]:
         shut = np.exp(-0.5 * ((time_s - at_s) / 0.055) ** 2) * 1.15

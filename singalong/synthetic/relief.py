@@ -39,7 +39,7 @@ class Light:
         ambient = rng.uniform(0.26, 0.42)
         cool = rng.uniform(-0.06, 0.06)
         return cls(
-            azimuth=float(rng.uniform(-0.95, 0.95)),
+            azimuth=float(rng.uniform(0.2, 0.95) * rng.choice([-1, 1])),
             elevation=float(rng.uniform(0.35, 0.95)),
             key=key,
             fill=(ambient * (1 + cool), ambient, ambient * (1 - cool)),
@@ -105,7 +105,7 @@ def face_height(person: Identity, canvas: Canvas, ratio: Floats) -> Floats:
 def _nose(person: Identity, x: Floats, y: Floats) -> Floats:
     tip, wide = person.nose_tip_y, person.nose_width
     along = np.clip((y + 0.28) / (tip + 0.28), 0, 1)
-    rise = (0.035 + 0.2 * along**1.6) * ramp(-0.42, -0.2, y) * (1 - ramp(tip + 0.01, tip + 0.11, y))
+    rise = (0.05 + 0.21 * along**1.45) * ramp(-0.42, -0.2, y) * (1 - ramp(tip + 0.01, tip + 0.11, y))
     ridge = rise * np.exp(-0.5 * (x / (0.055 + 0.45 * wide * along**2 * 0.75)) ** 2)
     side = np.abs(x)
     ball = 0.07 * hump(x, y, 0.0, tip, 0.07, 0.055)
@@ -116,7 +116,7 @@ def _nose(person: Identity, x: Floats, y: Floats) -> Floats:
 def _brows_and_eyes(person: Identity, side: Floats, y: Floats) -> Floats:
     brow = 0.05 * (1.15 - 0.4 * person.feminine)
     out = brow * hump(side, y, person.eye_x, person.brow_y + 0.02, 0.17, 0.055)
-    out -= 0.155 * hump(side, y, person.eye_x - 0.06, person.eye_y - 0.03, 0.15, 0.085)
+    out -= 0.19 * hump(side, y, person.eye_x - 0.06, person.eye_y - 0.03, 0.15, 0.085)
     out += 0.045 * hump(side, y, person.eye_x, person.eye_y, 0.09, 0.07)
     return out - (0.008 + 0.02 * person.age) * hump(side, y, person.eye_x - 0.01, person.eye_y + 0.12, 0.1, 0.022)
 

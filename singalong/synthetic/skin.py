@@ -76,7 +76,7 @@ def _beard(color: Floats, person: Identity, canvas: Canvas, rng: np.random.Gener
         dots = cloud(rng, canvas.height, canvas.width, max(1.3, 0.015 * canvas.scale))
         return over(color, hair + 0.1 * color, np.clip(cover * (0.36 + 0.06 * grain + 0.07 * dots), 0, 0.6))
     locks = fibres(rng, canvas.height, canvas.width, max(2.0, 0.05 * canvas.scale))
-    tone = np.clip(1 + 0.2 * grain + 0.14 * locks, 0.4, 1.7)[..., None]
+    tone = np.clip(1 + 0.15 * grain + 0.1 * locks, 0.5, 1.6)[..., None]
     edge = np.clip(cover * 1.15 + 0.12 * grain * (cover < 0.9) * (cover > 0.05), 0, 0.97)
     return f32(color + (hair * tone - color) * edge[..., None])
 
@@ -90,7 +90,7 @@ def beard_cover(person: Identity, canvas: Canvas) -> Floats:
     chin = ramp(person.mouth_y + 0.1, person.mouth_y + 0.2, y + 0.35 * np.maximum(0, side - 0.14)) * (
         1 - ramp(0.24, 0.36, side)
     )
-    line_y = 0.62 - 0.95 * ramp(0.24, 0.68, side)
+    line_y = 0.66 - 0.85 * ramp(0.36, 0.74, side)
     cheeks = ramp(line_y - 0.03, line_y + 0.1, y)
     bare = hump(x, y, 0.0, person.mouth_y + 0.02, 0.22, 0.085)
     if person.beard == "moustache":
