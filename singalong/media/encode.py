@@ -24,7 +24,10 @@ _MAX_RATE_PART = 2**31 - 1  # libav's rationals and the MP4 time scale are 32-bi
 
 # Fixed, so that the stream's parameter sets (SPS, PPS) depend on the settings alone, never on the content or the
 # length: B-frames without pyramid need exactly one frame of reordering, whatever the preset says.
-_X264_PARAMS = "stitchable=1:open-gop=0:bframes=2:b-pyramid=none:threads=1:lookahead-threads=1:sliced-threads=0"
+_X264_PARAMS = (
+    "stitchable=1:open-gop=0:bframes=2:b-pyramid=none:threads=1:lookahead-threads=1:sliced-threads=0"
+    ":mbtree=0"  # with it the same frames give other bytes from run to run
+)
 
 
 class SegmentWriter:

@@ -109,18 +109,8 @@ def train(
     sums: dict[str, float] = {}
     started = time.perf_counter()
     while state.step < min(settings.num_steps, stop_at or settings.num_steps):
-        for group, rate in zip(state.optimizer.param_groups, state.base_rates, strict=True):
-            group["lr"] = rate * learning_rate_factor(state.step, settings)
-        state.network.train()
-        loss, figures = loss_of_step(state.step)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
-        if math.isfinite(float(norm)):
-            state.optimizer.step()
-        for name, value in {"loss": float(loss.detach()), "norm": float(norm), **figures}.items():
+        for name, value in _step(state, loss_of_step, settings).items():
             sums[name] = sums.get(name, 0.0) + value
-        state.step += 1
         if state.step % settings.log_every == 0:
             now = time.perf_counter()
             state.seconds, started = state.seconds + now - started, now
@@ -128,6 +118,23 @@ def train(
             sums = {}
         if state.step % settings.checkpoint_every == 0 or state.step == settings.num_steps:
             state.save(checkpoint)
+
+
+def _step(
+    state: TrainingState, loss_of_step: Callable[[int], tuple[Tensor, dict[str, float]]], settings: LoopSettings
+) -> dict[str, float]:
+    """One step, and its figures; a step whose gradient is not finite changes nothing."""
+    for group, rate in zip(state.optimizer.param_groups, state.base_rates, strict=True):
+        group["lr"] = rate * learning_rate_factor(state.step, settings)
+    state.network.train()
+    loss, figures = loss_of_step(state.step)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
+    if math.isfinite(float(norm)):
+        state.optimizer.step()
+    state.step += 1
+    return {"loss": float(loss.detach()), "norm": float(norm), **figures}
 
 
 def _write_log(folder: Path, state: TrainingState, figures: dict[str, float]) -> None:

@@ -81,7 +81,7 @@ class WarperTrainer(nn.Module):
         loss = sum((_WEIGHTS[name] * part for name, part in parts.items()), _MOUTH_WEIGHT * mouth)
         with torch.no_grad():
             share = around_B1HW / (3 * around_B1HW.sum())
-            figures = {name: float(part) for name, part in parts.items()} | {"ear": float(mouth)}
+            figures = {name: float(part.detach()) for name, part in parts.items()} | {"ear": float(mouth.detach())}
             figures["mouth_l1"] = float(((out_BCHW - target_BCHW).abs() * share).sum())
             figures["copy_l1"] = float(((reference_BCHW - target_BCHW).abs() * share).sum())
         return loss, figures

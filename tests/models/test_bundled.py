@@ -16,7 +16,7 @@ def card(request) -> ModelCard:
 
 
 def test_a_scorer_comes_with_the_package_and_is_used_until_another_is_added(tmp_path):
-    assert {card.role for card in bundled_cards()} == {"expert"}
+    assert {card.role for card in bundled_cards()} == {"expert", "generator"}
     assert registry.resolve("auto", "scorer", home=tmp_path).architecture == "singalong_expert"
 
 

@@ -3,12 +3,15 @@ from dataclasses import fields
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from singalong.media.audio import CHUNK_STEPS
 from tasks.training.augment import CropJitter, Film, crop, mix_mels, move_points, record
 from tasks.training.batches import WINDOW, cut_mels, expert_batch, mouth_batch, pair_batch
 from tasks.training.clips import NUM_FRAMES, REFERENCE_STEP, TrainingClip, make_clip
 from tasks.training.dataset import ClipSet
+from tasks.training.expert import ExpertTrainer
+from tasks.training.warper import WarperTrainer, point_weights
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,28 @@ def test_the_mouth_reader_gets_faces_and_their_mouths(data):
     faces, mouths = mouth_batch(data, 1, 0, num_faces=3)
     assert faces.shape == (3, 96, 96, 3)
     assert mouths.shape == (3, 9)
+
+
+def test_a_batch_moves_every_weight_of_the_expert(data):
+    trainer = ExpertTrainer()
+    loss, figures = trainer.loss(expert_batch(data, 1, 0, num_clips=2, num_windows=2, num_sounds=3), step=500)
+    loss.backward()
+    assert {"nce", "bce", "ear", "eye", "frame", "top1"} <= set(figures)
+    assert all(parameter.grad is not None for parameter in trainer.parameters())
+
+
+def test_a_batch_moves_every_weight_of_the_warper(data):
+    trainer = WarperTrainer()
+    loss, figures = trainer.loss(pair_batch(data, 1, 0, num_pairs=3))
+    loss.backward()
+    assert figures["copy_l1"] > 0
+    assert all(parameter.grad is not None for parameter in trainer.parameters())
+
+
+def test_inner_lips_count_for_nothing_where_they_are_shut(data):
+    points = torch.from_numpy(pair_batch(data, 1, 0, num_pairs=1).points)
+    points[:, 30:40] = points[:, 20:30].flip(1)
+    assert point_weights(points)[0, 20:40].abs().max() == 0
 
 
 def test_crops_and_points_move_together():
