@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import resource
 import tempfile
 from pathlib import Path
@@ -38,7 +37,6 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     options = parser.parse_args()
-    os.environ["MALLOC_ARENA_MAX"] = "2"  # as the workers of a run have it
     context = multiprocessing.get_context("spawn")
     peaks: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temp:

@@ -28,9 +28,7 @@ from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1") | {
-    "MALLOC_ARENA_MAX": "2",  # glibc's many arenas fragment: a long run would hold a third more than it uses
-}
+WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 

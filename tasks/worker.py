@@ -17,6 +17,7 @@ from singalong.contracts import ModelRef
 from singalong.store import Store
 from tasks.failures import failure_of
 from tasks.jobs import AnalyseJob, ConformJob, Job, JoinJob, LipsyncJob, Outcome, SongJob, WorkerSpec
+from tasks.memory import release_memory
 
 if TYPE_CHECKING:
     from models.detectors import Detector
@@ -40,6 +41,7 @@ class Worker:
             outcome = self._dispatch(job)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
             outcome = Outcome(failure=failure_of(error))
+        release_memory()
         return outcome.model_copy(update={"seconds": time.monotonic() - started, "worker": self.name})
 
     def _dispatch(self, job: Job) -> Outcome:
