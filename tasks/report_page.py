@@ -113,7 +113,7 @@ def histogram(values: Sequence[float]) -> list[Part]:
     highest = max(counts.values())
     return [
         Part(
-            f"{low + bin_ * step:.1f} to {low + (bin_ + 1) * step:.1f}",
+            f"{low + bin_ * step:.2f} to {low + (bin_ + 1) * step:.2f}",
             counts[bin_],
             100 * counts[bin_] / highest,
             bin_,
@@ -187,7 +187,7 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _number(value: float | None, digits: int = 1) -> str:
+def _number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
