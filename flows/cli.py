@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="List, add and verify models.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+train_app = typer.Typer(help="Train the paper's networks on your own data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(train_app, name="train")
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
