@@ -1,29 +1,36 @@
-"""Running the generator fast: batch norms folded, bfloat16 where the device gains, batches that fit the memory.
+"""Running generators fast: batch norms folded, bfloat16 where the device gains, batches that fit the memory.
 
-Shape suffixes: B frames, H and W 96 pixels, C 3 channels BGR, M 80 mel bands, S 16 mel steps.
+Two kinds make lips, behind one interface (`load_engine`): the paper's generator paints a face of 96x96 anew, the
+warper says how to bend the face at whatever size it has (`models.warper`).
+
+Shape suffixes: B frames, H and W 96 pixels, C 3 channels BGR, M 80 mel bands, S mel steps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.cards import UNTRAINED_SEED, UNTRAINED_SHA256, file_sha256
 from models.checkpoints import load_network
 from models.fold import fold_batch_norms
 from models.generator import FACE_PX, MEL_STEPS, NUM_MELS, Generator
 from models.seeded import seed_weights
+from models.warper import EAR_LEAD_STEPS, EAR_STEPS, Warper
 from singalong.contracts import ModelRef
 from singalong.errors import InputError, ResourceError, UsageError, WeightsError
 
 Precision = Literal["float32", "bfloat16"]
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _SIZE_STEP = 4
@@ -31,63 +38,66 @@ _SIZE_STEP = 4
 _NATIVE_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 
 
-class GeneratorEngine:
-    """A generator ready to use on one device, for one thread.
+class Bend(NamedTuple):
+    """How to change one face: flow (96, 96, 2) and patch (4, 96, 96), float32, as `singalong.media.warp` takes them."""
+
+    flow: NDArray[np.float32]
+    patch: NDArray[np.float32]
+
+
+Drawing = NDArray[np.uint8] | Bend
+"""What an engine makes of one frame: the face anew, (96, 96, 3) BGR, or how to bend the one there is."""
+
+
+class Engine(ABC):
+    """A network that makes lips, ready to use on one device, for one thread.
 
     Attributes:
         batch_size: frames computed at once; halved for good when the device runs out of memory.
         device_name: device and precision in words, e.g. "cpu (bfloat16)" or "cuda:0 NVIDIA H200 (bfloat16)".
+        mel_steps: steps of the mel chunk that drives a frame.
+        mel_lead_steps: how many of them lie before the frame's own.
     """
+
+    mel_steps: ClassVar[int]
+    mel_lead_steps: ClassVar[int]
 
     def __init__(
         self,
-        ref: ModelRef,
         *,
         device: str | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int = 16,
     ) -> None:
-        """Load the weights and prepare the network.
-
-        Raises WeightsError if the file is not the weights that `ref` names, UsageError for a device there is not.
-        """
+        """Choose device and precision. Raises UsageError for a device there is not."""
         self.batch_size = batch_size
         self._device = pick_device(device)
         self.precision = pick_precision(str(self._device)) if precision == "auto" else precision
         self.device_name = f"{_describe(self._device)} ({self.precision})"
-        network = load_generator(ref)
-        fold_batch_norms(network)
-        # The last layer stays in float32: bfloat16 logits would show as banding in smooth skin.
-        self._last = copy.deepcopy(network.output_block[1]).to(self._device)
-        self._network = network.to(self._device, _DTYPES[self.precision])
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-        self._faces = self._new_buffer(0)
 
-    def generate(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Lip-synced faces (B, 96, 96, 3), BGR uint8, any number of frames.
+    def generate(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> list[Drawing]:
+        """Lips for any number of frames.
 
-        mel (B, 80, 16) in [-4, 4], one chunk a frame; faces (B, 96, 96, 3) BGR uint8, unmasked: they are both what
-        is changed and the reference. As in the paper's inference, values times 255 are truncated, not rounded.
+        mel (B, 80, mel_steps) in [-4, 4], one chunk a frame; faces (B, 96, 96, 3) BGR uint8, unmasked: they are both
+        what is changed and the reference.
         Raises ResourceError if not even one frame fits the memory, InputError for a mel that is not finite.
         """
         assert faces.dtype == np.uint8, faces.dtype
         assert faces.shape[1:] == (FACE_PX, FACE_PX, 3), faces.shape
-        assert mel.shape == (len(faces), NUM_MELS, MEL_STEPS), mel.shape
+        assert mel.shape == (len(faces), NUM_MELS, self.mel_steps), mel.shape
         if not np.isfinite(mel).all():
             raise InputError("the mel spectrogram holds NaN or infinity", action="Check the song's samples.")
-        out_BHWC = np.empty_like(faces)
-        start = 0
-        while start < len(faces):
-            end = min(start + self.batch_size, len(faces))
-            generated = self._try_batch(mel[start:end], faces[start:end])
-            if generated is None:
-                self._shrink(end - start)
-                continue
-            out_BHWC[start:end] = generated
-            start = end
-        return out_BHWC
+        drawings: list[Drawing] = []
+        while len(drawings) < len(faces):
+            span = slice(len(drawings), min(len(drawings) + self.batch_size, len(faces)))
+            made = self._try_batch(mel[span], faces[span])
+            if made is None:
+                self._shrink(span.stop - span.start)
+            else:
+                drawings += made
+        return drawings
 
-    def _try_batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    def _try_batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing] | None:
         """One batch, or None where memory ran out; the frames of the failed call are freed on return."""
         try:
             return self._batch(mel, faces)
@@ -104,32 +114,82 @@ class GeneratorEngine:
                 action="Run fewer actors (--set run.num_actors=N), or give each a larger share of the GPU.",
             )
         self.batch_size = num_frames // 2
-        self._faces = self._new_buffer(0)
+        self._drop_buffers()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    @torch.inference_mode()
-    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        num_frames, size = len(faces), self._padded_size(len(faces))
-        mel_B1MS = torch.zeros((size, 1, NUM_MELS, MEL_STEPS), dtype=_DTYPES[self.precision], device=self._device)
-        mel_B1MS[:num_frames, 0] = torch.from_numpy(np.ascontiguousarray(mel, np.float32)).to(mel_B1MS)
-        # TF32 would cost float32 mode its promise to be the paper's arithmetic.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features_BCHW = self._network.features(mel_B1MS, self._input(faces, size))
-            logits_BCHW = self._last(features_BCHW[:num_frames].float())
-        if not bool(torch.isfinite(logits_BCHW.sum())):
+    @abstractmethod
+    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+        """One drawing a frame, of one batch."""
+
+    @abstractmethod
+    def _drop_buffers(self) -> None:
+        """Free what is kept between batches."""
+
+    def _ready(self, network: nn.Module) -> None:
+        """Bring a network to the device in the engine's precision, batch norms folded."""
+        fold_batch_norms(network)
+        network.to(self._device, _DTYPES[self.precision])
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+
+    def _mel_input(self, mel: NDArray[np.float32], size: int) -> Tensor:
+        """Mel chunks as input (size, 1, 80, S); what lies behind those given is zero."""
+        shape = (size, 1, NUM_MELS, self.mel_steps)
+        mel_B1MS = torch.zeros(shape, dtype=_DTYPES[self.precision], device=self._device)
+        mel_B1MS[: len(mel), 0] = torch.from_numpy(np.ascontiguousarray(mel, np.float32)).to(mel_B1MS)
+        return mel_B1MS
+
+    def _check_finite(self, output: Tensor) -> None:
+        if not bool(torch.isfinite(output.sum())):
             raise WeightsError(
                 "the generator's output is not finite",
                 value=self.device_name,
                 action="Try --set lipsync.precision=float32; if that fails too, the weights are bad.",
             )
-        levels_BCHW = torch.sigmoid(logits_BCHW).mul_(255).to(torch.uint8)
-        out: NDArray[np.uint8] = levels_BCHW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return out
 
     def _padded_size(self, num_frames: int) -> int:
         """Frames to compute: the CPU library keeps buffers for every size it ever saw, so there must be few."""
         return max(num_frames, min(self.batch_size, -(-num_frames // _SIZE_STEP) * _SIZE_STEP))
+
+
+class GeneratorEngine(Engine):
+    """The paper's generator: drawings are faces (96, 96, 3)."""
+
+    mel_steps = MEL_STEPS
+    mel_lead_steps = 0
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        *,
+        device: str | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        batch_size: int = 16,
+    ) -> None:
+        """Load the weights; as `Engine`, and WeightsError if the file is not the weights that `ref` names."""
+        super().__init__(device=device, precision=precision, batch_size=batch_size)
+        network = load_generator(ref)
+        # The last layer stays in float32: bfloat16 logits would show as banding in smooth skin.
+        self._last = copy.deepcopy(network.output_block[1]).to(self._device)
+        self._ready(network)
+        self._network = network
+        self._faces = self._new_buffer(0)
+
+    @torch.inference_mode()
+    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+        """As in the paper's inference, values times 255 are truncated, not rounded."""
+        num_frames, size = len(faces), self._padded_size(len(faces))
+        mel_B1MS = self._mel_input(mel, size)
+        # TF32 would cost float32 mode its promise to be the paper's arithmetic.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            features_BCHW = self._network.features(mel_B1MS, self._input(faces, size))
+            logits_BCHW = self._last(features_BCHW[:num_frames].float())
+        self._check_finite(logits_BCHW)
+        levels_BCHW = torch.sigmoid(logits_BCHW).mul_(255).to(torch.uint8)
+        return list(levels_BCHW.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def _drop_buffers(self) -> None:
+        self._faces = self._new_buffer(0)
 
     @torch.inference_mode()
     def _input(self, faces: NDArray[np.uint8], size: int) -> Tensor:
@@ -153,6 +213,53 @@ class GeneratorEngine:
         return torch.zeros(shape, dtype=_DTYPES[self.precision], device=self._device)
 
 
+class WarperEngine(Engine):
+    """The small generator: drawings are bends."""
+
+    mel_steps = EAR_STEPS
+    mel_lead_steps = EAR_LEAD_STEPS
+
+    def __init__(
+        self,
+        ref: ModelRef,
+        *,
+        device: str | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        batch_size: int = 16,
+    ) -> None:
+        """Load the weights; as `Engine`, and WeightsError if the file is not the weights that `ref` names."""
+        super().__init__(device=device, precision=precision, batch_size=batch_size)
+        self._network = _load_planned(ref, "singalong_warper", Warper).eval().requires_grad_(False)
+        self._ready(self._network)
+
+    @torch.inference_mode()
+    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+        size = self._padded_size(len(faces))
+        faces_BHWC = torch.zeros((size, FACE_PX, FACE_PX, 3), dtype=_DTYPES[self.precision], device=self._device)
+        faces_BHWC[: len(faces)] = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            flow_BHW2, patch_B4HW = self._network(self._mel_input(mel, size), faces_BHWC.permute(0, 3, 1, 2) / 255)
+        flow_BHW2, patch_B4HW = flow_BHW2[: len(faces)], patch_B4HW[: len(faces)]
+        self._check_finite(flow_BHW2)
+        self._check_finite(patch_B4HW)
+        return [Bend(*fields) for fields in zip(flow_BHW2.cpu().numpy(), patch_B4HW.cpu().numpy(), strict=True)]
+
+    def _drop_buffers(self) -> None:
+        """Nothing is kept."""
+
+
+def load_engine(
+    ref: ModelRef,
+    *,
+    device: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    batch_size: int = 16,
+) -> Engine:
+    """The engine for the weights that `ref` names. Raises as `GeneratorEngine`."""
+    kind = WarperEngine if ref.architecture == "singalong_warper" else GeneratorEngine
+    return kind(ref, device=device, precision=precision, batch_size=batch_size)
+
+
 def load_generator(ref: ModelRef) -> Generator:
     """The generator that `ref` names, in eval mode, float32, on the CPU.
 
@@ -165,7 +272,13 @@ def load_generator(ref: ModelRef) -> Generator:
         network = network.to_empty(device="cpu").eval()
         seed_weights(network, UNTRAINED_SEED)
         return network
-    loaded = load_network(ref.path, "wav2lip_generator")
+    return _load_planned(ref, "wav2lip_generator", Generator)
+
+
+def _load_planned(ref: ModelRef, architecture: str, network_type: type[NetworkT]) -> NetworkT:
+    """The network of `ref`, float32, on the CPU; WeightsError if its file changed since the run was planned."""
+    assert ref.path is not None, ref
+    loaded = load_network(ref.path, architecture)
     digest = file_sha256(Path(ref.path))
     if digest != ref.weights_sha256:
         raise WeightsError(
@@ -175,7 +288,7 @@ def load_generator(ref: ModelRef) -> Generator:
             expected=ref.weights_sha256,
             action="Plan the run again.",
         )
-    assert isinstance(loaded, Generator)
+    assert isinstance(loaded, network_type)
     return loaded
 
 

@@ -26,13 +26,14 @@ from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
 from singalong.frames_table import WindowRows, frames_table
-from singalong.media.audio import mel_chunk_starts, mel_chunks
+from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
 from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr, paste_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, fit_to_box, network_crop, pad_box, paste_mask
 from singalong.media.timeline import source_times
 from singalong.media.units import MEL_STEPS_PER_S
+from singalong.media.warp import apply_warp
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
@@ -41,7 +42,7 @@ from tasks.prepare_song import PreparedSong, load_song
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from models.engine import GeneratorEngine
+    from models.engine import Drawing, Engine
     from models.scorers import Scorer
     from tasks.shard_score import ShardScorer
 
@@ -59,7 +60,7 @@ def lipsync_shard(
     settings: Settings,
     analysis: Path,
     song: Path,
-    generator: GeneratorEngine,
+    generator: Engine,
     scorer: Scorer | None,
     store: Store,
 ) -> ShardResult:
@@ -102,7 +103,7 @@ class _Shard:
         settings: Settings,
         analysis: Path,
         song: Path,
-        generator: GeneratorEngine,
+        generator: Engine,
         scorer: Scorer | None,
     ) -> None:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
@@ -119,7 +120,7 @@ class _Shard:
             fit=self.pair.fit,
         )
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
-        self.mel_starts = _mel_starts(voice, self.pair, self.shard)
+        self.mel_starts = _mel_starts(voice, self.pair, self.shard, generator)
         self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
@@ -194,31 +195,36 @@ class _Shard:
         faces = [self.face.box_at(frame.pts_s) for frame in frames]
         boxes = [_usable_box(face, pads, **size) for face in faces]
         with self.watch.stage("crop"):
-            crops = [
-                network_crop(face_region_to_bgr(frame, box))
+            faces_bgr = [
+                None if box is None else face_region_to_bgr(frame, box)
                 for frame, box in zip(frames, boxes, strict=True)
-                if box is not None
             ]
-        generated = self._generate(crops, [start + i for i, box in enumerate(boxes) if box is not None])
+        made = self._generate({start + i: face for i, face in enumerate(faces_bgr) if face is not None})
         with self.watch.stage("paste"):
             outputs = [
-                frame if box is None else self._paste(frame, box, next(generated))
-                for frame, box in zip(frames, boxes, strict=True)
+                frame if box is None else self._paste(frame, box, made[start + i])
+                for i, (frame, box) in enumerate(zip(frames, boxes, strict=True))
             ]
         for index, (frame, output, face, box) in enumerate(zip(frames, outputs, faces, boxes, strict=True), start):
             self._note(frame, face, box)
             self._score_frame(index, frame, output, face if box is not None else None)
         return outputs
 
-    def _generate(self, crops: list[NDArray[np.uint8]], indices: list[int]) -> Iterator[NDArray[np.uint8]]:
-        if not crops:
-            return iter(())
+    def _generate(self, faces_bgr: dict[int, NDArray[np.uint8]]) -> dict[int, NDArray[np.uint8]]:
+        """New faces by frame, of the sizes they had or of the network's, for faces (h, w, 3) by frame of the shard."""
+        if not faces_bgr:
+            return {}
+        with self.watch.stage("crop"):
+            crops = np.stack([network_crop(face) for face in faces_bgr.values()])
         with self.watch.stage("generate"):
-            mels = mel_chunks(self.voice.mel, self.mel_starts[indices])
-            faces = self.generator.generate(mels, np.stack(crops))
-        for index, face in zip(indices, faces, strict=True):
+            mels = mel_chunks(self.voice.mel, self.mel_starts[list(faces_bgr)], self.generator.mel_steps)
+            drawings = self.generator.generate(mels, crops)
+            made = {
+                index: _drawn(face, drawing) for (index, face), drawing in zip(faces_bgr.items(), drawings, strict=True)
+            }
+        for index, face in made.items():
             self.rest.add(index, face, voiced=bool(self.voiced[index]))
-        return iter(faces)
+        return made
 
     def _paste(self, frame: YuvFrame, box: Box, face: NDArray[np.uint8]) -> YuvFrame:
         output = frame.copy()  # the source may be shown again, and its lips are scored too
@@ -278,11 +284,11 @@ class RestMotion:
         self._changes: list[float] = []
 
     def add(self, index: int, face: NDArray[np.uint8], *, voiced: bool) -> None:
-        """Take the next generated face (96, 96, 3); only unvoiced neighbours count."""
+        """Take the next generated face (h, w, 3); only unvoiced neighbours count."""
         if voiced:
             self._last = None
             return
-        lower = face[NETWORK_SIDE_PX // 2 :]
+        lower = network_crop(face)[NETWORK_SIDE_PX // 2 :]
         if self._last is not None and self._last[0] == index - 1:
             self._changes.append(float(cv2.absdiff(lower, self._last[1]).mean()) / 255)
         self._last = (index, lower)
@@ -318,9 +324,19 @@ def _usable_box(face: Box | None, pads: tuple[int, int, int, int], *, width: int
     return box if x2 - x1 >= _MIN_BOX_PX and y2 - y1 >= _MIN_BOX_PX else None
 
 
-def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.int64]:
+def _drawn(face_bgr: NDArray[np.uint8], drawing: Drawing) -> NDArray[np.uint8]:
+    """The new face: of the network's size where it was painted, of its own size where it was bent."""
+    if isinstance(drawing, np.ndarray):
+        return drawing
+    return apply_warp(face_bgr, drawing.flow, drawing.patch)
+
+
+def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan, generator: Engine) -> NDArray[np.int64]:
     """First mel column of the generator's chunk for each frame of the shard, (n,)."""
-    starts = mel_chunk_starts(voice.mel.shape[1], pair.fps, pair.num_frames, pair.song_start_s)
+    if generator.mel_steps == CHUNK_STEPS:  # the paper's, with its rule for the song's end
+        starts = mel_chunk_starts(voice.mel.shape[1], pair.fps, pair.num_frames, pair.song_start_s)
+    else:
+        starts = mel_steps_of(pair.fps, pair.num_frames, pair.song_start_s) - generator.mel_lead_steps
     return starts[shard.start_frame : shard.end_frame]
 
 

@@ -21,7 +21,7 @@ from tasks.memory import release_memory
 
 if TYPE_CHECKING:
     from models.detectors import Detector
-    from models.engine import GeneratorEngine
+    from models.engine import Engine
     from models.scorers import Scorer
 
 
@@ -32,7 +32,7 @@ class Worker:
         self.spec = spec
         self.store = Store(Path(spec.store))
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self._generator: tuple[ModelRef, GeneratorEngine] | None = None
+        self._generator: tuple[ModelRef, Engine] | None = None
 
     def run(self, job: Job) -> Outcome:
         """Do one job. Never raises for a failed job: the failure is in the outcome."""
@@ -108,13 +108,13 @@ class Worker:
 
         return load_scorer(self.spec.scorer, device=self.spec.device)
 
-    def generator(self, ref: ModelRef, *, batch_size: int) -> GeneratorEngine:
+    def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
         """The generator of this name; the last one used stays loaded."""
-        from models.engine import GeneratorEngine
+        from models.engine import load_engine
 
         if self._generator is None or self._generator[0] != ref:
             self._generator = None  # free the old one first: two may not fit
-            engine = GeneratorEngine(
+            engine = load_engine(
                 ref,
                 device=self.spec.device,
                 precision=self.spec.settings.lipsync.precision,

@@ -155,30 +155,38 @@ def _mel_of(padded: NDArray[np.float64]) -> NDArray[np.float32]:
     return normalise_db(20 * np.log10(np.maximum(floor, amplitude)) - REF_LEVEL_DB).astype(np.float32)
 
 
-def mel_chunk_starts(num_mel: int, fps: Fraction | float, num_frames: int, start_s: float = 0.0) -> NDArray[np.int64]:
-    """First mel column of the chunk that drives each of `num_frames` video frames, int64 (num_frames,).
+def mel_steps_of(fps: Fraction | float, num_frames: int, start_s: float = 0.0) -> NDArray[np.int64]:
+    """Mel column at which each of `num_frames` video frames begins, int64 (num_frames,); `start_s`: of frame 0.
 
-    The rule of the reference inference code: trunc(i * (80 / fps)), the step in double precision first. It
-    stops at the first chunk that would run over the end, and takes the last 16 columns for that one, so its
-    film ends about 0.13 s before the song. Here the film has as many frames as it should: every later frame,
-    too, hears the last 16 columns (from `num_mel - 16`; 0 where the song is shorter than a chunk). `start_s`
-    is the song time of frame 0.
+    The rule of the reference inference code: trunc(i * (80 / fps)), the step in double precision first.
     """
     start_steps = round(start_s * MEL_STEPS_PER_S, 6)  # 6 digits: 1.1 s is step 88, not 87.99999999999999
     whole_steps = int(start_steps)
     steps = start_steps - whole_steps + np.arange(num_frames) * (MEL_STEPS_PER_S / float(fps))
-    return np.minimum(steps.astype(np.int64) + whole_steps, max(0, num_mel - CHUNK_STEPS))
+    return steps.astype(np.int64) + whole_steps
 
 
-def mel_chunks(mel: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Chunks (n, 80, 16) of a mel spectrogram (80, T), beginning at the given columns.
+def mel_chunk_starts(num_mel: int, fps: Fraction | float, num_frames: int, start_s: float = 0.0) -> NDArray[np.int64]:
+    """First mel column of the paper's chunk for each of `num_frames` video frames, int64 (num_frames,).
 
-    What lies beyond T is silence (-4): only a song shorter than 0.2 s has such a chunk.
+    `mel_steps_of`, but the reference code stops at the first chunk that would run over the end, and takes the last 16
+    columns for that one, so its film ends about 0.13 s before the song. Here the film has as many frames as it should:
+    every later frame, too, hears the last 16 columns (from `num_mel - 16`; 0 where the song is shorter than a chunk).
     """
-    if mel.shape[1] < CHUNK_STEPS:
-        mel = np.pad(mel, ((0, 0), (0, CHUNK_STEPS - mel.shape[1])), constant_values=np.float32(-MAX_ABS))
-    chunks = mel[:, starts[:, None] + np.arange(CHUNK_STEPS)]
-    return np.ascontiguousarray(chunks.transpose(1, 0, 2))
+    return np.minimum(mel_steps_of(fps, num_frames, start_s), max(0, num_mel - CHUNK_STEPS))
+
+
+def mel_chunks(
+    mel: NDArray[np.float32], starts: NDArray[np.int64], num_steps: int = CHUNK_STEPS
+) -> NDArray[np.float32]:
+    """Chunks (n, 80, num_steps) of a mel spectrogram (80, T), beginning at the given columns.
+
+    What lies before the song and after it is silence (-4).
+    """
+    columns = starts[:, None] + np.arange(num_steps)
+    chunks = mel[:, np.clip(columns, 0, mel.shape[1] - 1)].transpose(1, 0, 2)
+    outside = (columns < 0) | (columns >= mel.shape[1])
+    return np.ascontiguousarray(np.where(outside[:, None], np.float32(-MAX_ABS), chunks))
 
 
 def voice_activity(mel: NDArray[np.float32]) -> NDArray[np.bool_]:

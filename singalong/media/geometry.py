@@ -34,8 +34,10 @@ def network_crop(face_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def fit_to_box(face_bgr: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Resize a generated 96x96 face to the box it came from, bilinear on uint8 as in the paper."""
+    """Resize a generated 96x96 face to the box it came from, bilinear on uint8 as in the paper; the same if it fits."""
     x1, y1, x2, y2 = box
+    if face_bgr.shape[:2] == (y2 - y1, x2 - x1):
+        return face_bgr
     return np.asarray(cv2.resize(face_bgr, (x2 - x1, y2 - y1)), dtype=np.uint8)
 
 

@@ -79,9 +79,11 @@ def crop(loose: U8, matrix: NDArray[np.float64], *, first_row: int = 0) -> U8:
     return np.asarray(cv2.warpAffine(loose, shifted, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def move_points(points: Floats, matrix: NDArray[np.float64]) -> Floats:
-    """Points (N, 2) of a loose cut-out in its crop."""
-    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+def crop_flow(loose: Floats, matrix: NDArray[np.float64]) -> Floats:
+    """A flow (128, 112, 2) in pixels of a loose cut-out as one (96, 96, 2) in pixels of its crop."""
+    size = (SIDE_PX, SIDE_PX)
+    moved = cv2.warpAffine(loose, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(moved @ matrix[:, :2].T, np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Random training batches, each a pure function of seed and step: a resumed run sees what it would have seen.
 
-Shape suffixes: B windows or frames, C clips, W windows of a clip, A sounds of a clip, M 80 mel bands, S 16 mel steps.
+Shape suffixes: B windows or frames, C clips, W windows of a clip, A sounds of a clip.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.media.audio import CHUNK_STEPS
+from models.warper import EAR_LEAD_STEPS, EAR_STEPS
+from singalong.media.audio import CHUNK_STEPS, MAX_ABS
 from singalong.media.units import MEL_STEPS_PER_S, SCORE_FPS
-from tasks.training.augment import SIDE_PX, CropJitter, Film, crop, move_points, record
-from tasks.training.clips import NUM_FRAMES, REFERENCE_STEP
-from tasks.training.dataset import ClipSet
+from tasks.training.augment import SIDE_PX, CropJitter, Film, crop, crop_flow, record
+from tasks.training.clips import NUM_FRAMES
+from tasks.training.dataset import ExampleSet
+from tasks.training.portraits import NUM_POSES
 
 WINDOW = 5
 LOWER_ROW = SIDE_PX // 2
 LAST_START = NUM_FRAMES - WINDOW
+
+_MOVED_PX = 0.4
+_SURE = 0.95
+_QUIET_SHARE = 0.1
 
 Floats = NDArray[np.float32]
 
@@ -43,7 +49,7 @@ class ExpertBatch:
 
 
 def expert_batch(
-    data: ClipSet, seed: int, step: int, *, num_clips: int, num_windows: int, num_sounds: int
+    data: ExampleSet, seed: int, step: int, *, num_clips: int, num_windows: int, num_sounds: int
 ) -> ExpertBatch:
     """Batch number `step`."""
     rng = np.random.default_rng([seed, 301, step])
@@ -67,21 +73,35 @@ def expert_batch(
     )
 
 
-def heard_windows(data: ClipSet, clip: int, frames: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+def heard_windows(data: ExampleSet, clip: int, frames: NDArray[np.int64], rng: np.random.Generator) -> Floats:
     """The windows (n, 80, 16) of a clip's sound that begin with these frames, as one microphone might have it."""
+    return _heard(data, clip, (frames * MEL_STEPS_PER_S) // SCORE_FPS, CHUNK_STEPS, rng)
+
+
+def _heard(
+    data: ExampleSet,
+    example: int,
+    first: NDArray[np.int64],
+    num_steps: int,
+    rng: np.random.Generator,
+    *,
+    quiet: bool = False,
+) -> Floats:
+    """Windows (n, 80, num_steps) that begin with these mel steps; `quiet`: nobody sings."""
     other = int(rng.integers(len(data)))
     voice, own, foreign = (
-        np.concatenate([*cut_mels(np.asarray(data.get(index, name)), frames)], axis=1).astype(np.float32)
-        for index, name in ((clip, "voice_mel"), (clip, "band_mel"), (other, "band_mel"))
+        np.concatenate([*cut_mels(np.asarray(data.get(index, name)), first, num_steps)], axis=1).astype(np.float32)
+        for index, name in ((example, "voice_mel"), (example, "band_mel"), (other, "band_mel"))
     )
+    if quiet:
+        voice = np.full_like(voice, -MAX_ABS)
     heard = record(voice, [own, foreign], rng)
-    return heard.reshape(len(heard), len(frames), CHUNK_STEPS).transpose(1, 0, 2)
+    return heard.reshape(len(heard), len(first), num_steps).transpose(1, 0, 2)
 
 
-def cut_mels(mel: Floats, frames: NDArray[np.int64]) -> Floats:
-    """The windows (n, 80, 16) that begin with these frames."""
-    first = (frames * MEL_STEPS_PER_S) // SCORE_FPS
-    return mel[:, first[:, None] + np.arange(CHUNK_STEPS)].transpose(1, 0, 2)
+def cut_mels(mel: Floats, first: NDArray[np.int64], num_steps: int) -> Floats:
+    """The windows (n, 80, num_steps) that begin with these mel steps."""
+    return mel[:, first[:, None] + np.arange(num_steps)].transpose(1, 0, 2)
 
 
 def _starts(track: Floats, num_windows: int, num_sounds: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -98,7 +118,7 @@ def _starts(track: Floats, num_windows: int, num_sounds: int, rng: np.random.Gen
 
 
 def _windows(
-    data: ClipSet, clip: int, track: Floats, starts: NDArray[np.int64], rng: np.random.Generator
+    data: ExampleSet, clip: int, track: Floats, starts: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Lower halves (W, 5, 48, 96, 3) of windows of one clip, through one detector and one camera."""
     loose = data.get(clip, "faces")
@@ -121,71 +141,82 @@ def smooth_openings(track: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class PairBatch:
-    """Same-pose pairs: references show another mouth than the sound's.
+class BrushBatch:
+    """Same-pose pairs for the brush.
 
-    references and targets (B, 96, 96, 3) uint8 BGR; mels (B, 1, 80, 16); points and reference_points (B, 41, 2): where
-    lips (outer 20, inner 20) and chin lie in both, pixels of the crop; mouths (B, 9): of the targets; inside and around
-    (B, 96, 96) uint8 0 or 1: between the target's lips, and the lips with some room round them, of both pictures.
+    references and targets (B, 96, 96, 3) uint8 BGR; mouths (B, 8): of the targets; flows (B, 96, 96, 2): where each
+    pixel of the target comes from in the reference, pixels; known (B, 96, 96): 1 where that is so; holes (B, 96, 96):
+    1 inside the target's mouth; around (B, 96, 96): 1 on the mouth and what it moves.
     """
 
     references: NDArray[np.uint8]
     targets: NDArray[np.uint8]
-    mels: Floats
-    points: Floats
-    reference_points: Floats
     mouths: Floats
-    inside: NDArray[np.uint8]
-    around: NDArray[np.uint8]
+    flows: Floats
+    known: Floats
+    holes: Floats
+    around: Floats
 
 
-def pair_batch(data: ClipSet, seed: int, step: int, *, num_pairs: int) -> PairBatch:
+def brush_batch(data: ExampleSet, seed: int, step: int, *, num_pairs: int) -> BrushBatch:
     """Batch number `step`."""
     rng = np.random.default_rng([seed, 302, step])
     rows = [_pair(data, int(rng.integers(len(data))), rng) for _ in range(num_pairs)]
-    return PairBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
+    return BrushBatch(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _pair(data: ClipSet, clip: int, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
-    number = int(rng.integers(LAST_START // REFERENCE_STEP + 1))
-    frame = number * REFERENCE_STEP
-    other = data.get(clip, "reference_mouths")[number].astype(np.float32)
+def _pair(data: ExampleSet, example: int, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    pose = int(rng.integers(NUM_POSES))
+    mouth = data.get(example, "mouths")[pose].astype(np.float32)
+    other = data.get(example, "reference_mouths")[pose].astype(np.float32)
     jitter, film = CropJitter.draw(rng), Film.draw(rng)
     # The box follows the mouth that is in the picture, which is the reference's.
     matrix = jitter.matrices(other[:1], rng, wobble=0.0)[0]
     plain, noise_seed = rng.random() < 0.4, int(rng.integers(1 << 30))
     pictures = []
-    for loose in (data.get(clip, "references")[number], data.get(clip, "faces")[frame]):
-        face = crop(loose, matrix)
+    for name in ("references", "targets"):
+        face = crop(data.get(example, name)[pose], matrix)
         pictures.append(face if plain else film.shoot(face, np.random.default_rng(noise_seed)))
-    points, reference_points = (
-        move_points(data.get(clip, name)[index].astype(np.float32), matrix)
-        for name, index in (("points", frame), ("reference_points", number))
-    )
-    inside = _filled([points[20:40]])
-    around = cv2.dilate(_filled([points[:20], reference_points[:20]]), np.ones((9, 9), np.uint8))
-    mel = heard_windows(data, clip, np.array([frame]), rng)
-    mouth = data.get(clip, "mouths")[frame].astype(np.float32)
-    return pictures[0], pictures[1], mel, points, reference_points, mouth, inside, np.asarray(around, np.uint8)
+    flow = crop_flow(data.get(example, "flows")[pose].astype(np.float32), matrix)
+    known, hole = (crop(data.get(example, name)[pose], matrix).astype(np.float32) / 255 for name in ("known", "holes"))
+    moved = (np.abs(flow).max(axis=2) > _MOVED_PX) * (known > _SURE) + (hole > 0)
+    around = cv2.dilate(np.asarray(moved > 0, np.uint8), np.ones((7, 7), np.uint8))
+    return pictures[0], pictures[1], mouth[:-1], flow, known > _SURE, hole, around.astype(np.float32)
 
 
-def _filled(outlines: list[Floats]) -> NDArray[np.uint8]:
-    mask = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
-    for outline in outlines:
-        cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
-    return mask
+@dataclass(frozen=True)
+class EarBatch:
+    """Sounds and what the mouth does in their middle: mels (B, 1, 80, 48), mouths (B, 8)."""
+
+    mels: Floats
+    mouths: Floats
 
 
-def mouth_batch(data: ClipSet, seed: int, step: int, *, num_faces: int) -> tuple[NDArray[np.uint8], Floats]:
+def ear_batch(data: ExampleSet, seed: int, step: int, *, num_sounds: int, num_windows: int) -> EarBatch:
+    """Batch number `step`: windows of several sounds, some of them with the band alone, or silent."""
+    rng = np.random.default_rng([seed, 304, step])
+    mels, mouths = [], []
+    for example in rng.choice(len(data), num_sounds):
+        track = data.get(int(example), "mouths")
+        steps = rng.integers(EAR_LEAD_STEPS, len(track) - EAR_STEPS, num_windows)
+        quiet = rng.random() < _QUIET_SHARE
+        first = steps - EAR_LEAD_STEPS
+        mels.append(_heard(data, int(example), first, EAR_STEPS, rng, quiet=quiet))
+        wanted = track[steps, :-1].astype(np.float32)
+        mouths.append(np.zeros_like(wanted) if quiet else wanted)
+    return EarBatch(np.concatenate(mels)[:, None], np.concatenate(mouths))
+
+
+def mouth_batch(data: ExampleSet, seed: int, step: int, *, num_faces: int) -> tuple[NDArray[np.uint8], Floats]:
     """Random faces (B, 96, 96, 3) and what their mouths do (B, 9): batch number `step` of the mouth reader."""
     rng = np.random.default_rng([seed, 303, step])
     faces, mouths = [], []
     for _ in range(num_faces):
-        clip = int(rng.integers(len(data)))
-        pictures, track = ("references", "reference_mouths") if rng.random() < 0.3 else ("faces", "mouths")
-        index = int(rng.integers(len(data.get(clip, track))))
-        mouth = data.get(clip, track)[index].astype(np.float32)
-        matrix = CropJitter.draw(rng).matrices(mouth[:1], rng, wobble=0.0)[0]
-        faces.append(Film.draw(rng).shoot(crop(data.get(clip, pictures)[index], matrix), rng))
-        mouths.append(mouth)
+        example, pose = int(rng.integers(len(data))), int(rng.integers(NUM_POSES))
+        # Both pictures of a pair are cut out by the reference's mouth.
+        pictures, track = ("references", "reference_mouths") if rng.random() < 0.5 else ("targets", "mouths")
+        box_mouth = data.get(example, "reference_mouths")[pose].astype(np.float32)
+        matrix = CropJitter.draw(rng).matrices(box_mouth[:1], rng, wobble=0.0)[0]
+        faces.append(Film.draw(rng).shoot(crop(data.get(example, pictures)[pose], matrix), rng))
+        mouths.append(data.get(example, track)[pose].astype(np.float32))
     return np.stack(faces), np.stack(mouths)

@@ -73,7 +73,7 @@ def main() -> None:
     """Store a training run's network, then what was measured on the stored file with `--figures`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("kind", choices=["expert", "warper"])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="of the warper: the folder that holds the runs ear and brush")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trained-on", required=True)
     parser.add_argument("--figures", type=Path, default=None, help="JSON with metrics and thresholds")
@@ -98,9 +98,9 @@ def _open(kind: str, run: Path) -> tuple[nn.Module, str]:
         from tasks.training.expert import load_expert
 
         return load_expert(run), "singalong_expert"
-    from tasks.training.warper import load_warper
+    from tasks.training.check_warper import load_warper
 
-    return load_warper(run), "singalong_warper"
+    return load_warper(run / "ear", run / "brush"), "singalong_warper"
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.warper import Warper
-from singalong.media.audio import CHUNK_STEPS
+from models.warper import EAR_LEAD_STEPS, EAR_STEPS, Warper
+from singalong.media.audio import MAX_ABS
 from singalong.media.warp import apply_warp
+from tasks.training.batches import cut_mels
+from tasks.training.brush import load_brush
 from tasks.training.check_expert import ExpertProbe, open_expert, score
+from tasks.training.ear import load_ear
 from tasks.training.heldout import HeldoutClip, mel_start, read_heldout
 from tasks.training.mouth_reader import NUM_READ, MouthReader, load_reader
 
@@ -30,6 +33,8 @@ Floats = NDArray[np.float32]
 
 _BATCH = 32
 _CLOSED, _OPEN = 0.06, 0.3
+_SKIN_BOUNDS = 2.9, 5.8
+_SIDE_LIGHT, _HARD_LIGHT = 0.575, 0.675
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +42,8 @@ _log = logging.getLogger(__name__)
 @torch.inference_mode()
 def dub(warper: Warper, faces: Faces, mel: Floats) -> Faces:
     """Faces (T, 96, 96, 3) of a HeldoutClip with the mouths of a sound, as a run makes them."""
-    windows = np.stack([mel[:, mel_start(t) : mel_start(t) + CHUNK_STEPS] for t in range(len(faces))])
+    first = np.array([mel_start(t) for t in range(len(faces))]) - EAR_LEAD_STEPS
+    windows = cut_mels(mel, first, EAR_STEPS)
     out = []
     for start in range(0, len(faces), _BATCH):
         pictures = faces[start : start + _BATCH]
@@ -51,9 +57,34 @@ def dub(warper: Warper, faces: Faces, mel: Floats) -> Faces:
 def check_warper(
     warper: Warper, reader: MouthReader, probe: ExpertProbe, clips: list[HeldoutClip], *, source: str
 ) -> dict[str, float]:
-    """Figures over all clips; `source` is voice or mix."""
+    """Figures over all clips, then the opening's correlation by group; `source` is voice or mix."""
     rows = [_check_clip(warper, reader, probe, clips, number, source) for number in range(len(clips))]
-    return {name: round(float(np.nanmean([row[name] for row in rows])), 4) for name in rows[0]}
+    figures = {name: mean([row[name] for row in rows]) for name in rows[0]}
+    for group, members in groups(clips).items():
+        figures[f"new_mouth_{group}"] = mean([rows[number]["new_mouth"] for number in members])
+    return figures
+
+
+def groups(clips: list[HeldoutClip]) -> dict[str, list[int]]:
+    """Clips by skin tone and by lighting, as rows of `clips`."""
+    tone = np.array([clip.skin_tone[0] for clip in clips])
+    side, hardness = np.array([clip.light for clip in clips]).T
+    chosen = {
+        "skin_light": tone < _SKIN_BOUNDS[0],
+        "skin_medium": (tone >= _SKIN_BOUNDS[0]) & (tone < _SKIN_BOUNDS[1]),
+        "skin_dark": tone >= _SKIN_BOUNDS[1],
+        "light_front": side < _SIDE_LIGHT,
+        "light_side": side >= _SIDE_LIGHT,
+        "light_soft": hardness < _HARD_LIGHT,
+        "light_hard": hardness >= _HARD_LIGHT,
+    }
+    return {name: [int(number) for number in np.flatnonzero(mask)] for name, mask in chosen.items()}
+
+
+def mean(values: list[float]) -> float:
+    """The mean of the values that are numbers, four digits; NaN where there is none."""
+    numbers = [value for value in values if not np.isnan(value)]
+    return round(float(np.mean(numbers)), 4) if numbers else float("nan")
 
 
 def _check_clip(
@@ -82,6 +113,19 @@ def _check_clip(
         found = score(lips, probe.sound(sound, len(lips)))
         row[f"confidence_{name}"] = found.confidence
         row[f"within_1_{name}"] = float(abs(found.offset_frames) <= 1)
+    return row | _check_rest(warper, reader, clip)
+
+
+def _check_rest(warper: Warper, reader: MouthReader, clip: HeldoutClip) -> dict[str, float]:
+    """How open the mouth stands, and how much it moves, where nobody sings: in silence, and while the band plays."""
+    row: dict[str, float] = {}
+    has_band = clip.redub_band_mel.max() > -MAX_ABS
+    for name, mel in (("silence", np.full_like(clip.redub_band_mel, -MAX_ABS)), ("band", clip.redub_band_mel)):
+        if name == "band" and not has_band:
+            row |= {"band_opening": float("nan"), "band_motion": float("nan")}
+            continue
+        opening = reader.read(dub(warper, clip.faces, mel))[:, 0]
+        row |= {f"{name}_opening": float(opening.mean()), f"{name}_motion": float(opening.std())}
     return row
 
 
@@ -122,7 +166,7 @@ def sheet(warper: Warper, clips: Iterable[HeldoutClip], *, num_columns: int = 12
 def main() -> None:
     """Redub held-out clips with a warper and judge the result."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("warper", type=Path, help="a training run's folder or a weights file")
+    parser.add_argument("warper", type=Path, help="the folder of the training runs ear and brush, or a weights file")
     parser.add_argument("heldout", type=Path)
     parser.add_argument("--expert", type=Path, required=True)
     parser.add_argument("--reader", type=Path, required=True)
@@ -139,12 +183,17 @@ def main() -> None:
     _log.info("%s", json.dumps({"num_clips": len(clips), "num_read": NUM_READ, **figures}, indent=1))
 
 
-def open_warper(path: Path) -> Warper:
-    """The warper of a training run's folder, or of a weights file."""
-    if path.is_dir():
-        from tasks.training.warper import load_warper
+def load_warper(ear: Path, brush: Path) -> Warper:
+    """The warper of the last checkpoints of two training runs, in eval mode."""
+    warper = Warper()
+    warper.ear, warper.brush = load_ear(ear), load_brush(brush)
+    return warper.eval()
 
-        return load_warper(path)
+
+def open_warper(path: Path) -> Warper:
+    """The warper of a folder with the training runs ear and brush, or of a weights file."""
+    if path.is_dir():
+        return load_warper(path / "ear", path / "brush")
     from models.checkpoints import load_network
 
     network = load_network(path, "singalong_warper")

@@ -1,7 +1,6 @@
 """One training clip: a drawn person who sings or speaks, cut out as the face detector would, with its truth.
 
-Every clip follows from its seed: person, scene, movement, voice, words, band. Beside each fourth frame stands a
-reference: the same picture with another mouth, as the generator's input shows the mouth of another song.
+Every clip follows from its seed: person, scene, movement, voice, words, band.
 """
 
 from __future__ import annotations
@@ -25,15 +24,14 @@ from singalong.synthetic.voice import Singer
 
 NUM_FRAMES = 60
 """Frames of a clip, 25 a second."""
-REFERENCE_STEP = 4
-"""Every so many frames there is a reference."""
 LOOSE_WIDTH_PX, LOOSE_HEIGHT_PX = 112, 128
 MARGINS = (0.14, 0.14, 0.14, 0.26)
 """Room round the detector's usual box: left, top, right, bottom, shares of that box; jitter and chin move in it."""
 
 # CenterFace's box on 207 renderings, relative to `FaceGeometry.box`, with the mouth closed.
 _DETECTOR_INSET = (0.03, 0.066, -0.03, -0.02)
-_FRAME_PX = 160
+FRAME_PX = 160
+"""Side of the rendered frames."""
 _LEAD_S = 0.2
 _SPEECH_SHARE = 0.35
 
@@ -43,20 +41,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """Arrays of one clip, T frames, R references.
+    """Arrays of one clip, T frames.
 
-    faces (T, 128, 112, 3) BGR: the detector's usual box with MARGINS; references (R, 128, 112, 3): frames 0, 4, 8...
-    with another mouth; mouths (T, 9) and reference_mouths (R, 9): tracks, columns MOUTH_NAMES; points (T, 41, 2) and
-    reference_points (R, 41, 2): lips (outer 20, inner 20) and chin, pixels of the picture; voice_mel and band_mel
-    (80, S): log-mel spectrograms, column floor(3.2 t) belongs to frame t's start; nothing but -4 where no band plays.
+    faces (T, 128, 112, 3) BGR: the detector's usual box with MARGINS; mouths (T, 9): a track, columns MOUTH_NAMES;
+    voice_mel and band_mel (80, S): log-mel spectrograms, column floor(3.2 t) belongs to frame t's start; nothing but -4
+    where no band plays.
     """
 
     faces: U8
-    references: U8
     mouths: Floats
-    reference_mouths: Floats
-    points: Floats
-    reference_points: Floats
     voice_mel: Floats
     band_mel: Floats
 
@@ -93,45 +86,36 @@ def make_clip(seed: int) -> TrainingClip:
     sound = Sound.from_seed(seed, duration_s)
     style = MouthStyle.from_seed(seed)
     mouths = mouth_track(sound.phonemes, _LEAD_S + np.arange(NUM_FRAMES) / SCORE_FPS, style=style, seed=seed)
-    size = float(rng.uniform(0.31, 0.36)) if rng.random() < 0.75 else float(rng.uniform(0.18, 0.31))
-    poses = pose_track(NUM_FRAMES, fps=SCORE_FPS, seed=seed, half_height=size, centre=(0.5, 0.47), max_yaw=0.45)
-    renderer = FaceRenderer(Identity.from_seed(seed), Scene.from_seed(seed), width=_FRAME_PX, height=_FRAME_PX)
-    shown = [_shot(renderer, poses[t], mouths[t], t) for t in range(NUM_FRAMES)]
-    others = _other_mouths(mouths, rng)
-    again = [_shot(renderer, poses[t], others[r], t) for r, t in enumerate(range(0, NUM_FRAMES, REFERENCE_STEP))]
+    poses = pose_track(
+        NUM_FRAMES, fps=SCORE_FPS, seed=seed, half_height=face_size(rng), centre=(0.5, 0.47), max_yaw=0.45
+    )
+    renderer = FaceRenderer(Identity.from_seed(seed), Scene.from_seed(seed), width=FRAME_PX, height=FRAME_PX)
     lead_steps = round(_LEAD_S * MEL_STEPS_PER_S)
     voice_mel = mel_spectrogram(sound.voice, SAMPLE_RATE_HZ)[:, lead_steps:]
     silence = np.full_like(voice_mel, -MAX_ABS)
     return TrainingClip(
-        faces=np.stack([face for face, _ in shown]),
-        references=np.stack([face for face, _ in again]),
+        faces=np.stack([shot(renderer, poses[t], mouths[t], t) for t in range(NUM_FRAMES)]),
         mouths=mouths,
-        reference_mouths=others,
-        points=np.stack([points for _, points in shown]),
-        reference_points=np.stack([points for _, points in again]),
         voice_mel=voice_mel,
         band_mel=silence if sound.band is None else mel_spectrogram(sound.band, SAMPLE_RATE_HZ)[:, lead_steps:],
     )
 
 
-def _other_mouths(mouths: Floats, rng: np.random.Generator) -> Floats:
-    """Mouths for the references: of other moments of the song, or at rest, as any person rests."""
-    num = len(range(0, NUM_FRAMES, REFERENCE_STEP))
-    others = mouths[rng.integers(len(mouths), size=num)].copy()
-    for index in np.flatnonzero(rng.random(num) < 0.4):
-        others[index] = MouthStyle.from_seed(int(rng.integers(1 << 30))).rest()
-    return others
+def face_size(rng: np.random.Generator) -> float:
+    """Half the face's height as a share of the frame's: mostly about as many pixels as the networks' crop has."""
+    return float(rng.uniform(0.31, 0.36)) if rng.random() < 0.75 else float(rng.uniform(0.18, 0.31))
 
 
-def _shot(renderer: FaceRenderer, pose: Floats, mouth: Floats, index: int) -> tuple[U8, Floats]:
-    """The loose cut-out of one frame, and its lips and chin in it."""
-    geometry = renderer.geometry(pose, mouth)
-    frame = renderer.frame(pose, mouth, index)
-    to_loose = loose_matrix(geometry)
+def shot(renderer: FaceRenderer, pose: Floats, mouth: Floats, index: int) -> U8:
+    """The loose cut-out of one frame, (128, 112, 3)."""
+    return cut_loose(renderer.frame(pose, mouth, index), loose_matrix(renderer.geometry(pose, mouth)))
+
+
+def cut_loose(frame: U8, to_loose: NDArray[np.float64]) -> U8:
+    """A frame's loose cut-out."""
     size = (LOOSE_WIDTH_PX, LOOSE_HEIGHT_PX)
     face = cv2.warpAffine(frame, to_loose, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    points = np.concatenate([geometry.lips, geometry.chin[None]])
-    return np.asarray(face, np.uint8), (points @ to_loose[:, :2].T + to_loose[:, 2]).astype(np.float32)
+    return np.asarray(face, np.uint8)
 
 
 def loose_matrix(geometry: FaceGeometry) -> NDArray[np.float64]:

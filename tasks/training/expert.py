@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.small_expert import NUM_EMBEDDING, NUM_FRAME_FEATURES, SmallExpert, unit_length
 from tasks.training.batches import ExpertBatch, expert_batch
-from tasks.training.dataset import ClipSet
+from tasks.training.dataset import ExampleSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 from tasks.training.losses import balanced_bce, confusable, contrastive
 
@@ -117,7 +117,7 @@ def train_expert(
 ) -> None:
     """Train or resume; the result is `run`/checkpoint.pt."""
     torch.manual_seed(seed)
-    clips = ClipSet(data, num_shards=num_shards)
+    clips = ExampleSet(data, num_shards=num_shards)
     trainer = ExpertTrainer().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:

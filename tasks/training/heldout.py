@@ -51,7 +51,9 @@ class HeldoutClip:
 
     scored (T, 48, 96, 3): the expert's crops; faces (T, 96, 96, 3): the generator's, padded, with the clip's own mouth;
     redubbed (T, 96, 96, 3): the same with the mouth of the other sound; mouths, redub_mouths (T, 9). Mels (80, S) start
-    LEAD_S before the pictures: voice, mix, of the clip and of the redub. sings (1,), redub_sings (1,): 1 for a song.
+    LEAD_S before the pictures: voice, mix, of the clip and of the redub, and the redub's band alone (-4 where none
+    plays). sings (1,), redub_sings (1,): 1 for a song. skin_tone (1,): 0 palest to 8.7 darkest; light (2,): how far the
+    lamp stands to the side, radians, and its hardness, 0 to 1.
     """
 
     scored: NDArray[np.uint8]
@@ -63,8 +65,11 @@ class HeldoutClip:
     mix_mel: NDArray[np.float32]
     redub_voice_mel: NDArray[np.float32]
     redub_mix_mel: NDArray[np.float32]
+    redub_band_mel: NDArray[np.float32]
     sings: NDArray[np.float32]
     redub_sings: NDArray[np.float32]
+    skin_tone: NDArray[np.float32]
+    light: NDArray[np.float32]
 
 
 def make_heldout(seed: int, detector: Detector) -> HeldoutClip | None:
@@ -76,7 +81,8 @@ def make_heldout(seed: int, detector: Detector) -> HeldoutClip | None:
     tracks = [mouth_track(sound.phonemes, times_s, style=style, seed=seed) for sound in (own, redub)]
     size = float(rng.uniform(0.2, 0.36))
     poses = pose_track(NUM_FRAMES, fps=SCORE_FPS, seed=seed, half_height=size, centre=(0.5, 0.47), max_yaw=0.35)
-    renderer = FaceRenderer(Identity.from_seed(seed), Scene.from_seed(seed), width=_SIDE_PX, height=_SIDE_PX)
+    person, scene = Identity.from_seed(seed), Scene.from_seed(seed)
+    renderer = FaceRenderer(person, scene, width=_SIDE_PX, height=_SIDE_PX)
     frames = [renderer.frame(poses[t], tracks[0][t], t) for t in range(NUM_FRAMES)]
     boxes = _boxes(frames, detector)
     if boxes is None:
@@ -92,8 +98,11 @@ def make_heldout(seed: int, detector: Detector) -> HeldoutClip | None:
         mix_mel=own.mix_mel,
         redub_voice_mel=redub.voice_mel,
         redub_mix_mel=redub.mix_mel,
+        redub_band_mel=redub.band_mel,
         sings=np.array([own.sings], np.float32),
         redub_sings=np.array([redub.sings], np.float32),
+        skin_tone=np.array([person.skin_tone], np.float32),
+        light=np.array([abs(scene.light.azimuth), scene.light.hardness], np.float32),
     )
 
 
@@ -102,14 +111,15 @@ class _Heard:
     phonemes: tuple  # type: ignore[type-arg]
     voice_mel: NDArray[np.float32]
     mix_mel: NDArray[np.float32]
+    band_mel: NDArray[np.float32]
     sings: bool
 
 
 def _sound(seed: int) -> _Heard:
     sound = Sound.from_seed(seed, NUM_FRAMES / SCORE_FPS + 2 * LEAD_S)
-    mix = sound.voice if sound.band is None else sound.voice + sound.band
-    voice_mel, mix_mel = (mel_spectrogram(samples, SAMPLE_RATE_HZ) for samples in (sound.voice, mix))
-    return _Heard(sound.phonemes, voice_mel, mix_mel, sound.band is not None)
+    band = np.zeros_like(sound.voice) if sound.band is None else sound.band
+    mels = [mel_spectrogram(samples, SAMPLE_RATE_HZ) for samples in (sound.voice, sound.voice + band, band)]
+    return _Heard(sound.phonemes, *mels, sings=sound.band is not None)
 
 
 def _boxes(frames: list[NDArray[np.uint8]], detector: Detector) -> NDArray[np.int64] | None:

@@ -1,6 +1,6 @@
 """What the small networks are asked for, beyond the paper's losses in `models.losses`.
 
-Shape suffixes: P pictures, A sounds, B frames, D embedding size, C channels, H and W 96 pixels, N points.
+Shape suffixes: P pictures, A sounds, B frames, D embedding size, C channels, H and W 96 pixels.
 """
 
 from __future__ import annotations
@@ -50,17 +50,10 @@ def change_weighted_l1(out_BCHW: Tensor, target_BCHW: Tensor, reference_BCHW: Te
     return ((out_BCHW - target_BCHW).abs() * weight_B1HW).mean()
 
 
-def flow_at_points(flow_B2HW: Tensor, points_BN2: Tensor, reference_points_BN2: Tensor, weight_BN: Tensor) -> Tensor:
-    """How far the flow misses where lips and chin come from, in shares of the crop; Charbonnier, mean.
-
-    Points are in pixels of the crop, (x, y); pixel centres are whole numbers.
-    """
-    side = flow_B2HW.shape[-1]
-    grid_BN12 = ((points_BN2 + 0.5) * (2 / side) - 1)[:, :, None]
-    found_BN2 = functional.grid_sample(flow_B2HW, grid_BN12, align_corners=False)[..., 0].transpose(1, 2)
-    wanted_BN2 = (reference_points_BN2 - points_BN2) / side
-    miss_BN = ((found_BN2 - wanted_BN2).square().sum(dim=2) + 1e-6).sqrt()
-    return (miss_BN * weight_BN).sum() / weight_BN.sum()
+def flow_difference(flow_B2HW: Tensor, truth_B2HW: Tensor, weight_B1HW: Tensor) -> Tensor:
+    """How far the flow misses, in its own units; Charbonnier, weighted mean."""
+    miss_B1HW = ((flow_B2HW - truth_B2HW).square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+    return (miss_B1HW * weight_B1HW).sum() / weight_B1HW.sum().clamp(min=1)
 
 
 def total_variation(field_BCHW: Tensor) -> Tensor:

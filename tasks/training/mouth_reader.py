@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from models.blocks import Conv, ConvBlock
 from tasks.training.batches import mouth_batch
-from tasks.training.dataset import ClipSet
+from tasks.training.dataset import ExampleSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 
 NUM_READ = 3
@@ -67,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(args.seed)
-    clips, reader = ClipSet(args.data), MouthReader()
+    clips, reader = ExampleSet(args.data), MouthReader()
 
     def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
         faces, mouths = mouth_batch(clips, args.seed, step, num_faces=BATCH_SIZE)

@@ -62,6 +62,10 @@ def by_hand(network, mel, faces):
     return (out * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
+def run(engine, mel, faces):
+    return np.stack(engine.generate(mel, faces))
+
+
 def psnr_db(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
 
@@ -69,7 +73,7 @@ def psnr_db(a, b):
 def test_float32_engine_equals_the_plain_network_within_one_level(network, ref):
     mel, faces = inputs(5)
     expected = by_hand(network, mel, faces)
-    got = GeneratorEngine(ref, device="cpu", precision="float32", batch_size=4).generate(mel, faces)
+    got = run(GeneratorEngine(ref, device="cpu", precision="float32", batch_size=4), mel, faces)
     difference = np.abs(got.astype(int) - expected.astype(int))
     assert np.ptp(expected) > 50
     assert difference.max() <= 1
@@ -78,35 +82,35 @@ def test_float32_engine_equals_the_plain_network_within_one_level(network, ref):
 
 def test_bfloat16_engine_is_close_to_the_plain_network(network, ref):
     mel, faces = inputs(4)
-    got = GeneratorEngine(ref, device="cpu", precision="bfloat16").generate(mel, faces)
+    got = run(GeneratorEngine(ref, device="cpu", precision="bfloat16"), mel, faces)
     assert psnr_db(got, by_hand(network, mel, faces)) > 38
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 16])
 def test_the_batch_size_does_not_show_in_the_result(ref, batch_size):
     mel, faces = inputs(7)
-    whole = GeneratorEngine(ref, device="cpu", precision="float32", batch_size=7).generate(mel, faces)
+    whole = run(GeneratorEngine(ref, device="cpu", precision="float32", batch_size=7), mel, faces)
     engine = GeneratorEngine(ref, device="cpu", precision="float32", batch_size=batch_size)
-    assert np.abs(engine.generate(mel, faces).astype(int) - whole.astype(int)).max() <= 1
+    assert np.abs(run(engine, mel, faces).astype(int) - whole.astype(int)).max() <= 1
 
 
 def test_an_engine_used_again_remembers_nothing(ref):
     mel, faces = inputs(6)
     engine = GeneratorEngine(ref, device="cpu", precision="float32")
-    first = engine.generate(mel[:2], faces[:2])
+    first = run(engine, mel[:2], faces[:2])
     engine.generate(mel, faces)
-    np.testing.assert_array_equal(engine.generate(mel[:2], faces[:2]), first)
+    np.testing.assert_array_equal(run(engine, mel[:2], faces[:2]), first)
 
 
 def test_no_frames_give_no_frames(ref):
     mel, faces = inputs(0)
-    assert GeneratorEngine(ref, device="cpu").generate(mel, faces).shape == (0, 96, 96, 3)
+    assert GeneratorEngine(ref, device="cpu").generate(mel, faces) == []
 
 
 def test_running_out_of_memory_halves_the_batch_and_goes_on(ref, monkeypatch):
     mel, faces = inputs(9)
     engine = GeneratorEngine(ref, device="cpu", precision="float32", batch_size=8)
-    expected = engine.generate(mel, faces)
+    expected = run(engine, mel, faces)
     sizes, original = [], engine._batch
 
     def tight(mel, faces):
@@ -116,7 +120,7 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(ref, monkeypatch):
         return original(mel, faces)
 
     monkeypatch.setattr(engine, "_batch", tight)
-    got = engine.generate(mel, faces)
+    got = run(engine, mel, faces)
     assert sizes == [8, 4, 2, 2, 2, 2, 1]
     assert engine.batch_size == 2
     assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1

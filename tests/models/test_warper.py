@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.warper import MAX_FLOW, Warper, bend, compose
+from models.warper import EAR_STEPS, MAX_FLOW, Warper, bend, compose
 from singalong.media.warp import apply_warp
 
 
@@ -14,7 +14,7 @@ def warper() -> Warper:
 
 @torch.no_grad()
 def test_flow_and_patch_have_the_promised_shapes_and_ranges(warper):
-    flow, patch = warper(torch.randn(2, 1, 80, 16), torch.rand(2, 3, 96, 96))
+    flow, patch = warper(torch.randn(2, 1, 80, EAR_STEPS), torch.rand(2, 3, 96, 96))
     assert flow.shape == (2, 96, 96, 2)
     assert patch.shape == (2, 4, 96, 96)
     assert float(flow.abs().max()) <= MAX_FLOW
@@ -24,16 +24,16 @@ def test_flow_and_patch_have_the_promised_shapes_and_ranges(warper):
 
 def test_starts_almost_as_the_identity(warper):
     with torch.no_grad():
-        flow, _ = warper(torch.randn(1, 1, 80, 16), torch.rand(1, 3, 96, 96))
+        flow, _ = warper(torch.randn(1, 1, 80, EAR_STEPS), torch.rand(1, 3, 96, 96))
     assert float(flow.abs().max()) < 0.01
 
 
 def test_sound_and_face_both_reach_the_output():
     torch.manual_seed(1)
     warper = Warper().eval()
-    for layer in warper.steer:
+    for layer in warper.brush.steer:
         torch.nn.init.normal_(layer.weight, std=0.3)
-    mels, faces = torch.randn(2, 1, 80, 16), torch.rand(2, 3, 96, 96)
+    mels, faces = torch.randn(2, 1, 80, EAR_STEPS), torch.rand(2, 3, 96, 96)
     with torch.no_grad():
         same = warper(mels[:1], faces[:1])[1]
         other_sound, other_face = warper(mels[1:], faces[:1])[1], warper(mels[:1], faces[1:])[1]

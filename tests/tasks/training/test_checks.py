@@ -8,7 +8,7 @@ from singalong.media.audio import level_db
 from singalong.scoring import CurveScore
 from tasks.training.bundle import stored_state, write_bundle
 from tasks.training.check_expert import ExpertProbe, Trial, as_loud_as, auc, open_expert, score, summarise, thresholds
-from tasks.training.check_warper import check_warper, correlation, dub, sheet
+from tasks.training.check_warper import check_warper, correlation, dub, groups, sheet
 from tasks.training.heldout import HeldoutClip
 from tasks.training.mouth_reader import MouthReader
 
@@ -25,7 +25,8 @@ def _clip(seed: int) -> HeldoutClip:
 
     tracks = [rng.random((num, 9)).astype(np.float32) for _ in range(2)]
     one = np.ones(1, np.float32)
-    return HeldoutClip(faces(48), faces(), faces(), *tracks, mel(), mel(), mel(), mel(), one, one)
+    mels = [mel() for _ in range(5)]
+    return HeldoutClip(faces(48), faces(), faces(), *tracks, *mels, one, one, one, np.ones(2, np.float32))
 
 
 def test_area_under_the_curve_of_known_samples():
@@ -76,7 +77,17 @@ def test_the_warper_is_judged_by_reader_and_expert():
     clips = [_clip(0), _clip(1)]
     warper, reader, probe = Warper().eval(), MouthReader().eval(), ExpertProbe(SmallExpert())
     figures = check_warper(warper, reader, probe, clips, source="mix")
-    assert {"new_mouth", "old_mouth", "l1", "copy_l1", "confidence_made", "confidence_shuffled"} <= set(figures)
+    wanted = {"new_mouth", "old_mouth", "l1", "copy_l1", "confidence_made", "confidence_shuffled", "silence_opening"}
+    assert wanted <= set(figures)
+    assert groups(clips) == {
+        "skin_light": [0, 1],
+        "skin_medium": [],
+        "skin_dark": [],
+        "light_front": [],
+        "light_side": [0, 1],
+        "light_soft": [],
+        "light_hard": [0, 1],
+    }
     assert dub(warper, clips[0].faces, clips[0].mix_mel).shape == clips[0].faces.shape
     assert sheet(warper, clips, num_columns=2, scale=1).shape == (6 * 96, 2 * 96, 3)
 

@@ -6,7 +6,7 @@ from tasks.training.losses import (
     confusable,
     contrastive,
     edge_difference,
-    flow_at_points,
+    flow_difference,
     total_variation,
 )
 
@@ -46,14 +46,13 @@ def test_change_counts_more_than_what_stays():
     assert float(missed_change) > 2 * float(spoiled_rest)
 
 
-def test_flow_at_points_is_zero_where_the_flow_is_right():
-    flow = torch.zeros(1, 2, 96, 96)
-    flow[:, 0], flow[:, 1] = 5 / 96, -3 / 96
-    points = torch.tensor([[[20.0, 30.0], [50.5, 60.0]]])
-    reference_points = points + torch.tensor([5.0, -3.0])
-    weight = torch.ones(1, 2)
-    assert float(flow_at_points(flow, points, reference_points, weight)) < 2e-3
-    assert float(flow_at_points(-flow, points, reference_points, weight)) > 0.1
+def test_a_flow_counts_where_it_is_known():
+    flow, known = torch.zeros(1, 2, 96, 96), torch.ones(1, 1, 96, 96)
+    flow[:, 0, :50] = 0.3
+    assert float(flow_difference(flow, flow.clone(), known)) < 2e-3
+    assert float(flow_difference(flow, torch.zeros_like(flow), known)) > 0.1
+    known[:, :, :50] = 0
+    assert float(flow_difference(flow, torch.zeros_like(flow), known)) < 2e-3
 
 
 def test_smooth_fields_have_no_variation_and_masked_edges_do_not_count():
