@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from bench.inputs import make_clip, make_song
-from bench.throughput import RESULTS, run_ours
+from bench.throughput import FULL_SIZE, RESULTS, run_ours
 
 
 def _measure(clip: str, song: str, seconds: float, pipe: multiprocessing.connection.Connection) -> None:
@@ -26,7 +26,7 @@ def _measure(clip: str, song: str, seconds: float, pipe: multiprocessing.connect
     cv2.setNumThreads(1)
     limit_threads()
     with tempfile.TemporaryDirectory() as temp:
-        run_ours(Path(clip), Path(song), Path(temp), seconds)
+        run_ours(Path(clip), Path(song), Path(temp), seconds, generator=FULL_SIZE)
     pipe.send(_peak_mb())
 
 

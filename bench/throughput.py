@@ -1,10 +1,10 @@
-"""Frames per second and where the time goes: one pair end to end by us and the paper's way, in one run.
+"""Frames per second and where the time goes: one pair end to end by us, with both generators, and the paper's way.
 
     python -m bench.throughput                      a synthetic 1280x720 clip, made for the purpose
     python -m bench.throughput --clip C --song S    files of yours
 
-Both ways run in this process with one thread, the full-size generator and untrained weights: the arithmetic is that of
-the published ones. S3FD takes seconds a frame at this size, so it runs on `--detect-frames` frames and its rate counts.
+All run in this process with one thread. The full-size generator has untrained weights: the arithmetic is that of the
+published ones. S3FD takes seconds a frame at this size, so it runs on `--detect-frames` frames and its rate counts.
 Prints a table and writes it beside this file as JSON, to be compared by ratios.
 """
 
@@ -16,6 +16,8 @@ import platform
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -33,15 +35,25 @@ from tasks.session import Session
 RESULTS = Path(__file__).parent / "results"
 
 
-def run_ours(
-    clip: Path, song: Path, folder: Path, seconds: float, *, shard_s: float = 10.0
-) -> tuple[int, dict[str, float], float]:
-    """Plan, analyse, lip-sync and join one pair in this process; frames, seconds a stage, wall seconds."""
+FULL_SIZE, SMALL = "untrained", "singalong-warper"
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One pair made by us: frames, seconds a stage, wall seconds."""
+
+    frames: int
+    stages: dict[str, float]
+    wall_s: float
+
+
+def run_ours(clip: Path, song: Path, folder: Path, seconds: float, *, generator: str, shard_s: float = 10.0) -> Ours:
+    """Plan, analyse, lip-sync and join one pair in this process."""
+    folder.mkdir(exist_ok=True)
     manifest = folder / "manifest.csv"
     manifest.write_text(f"pair_id,clip,song,song_end_s\nbench,{clip},{song},{seconds}\n")
-    settings = load_settings(
-        None, ["run.executor=inprocess", f"run.store={folder / 'store'}", f"plan.shard_s={shard_s}"]
-    )
+    overrides = ["run.executor=inprocess", f"run.store={folder / 'store'}", f"plan.shard_s={shard_s}"]
+    settings = load_settings(None, [*overrides, f"lipsync.generator={generator}"])
     stages: defaultdict[str, float] = defaultdict(float)
     started = time.perf_counter()
     plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path))
@@ -61,7 +73,7 @@ def run_ours(
         begun = time.perf_counter()
         join_pairs(session)
         stages["join"] = time.perf_counter() - begun
-    return plan.pairs[0].num_frames, dict(stages), time.perf_counter() - started
+    return Ours(plan.pairs[0].num_frames, dict(stages), time.perf_counter() - started)
 
 
 def main() -> None:
@@ -78,16 +90,24 @@ def main() -> None:
         folder = Path(temp)
         clip = options.clip.resolve() if options.clip else make_clip(folder / "clip.mp4", seconds=options.seconds)
         song = options.song.resolve() if options.song else make_song(folder / "song.wav", seconds=options.seconds)
-        frames, ours, wall_s = run_ours(clip, song, folder, options.seconds)
-        theirs = run_paper_way(clip, song, folder / "paper.mp4", num_frames=frames, detect_frames=options.detect_frames)
-    _print(frames, ours, wall_s, theirs)
+        small, full = (
+            run_ours(clip, song, folder / name, options.seconds, generator=name) for name in (SMALL, FULL_SIZE)
+        )
+        paper_film = folder / "paper.mp4"
+        theirs = run_paper_way(clip, song, paper_film, num_frames=full.frames, detect_frames=options.detect_frames)
+    _print({"ours": full, "ours, small": small}, theirs)
     RESULTS.mkdir(exist_ok=True)
     result = {
         "machine": f"{platform.machine()}, one thread",
-        "frames": frames,
-        "ours_seconds_per_frame": {stage: took / frames for stage, took in ours.items()},
+        "frames": full.frames,
+        "ours_seconds_per_frame": {stage: took / full.frames for stage, took in full.stages.items()},
+        "small_seconds_per_frame": {stage: took / small.frames for stage, took in small.stages.items()},
         "paper_seconds_per_frame": {stage: theirs.seconds[stage] / theirs.frames[stage] for stage in theirs.seconds},
-        "times_faster": theirs.seconds_per_frame * frames / wall_s,
+        "times_faster": theirs.seconds_per_frame * full.frames / full.wall_s,
+        "small_over_full_size": {
+            "generate": full.stages["generate"] / small.stages["generate"],
+            "all": full.wall_s / small.wall_s,
+        },
     }
     (RESULTS / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
@@ -101,13 +121,16 @@ def _one_thread() -> None:
     limit_threads()
 
 
-def _print(frames: int, ours: dict[str, float], wall_s: float, theirs: Timings) -> None:
-    table = Table(title=f"{frames} frames, one thread", title_justify="left")
+def _print(ours: Mapping[str, Ours], theirs: Timings) -> None:
+    full, small = ours.values()
+    table = Table(title=f"{full.frames} frames, one thread", title_justify="left")
     for column in ("way", "stage", "ms a frame", "share"):
         table.add_column(column, justify="right" if column in ("ms a frame", "share") else "left")
-    for stage, took in ours.items():
-        table.add_row("ours", stage, f"{1000 * took / frames:.2f}", f"{took / wall_s:.1%}")
-    table.add_row("ours", f"all: {frames / wall_s:.1f} frames/s", f"{1000 * wall_s / frames:.2f}", "100%", style="bold")
+    for way, run in ours.items():
+        for stage, took in run.stages.items():
+            table.add_row(way, stage, f"{1000 * took / run.frames:.2f}", f"{took / run.wall_s:.1%}")
+        rate, took = run.frames / run.wall_s, run.wall_s / run.frames
+        table.add_row(way, f"all: {rate:.1f} frames/s", f"{1000 * took:.2f}", "100%", style="bold")
     for stage, took in theirs.seconds.items():
         per_frame = took / theirs.frames[stage]
         table.add_row("paper's", stage, f"{1000 * per_frame:.2f}", f"{per_frame / theirs.seconds_per_frame:.1%}")
@@ -115,10 +138,13 @@ def _print(frames: int, ours: dict[str, float], wall_s: float, theirs: Timings) 
     table.add_row("paper's", f"all: {rate:.2f} frames/s", f"{1000 / rate:.2f}", "100%", style="bold")
     console = Console()
     console.print(table)
-    console.print(f"ours is {frames / wall_s / rate:.0f} times as fast, model loading included")
+    per_frame = full.wall_s / full.frames
     without_detection = theirs.seconds_per_frame - theirs.seconds["detect"] / theirs.frames["detect"]
+    console.print(f"ours is {theirs.seconds_per_frame / per_frame:.0f} times as fast, model loading included")
+    console.print(f"and {without_detection / per_frame:.2f} times as fast as the paper's way without any detection")
     console.print(
-        f"and {frames / wall_s * without_detection:.2f} times as fast as the paper's way without any detection"
+        f"the small generator is {full.stages['generate'] / small.stages['generate']:.1f} times as fast as the "
+        f"full-size one, and {full.wall_s / small.wall_s:.1f} times from end to end"
     )
 
 
