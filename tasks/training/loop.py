@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from singalong.durable import write_atomic
+
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +107,7 @@ def train(
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         state.load(checkpoint)
+        _cut_log(folder, state.step)
         _log.info("resumed at step %d", state.step)
     sums: dict[str, float] = {}
     started = time.perf_counter()
@@ -135,6 +138,14 @@ def _step(
         state.optimizer.step()
     state.step += 1
     return {"loss": float(loss.detach()), "norm": float(norm), **figures}
+
+
+def _cut_log(folder: Path, step: int) -> None:
+    """Forget the rows after a step: they will be written again."""
+    path = folder / "log.jsonl"
+    if path.exists():
+        rows = path.read_text(encoding="utf-8").splitlines()
+        write_atomic(path, "".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step).encode())
 
 
 def _write_log(folder: Path, state: TrainingState, figures: dict[str, float]) -> None:

@@ -1,3 +1,4 @@
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tmp_path):
     _run(tmp_path / "parts", stop_at=5)
     resumed = _run(tmp_path / "parts")
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_the_log_of_a_run_killed_after_its_checkpoint_has_every_row_once(tmp_path):
+    _run(tmp_path, stop_at=8)  # logs at steps 4 and 8, checkpoint at 5
+    _run(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12]
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):
