@@ -6,6 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_MIN_COVER = 0.004
+"""Less than this would change no pixel by a whole level."""
+_MAX_GAIN = 4.0
+_LOGIT_LIMIT = 6.0
+
 
 def apply_warp(face_bgr: NDArray[np.uint8], flow: NDArray[np.float32], patch: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A face changed as a warper says.
@@ -20,13 +25,46 @@ def apply_warp(face_bgr: NDArray[np.uint8], flow: NDArray[np.float32], patch: ND
         uint8 (h, w, 3), a new array. Pixels whose flow and coverage are zero keep their values.
     """
     height, width = face_bgr.shape[:2]
-    size = (width, height)
-    # Both fields are smooth, and pixel centres lie half a pixel inside, as resize has it.
-    fine = cv2.resize(flow, size, interpolation=cv2.INTER_LINEAR)
+    # The flow is smooth, and pixel centres lie half a pixel inside, as resize has it.
+    fine = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     map_x = np.arange(width, dtype=np.float32) + fine[..., 0] * np.float32(width)
     map_y = np.arange(height, dtype=np.float32)[:, None] + fine[..., 1] * np.float32(height)
-    bent = cv2.remap(face_bgr, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    painted = cv2.resize(np.ascontiguousarray(patch.transpose(1, 2, 0)), size, interpolation=cv2.INTER_LINEAR)
-    cover = painted[..., 3:]
-    mixed = bent.astype(np.float32) * (1 - cover) + (255 * painted[..., :3]) * cover
-    return np.asarray(mixed + 0.5, np.uint8)
+    out = np.asarray(cv2.remap(face_bgr, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    _paint(out, patch)
+    return out
+
+
+def _paint(face_bgr: NDArray[np.uint8], patch: NDArray[np.float32]) -> None:
+    """Lay the patch over a face, in place, touching only the rectangle that it covers."""
+    rows, columns = (np.flatnonzero((patch[3] > _MIN_COVER).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return
+    (height, width), side = face_bgr.shape[:2], patch.shape[1]
+    # Cells that lie next to the covered ones shine into their edges.
+    top, bottom = max(0, rows[0] - 1), min(side, rows[-1] + 2)
+    left, right = max(0, columns[0] - 1), min(side, columns[-1] + 2)
+    y1, y2, x1, x2 = (
+        round(int(edge) * size / side)
+        for edge, size in ((top, height), (bottom, height), (left, width), (right, width))
+    )
+    if y2 <= y1 or x2 <= x1:
+        return
+    fields = np.ascontiguousarray(patch[:, top:bottom, left:right].transpose(1, 2, 0))
+    size = (x2 - x1, y2 - y1)
+    color = cv2.resize(fields[..., :3], size, interpolation=cv2.INTER_LINEAR)
+    cover = _sharp_cover(fields[..., 3], size, gain=min(_MAX_GAIN, max(1.0, min(height, width) / side)))[..., None]
+    under = face_bgr[y1:y2, x1:x2]
+    face_bgr[y1:y2, x1:x2] = (under.astype(np.float32) * (1 - cover) + (255 * color) * cover + 0.5).astype(np.uint8)
+
+
+def _sharp_cover(cover: NDArray[np.float32], size: tuple[int, int], *, gain: float) -> NDArray[np.float32]:
+    """Coverage at the face's size, with edges about as wide as the pixels there and not as those of the network.
+
+    Coverage is a probability: its logit is what is smooth, and a logit times `gain` crosses from 0 to 1 faster.
+    """
+    if gain == 1.0:
+        return np.asarray(cv2.resize(cover, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    with np.errstate(divide="ignore"):
+        logit = np.clip(np.log(cover) - np.log1p(-cover), -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    fine = cv2.resize(logit, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(1 / (1 + np.exp(-gain * fine)), np.float32)

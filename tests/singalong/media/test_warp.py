@@ -29,3 +29,25 @@ def test_a_covering_patch_replaces_the_face():
     out = apply_warp(_face(), np.zeros((96, 96, 2), np.float32), patch)
     assert np.array_equal(np.unique(out[21:].reshape(-1, 3), axis=0), [[0, 0, 128]])
     assert np.array_equal(out[:19], _face()[:19])
+
+
+def test_the_patchs_edge_is_sharper_on_a_large_face_than_its_cells():
+    patch = np.zeros((4, 96, 96), np.float32)
+    patch[:3] = 1
+    # a soft edge: from 5 % to 95 % over six cells
+    patch[3] = (1 / (1 + np.exp(-np.arange(-48, 48))))[:, None]
+    face = np.zeros((384, 384, 3), np.uint8)
+    out = apply_warp(face, np.zeros((96, 96, 2), np.float32), patch)[:, 200, 0].astype(int)
+    edge_px = np.flatnonzero((out > 13) & (out < 242))
+    assert len(edge_px) <= 8  # stretched as it is, it would be 24 wide
+    assert abs(edge_px.mean() - 48 * 4) < 3
+    assert out[0] == 0
+    assert out[-1] == 255
+
+
+def test_a_patch_at_the_crops_rim_stays_in_place():
+    patch = np.zeros((4, 96, 96), np.float32)
+    patch[:, 90:, 90:] = 1
+    out = apply_warp(np.zeros((192, 192, 3), np.uint8), np.zeros((96, 96, 2), np.float32), patch)
+    assert (out[184:, 184:] > 250).all()
+    assert out[:170].max() == 0
