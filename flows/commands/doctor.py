@@ -94,13 +94,13 @@ def _generator() -> Finding:
 
     ref = registry.resolve("auto", "generator", home=default_models_home())
     assert ref is not None
-    if ref.trained:
+    if ref.architecture != "singalong_warper":
         return Finding("generator", "ok", f"{ref.name} ({ref.architecture})")
     return Finding(
         "generator",
-        "note",
-        f"{ref.name}: untrained weights, good for trying the pipeline, not for faces",
-        "Add a checkpoint: singalong models add NAME checkpoint.pth",
+        "ok",
+        f"{ref.name}: the small one that comes with singalong, a puppeteer rather than a painter",
+        "For realism add a Wav2Lip checkpoint: singalong models add NAME checkpoint.pth",
     )
 
 
@@ -108,13 +108,14 @@ def _scorer() -> Finding:
     from models import registry
 
     ref = registry.resolve("auto", "scorer", home=default_models_home())
-    if ref is not None:
+    assert ref is not None
+    if ref.architecture != "singalong_expert":
         return Finding("scorer", "ok", f"{ref.name} ({ref.architecture})")
     return Finding(
         "scorer",
-        "note",
-        "none: outputs are 'not scorable'",
-        "Add syncnet_v2 or lipsync_expert: singalong models add NAME checkpoint",
+        "ok",
+        f"{ref.name}: the small one that comes with singalong; its confidence has a scale of its own",
+        "For published LSE-C and LSE-D add SyncNet: singalong models add NAME syncnet_v2.model",
     )
 
 

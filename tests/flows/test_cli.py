@@ -23,6 +23,7 @@ SURFACE = {
     "models list": {"--json"},
     "models add": {"--replace", "--json", "name", "checkpoint"},
     "models verify": {"--json"},
+    "train prepare": {"--data", "--config", "--set", "--json", "folder"},
 }
 
 
@@ -131,4 +132,5 @@ def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert call(monkeypatch, "doctor", "--json") == 0
     findings = {finding["subject"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["media"]["level"] == "ok"
-    assert findings["generator"]["level"] == "note"
+    assert findings["generator"]["level"] == findings["scorer"]["level"] == "ok"
+    assert "singalong-warper" in findings["generator"]["found"]

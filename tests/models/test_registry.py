@@ -135,9 +135,9 @@ def test_refuses_a_role_the_network_cannot_take(home, files):
         registry.add_checkpoint("mine", files["generator"], home=home, role="scorer")
 
 
-def test_auto_takes_trained_weights_before_untrained_ones(home, files):
+def test_auto_takes_added_weights_then_our_own_and_never_untrained_ones(home, files):
     ref = registry.resolve("auto", "generator", home=home)
-    assert (ref.name, ref.trained, ref.path) == ("untrained", False, None)
+    assert (ref.name, ref.trained, ref.architecture) == ("singalong-warper", True, "singalong_warper")
     registry.add_checkpoint("mine", files["generator"], home=home)
     ref = registry.resolve("auto", "generator", home=home)
     assert (ref.name, ref.trained) == ("mine", True)
