@@ -148,6 +148,20 @@ def models_verify(json: Json = False) -> None:
     raise typer.Exit(verify_command(as_json=json))
 
 
+@train_app.command("prepare")
+def train_prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of talking videos.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="Dataset: made, or gone on with.", show_default=False)],
+    config: Config = None,
+    set_: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Cut talking videos into training sequences: faces, their sound in sync, bad ones left out with a reason."""
+    from flows.commands.prepare import prepare_command
+
+    raise typer.Exit(prepare_command(folder, data, config=config, overrides=set_ or [], as_json=json))
+
+
 def main() -> None:
     """Console entry point: errors become sentences, Ctrl-C and SIGTERM become exit code 130."""
     from flows.interrupts import Interrupted, interruptible

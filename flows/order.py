@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.dispatch import Item
 from tasks.film_steps import join_montages, join_pairs
@@ -16,6 +16,7 @@ MAX_WAVES = 80
 MIN_WAVE_SHARDS = 50
 """A wave ends with slots idle for part of a shard; long waves make that little."""
 
+Thing = TypeVar("Thing")
 Stage = Callable[..., Any]
 Wrap = Callable[[str, Stage], Stage]
 
@@ -33,7 +34,7 @@ def run_stages(
 ) -> RunSummary:
     """Prepare, lip-sync in waves, join pairs, join montages, report. Each stage does only what is missing."""
     items: list[Item] = wrap("prepare", session.prepare)(session.pending())
-    waves = list(_waves(items))
+    waves = list(in_waves(items))
     for number, wave in enumerate(waves, start=1):
         wrap(f"lipsync {number} of {len(waves)}", session.lipsync)(wave)
         on_progress(100.0 * number / len(waves))
@@ -43,7 +44,8 @@ def run_stages(
     return summarise(session.run)
 
 
-def _waves(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def in_waves(items: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+    """The items in order, in at most MAX_WAVES parts of at least MIN_WAVE_SHARDS."""
     size = max(MIN_WAVE_SHARDS, -(-len(items) // MAX_WAVES))
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -6,7 +6,7 @@ shards stays at about a hundred task runs. The truth lies in the run folder; Pre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from flows.order import Stage, run_stages  # noqa: E402
 from flows.watchers import current_watcher  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
 from tasks.session import Session  # noqa: E402
-from tasks.summary import RunSummary  # noqa: E402
+from tasks.summary import FailureNote  # noqa: E402
 
 MAX_TABLE_ROWS = 200
 
@@ -42,20 +42,22 @@ def run_planned(run: str) -> Any:
     folder = RunFolder.open(Path(run))
     try:
         with folder.lock(), Session(folder, current_watcher()) as session:
-            summary = run_stages(session, wrap=_as_task, on_progress=_progress_artifact(folder))
+            summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.path}"))
     except (KeyboardInterrupt, TerminationSignal):
         return Cancelled(message="interrupted: run the same manifest on the same folder to go on")
-    _publish_failures(summary)
+    publish_failures(summary.failures, summary.run)
     return summary
 
 
-def _as_task(name: str, stage: Stage) -> Stage:
+def as_task(name: str, stage: Stage) -> Stage:
+    """A stage as a Prefect task."""
     # the session holds actors and open files: nothing Prefect could hash or store
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
 
 
-def _progress_artifact(folder: RunFolder) -> Callable[[float], None]:
-    created: Any = create_progress_artifact(0.0, key="singalong-progress", description=f"run {folder.path}")
+def progress_artifact(of: str) -> Callable[[float], None]:
+    """Make an artifact that shows percents, and what updates it."""
+    created: Any = create_progress_artifact(0.0, key="singalong-progress", description=of)
 
     def update(percent: float) -> None:
         update_progress_artifact(created, percent)
@@ -63,7 +65,8 @@ def _progress_artifact(folder: RunFolder) -> Callable[[float], None]:
     return update
 
 
-def _publish_failures(summary: RunSummary) -> None:
-    if summary.failures:
-        rows = [failure.model_dump(mode="json") for failure in summary.failures[:MAX_TABLE_ROWS]]
-        create_table_artifact(rows, key="singalong-failures", description=f"failures of {summary.run}")
+def publish_failures(failures: Sequence[FailureNote], of: str) -> None:
+    """Show failures as a table, if there are any."""
+    if failures:
+        rows = [failure.model_dump(mode="json") for failure in failures[:MAX_TABLE_ROWS]]
+        create_table_artifact(rows, key="singalong-failures", description=f"failures of {of}")

@@ -27,6 +27,8 @@ STAGES = {
     "join": "joining pairs",
     "conform": "fitting clips to the montage",
     "montage": "joining montages",
+    "survey": "looking for faces",
+    "sequences": "cutting and scoring sequences",
 }
 
 

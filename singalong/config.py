@@ -79,6 +79,30 @@ class ScoreSettings(Section):
     min_windows: int = Field(default=10, ge=1, description="Fewer voiced windows with a face are not scorable.")
 
 
+class PrepareSettings(Section):
+    """Cutting talking videos into training sequences; a change here makes another dataset."""
+
+    max_s: float = Field(default=10.0, ge=2, le=60, description="Longest sequence, seconds; longer tracks are cut.")
+    min_s: float = Field(default=1.0, ge=0.84, description="Shortest sequence, seconds; 21 frames at least.")
+    span_s: float = Field(default=300.0, ge=60, description="Longer videos are prepared in spans of this length.")
+    pads: tuple[int, int, int, int] = Field(
+        default=(0, 0, 0, 0), description="Pixels added to the box: top, bottom, left, right (none in the paper)."
+    )
+    min_face_px: int = Field(default=64, ge=16, description="Lowest face; the networks see 96 pixels.")
+    min_fps: float = Field(default=20.0, gt=0, description="New frames a second; fewer make mouths stand still.")
+    min_windows: int = Field(default=25, ge=10, description="Fewer voiced windows do not tell the offset.")
+    min_confidence: float | None = Field(
+        default=None, description="Least sync confidence; default: where the scorer's card says that films fail."
+    )
+    min_margin: float = Field(default=0.0, description="Confidence must exceed that with wrong audio by this.")
+    max_offset_frames: int = Field(
+        default=7,
+        ge=0,
+        le=15,
+        description="Largest offset that is corrected, in 25 fps frames; larger ones are guesses.",
+    )
+
+
 class RunSettings(Section):
     """Where and how a run executes; never part of a work key."""
 
@@ -101,6 +125,7 @@ class Settings(Section):
     analysis: AnalysisSettings = AnalysisSettings()
     lipsync: LipsyncSettings = LipsyncSettings()
     score: ScoreSettings = ScoreSettings()
+    prepare: PrepareSettings = PrepareSettings()
     run: RunSettings = RunSettings()
 
     @property

@@ -1,6 +1,7 @@
 """Versions of the algorithms whose results are kept. Raise one when a change of the code changes what it leaves.
 
-All of them are part of every work key, so that shards made of an older analysis or an older song are done again.
+All that do not say otherwise are part of every work key, so that shards made of an older analysis or an older song
+are done again.
 """
 
 ALGORITHM_VERSION = 1
@@ -11,3 +12,6 @@ ANALYSIS_VERSION = 1
 
 SONG_VERSION = "1"
 """Mel spectrogram, 16 kHz samples and voice activity."""
+
+PREPARE_VERSION = 1
+"""Cutting talking videos into training sequences; part of a dataset's identity."""

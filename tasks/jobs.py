@@ -97,7 +97,40 @@ class ConformJob(Row):
     preset: str
 
 
-Job = Annotated[AnalyseJob | SongJob | LipsyncJob | JoinJob | ConformJob, Field(discriminator="kind")]
+class SurveyJob(Row):
+    """Look at a talking video before it is cut into training sequences: what it is, where its faces are."""
+
+    kind: Literal["survey"] = "survey"
+    path: str
+    dataset: str
+    version: str = Field(description="of the dataset: names settings and models")
+
+
+class SequencesJob(Row):
+    """Cut a span of a talking video into training sequences; `analysis` is the folder its survey left."""
+
+    kind: Literal["sequences"] = "sequences"
+    clip: ClipFacts
+    source: str = Field(description="path for the records, relative to the folder of videos")
+    analysis: str
+    dataset: str
+    version: str
+    span: int
+    start_s: float
+    end_s: float
+
+
+Job = Annotated[
+    AnalyseJob | SongJob | LipsyncJob | JoinJob | ConformJob | SurveyJob | SequencesJob, Field(discriminator="kind")
+]
+
+
+class Survey(Row):
+    """What surveying a video found, and which of its spans are not in the dataset yet."""
+
+    clip: ClipFacts
+    analysis: str
+    spans: tuple[int, ...]
 
 
 class FilmFacts(Row):
@@ -123,6 +156,7 @@ class Outcome(Row):
     shard: ShardResult | None = None
     film: FilmFacts | None = None
     folder: str | None = Field(default=None, description="cache folder that was filled")
+    survey: Survey | None = None
     seconds: float = 0.0
     worker: str = ""
 

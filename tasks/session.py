@@ -38,7 +38,7 @@ class Session:
     """One driver's hold on a run; use as a context manager, so that the pool is closed whatever happens."""
 
     def __init__(self, run: RunFolder, watcher: Watcher | None = None) -> None:
-        self.run, self.watcher = run, watcher or _Unwatched()
+        self.run, self.watcher = run, watcher or Unwatched()
         self.plan: Plan = run.plan
         self.settings: Settings = run.settings
         self.store = Store(self.settings.store_path)
@@ -57,7 +57,14 @@ class Session:
     def pool(self) -> Pool:
         """The workers, started when first needed."""
         if self._pool is None:
-            self._pool = open_pool(self.plan, self.settings)
+            self._pool = open_pool(
+                WorkerSpec(
+                    settings=self.settings,
+                    store=str(self.settings.store_path),
+                    detector=self.plan.detector,
+                    scorer=self.plan.scorer,
+                )
+            )
         return self._pool
 
     # ---- what is left to do
@@ -137,7 +144,7 @@ class Session:
         dispatch(
             items,
             self.pool,
-            _Watched(recorder, stage, self.watcher),
+            Watched(recorder, stage, self.watcher),
             timeout_s=self.settings.run.shard_timeout_s,
             bug_limit=self.settings.run.bug_limit,
         )
@@ -195,39 +202,40 @@ class Session:
         return analysis_version(self.settings.analysis, self.plan.detector)
 
 
-class _Unwatched:
+class Unwatched:
     """Shows nothing."""
 
     def begin(self, stage: str, total: int) -> None:
-        pass
+        """Nothing to show."""
 
     def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
-        pass
+        """Nothing to show."""
 
 
-class _Watched:
+class Watched:
     """A recorder that also tells the watcher of final outcomes."""
 
     def __init__(self, recorder: Recorder, stage: str, watcher: Watcher) -> None:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
 
     def started(self, item: Item) -> None:
+        """Pass it on."""
         self._recorder.started(item)
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
+        """Pass it on, and tell the watcher if it is the last."""
         self._recorder.ended(item, outcome, final=final)
         if final:
             self._watcher.advance(self._stage, item, outcome)
 
 
-def open_pool(plan: Plan, settings: Settings) -> Pool:
+def open_pool(spec: WorkerSpec) -> Pool:
     """The pool the settings ask for: Ray actors, or this process."""
-    spec = WorkerSpec(settings=settings, store=str(settings.store_path), detector=plan.detector, scorer=plan.scorer)
-    if settings.run.executor == "inprocess":
+    run = spec.settings.run
+    if run.executor == "inprocess":
         return InProcessPool(spec)
     from tasks.actors import RayPool  # ray takes half a second to import
 
-    run = settings.run
     return RayPool(spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address)
 
 

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING
 from singalong.contracts import ModelRef
 from singalong.store import Store
 from tasks.failures import failure_of
-from tasks.jobs import AnalyseJob, ConformJob, Job, JoinJob, LipsyncJob, Outcome, SongJob, WorkerSpec
+from tasks.jobs import (
+    AnalyseJob,
+    ConformJob,
+    Job,
+    JoinJob,
+    LipsyncJob,
+    Outcome,
+    SequencesJob,
+    SongJob,
+    SurveyJob,
+    WorkerSpec,
+)
 from tasks.memory import release_memory
 
 if TYPE_CHECKING:
@@ -60,6 +71,12 @@ class Worker:
                 from tasks.join import conform
 
                 return Outcome(folder=str(conform(job, self.store)))
+            case SurveyJob():
+                return self._survey(job)
+            case SequencesJob():
+                from tasks.training.prepare_span import prepare_span
+
+                return Outcome(folder=str(prepare_span(job, settings=self.spec.settings, scorer=self.scorer)))
 
     def _analyse(self, job: AnalyseJob) -> Outcome:
         from tasks.analyse import analyse_clip
@@ -91,6 +108,18 @@ class Worker:
             store=self.store,
         )
         return Outcome(shard=result)
+
+    def _survey(self, job: SurveyJob) -> Outcome:
+        from tasks.training.prepare_survey import survey_video
+
+        survey = survey_video(
+            job,
+            settings=self.spec.settings,
+            detector=lambda: self.detector,
+            detector_ref=self.spec.detector,
+            store=self.store,
+        )
+        return Outcome(survey=survey)
 
     @cached_property
     def detector(self) -> Detector:

@@ -92,7 +92,7 @@ class SequenceSet:
                 expected="a dataset made by singalong train prepare",
                 action="Prepare one: singalong train prepare VIDEOS --data FOLDER.",
             )
-        splits = split_of_sources({facts.source_sha256: facts.source for facts in found}, _listed(folder), val_share)
+        splits = splits_of(folder, {facts.source_sha256: facts.source for facts in found}, val_share)
         self._facts = [facts for facts in found if splits[facts.source_sha256] == split]
         if not self._facts:
             raise InputError(
@@ -165,6 +165,11 @@ def find_sequence(dataset: Path, sequence_id: str) -> SequenceFacts | None:
         return None
     sound = facts.format_version == FORMAT_VERSION and facts.sequence_id == sequence_id and sizes == facts.files
     return facts if sound else None
+
+
+def splits_of(dataset: Path, sources: dict[str, str], val_share: float = DEFAULT_VAL_SHARE) -> dict[str, Split]:
+    """`split_of_sources`, by the dataset's val.txt where it has one."""
+    return split_of_sources(sources, _listed(dataset), val_share)
 
 
 def split_of_sources(

@@ -1,0 +1,94 @@
+"""`singalong train prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flows.terminal import err, out, print_json, print_table, print_warning
+from models import registry
+from singalong.config import Settings, default_models_home, load_settings
+from singalong.contracts import ModelRef
+from tasks.training.prepare import PrepareSession, PrepareSummary
+
+_EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
+_MAX_FAILURES_SHOWN = 20
+
+
+def prepare_command(folder: Path, dataset: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
+    """Prepare a folder, or go on with it; exit code 0 all done, 1 some videos failed, 130 interrupted."""
+    settings = load_settings(config, overrides)
+    home = default_models_home()
+    detector = registry.resolve(settings.analysis.detector, "detector", home=home)
+    scorer = registry.resolve(settings.score.scorer, "scorer", home=home)
+    summary = _execute(folder, dataset, settings, detector=detector, scorer=scorer)
+    if summary is None:
+        err.print("interrupted: run the same command again to go on")
+        return _EXIT_INTERRUPTED
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        _show(summary)
+    return _EXIT_SOME_FAILED if summary.failures else _EXIT_DONE
+
+
+def _execute(
+    folder: Path, dataset: Path, settings: Settings, *, detector: ModelRef, scorer: ModelRef | None
+) -> PrepareSummary | None:
+    """Run the flow; None if it was interrupted."""
+    from flows.watchers import current_watcher, terminal_progress
+
+    if settings.run.executor == "inprocess":
+        from flows.prepare_order import prepare_stages
+
+        with (
+            terminal_progress(),
+            PrepareSession(
+                folder, dataset, settings, detector=detector, scorer=scorer, watcher=current_watcher()
+            ) as session,
+        ):
+            return prepare_stages(session)
+    with err.status("starting Prefect"):
+        from flows.prepare_flow import prepare_dataset
+    with terminal_progress():
+        state: Any = prepare_dataset(
+            str(folder.absolute()),
+            str(dataset.absolute()),
+            settings.model_dump(mode="json"),
+            detector.model_dump(mode="json"),
+            scorer.model_dump(mode="json") if scorer else None,
+            return_state=True,
+        )
+    if state.is_cancelled():
+        return None
+    summary: PrepareSummary = state.result()
+    return summary
+
+
+def _show(summary: PrepareSummary) -> None:
+    if summary.scorer is None:
+        print_warning("nothing was scored: sound that is off was not corrected, and nobody was left out for it")
+    elif summary.scorer == "singalong-expert":
+        print_warning(
+            "scored with the small bundled scorer, which is unsure of real faces: about one in four good sequences is "
+            "left out. SyncNet knows better: singalong models add syncnet_v2 FILE"
+        )
+    for failure in summary.failures[:_MAX_FAILURES_SHOWN]:
+        out.print(f"[red]{failure.error_class}[/] ", end="")
+        out.print(f"{failure.name}: {failure.message}", markup=False)
+    if len(summary.failures) > _MAX_FAILURES_SHOWN:
+        out.print(f"... and {len(summary.failures) - _MAX_FAILURES_SHOWN} more, in the table")
+    if summary.reasons:
+        print_table("not kept", ["reason", "candidates"], [[name, num] for name, num in summary.reasons.items()])
+    if summary.offsets:
+        rows: list[list[object]] = [[f"{offset:+d}", num] for offset, num in summary.offsets.items()]
+        print_table("sound moved by, in 25 fps frames", ["offset", "sequences"], rows)
+    same = f" ({summary.num_duplicates} of them twice)" if summary.num_duplicates else ""
+    out.print(
+        f"{summary.num_videos} videos{same}, {summary.num_candidates} faces followed, {summary.num_sequences} sequences kept, "
+        f"{summary.seconds / 60:.1f} minutes"
+    )
+    splits = ", ".join(f"{count} videos {split}" for split, count in sorted(summary.sources.items()))
+    out.print(f"{'split':<9} {splits or 'nothing to split'}")
+    out.print(f"{'dataset':<9} {summary.dataset}", markup=False)
+    out.print(f"{'table':<9} {summary.table}", markup=False)
