@@ -50,7 +50,9 @@ def run(manifest: Path, folder: Path, settings: Settings) -> tuple[RunSummary, C
 
 def write_manifest(folder: Path, name: str, rows: list[str]) -> Path:
     path = folder / name
-    path.write_text("pair_id,clip,song,song_start_s,song_end_s,montage\n" + "\n".join(rows) + "\n")
+    columns = "pair_id,clip,song,song_start_s,song_end_s,montage,generator"
+    filled = (row + "," * (columns.count(",") - row.count(",")) for row in rows)
+    path.write_text("\n".join([columns, *filled]) + "\n")
     return path
 
 
@@ -65,7 +67,8 @@ def finished(
     for clip in ("clip1_640x360.mp4", "clip2_360x640.mp4"):
         for song in ("song", "vocals"):
             montage = "mix" if song == "song" else ""
-            rows.append(f"{clip[:5]}_{song},{clip},{song}.wav,0,0.6,{montage}")
+            generator = "untrained" if "2" in clip else ""  # the paper's network as well as our own
+            rows.append(f"{clip[:5]}_{song},{clip},{song}.wav,0,0.6,{montage},{generator}")
     manifest = write_manifest(demo_inputs, "finished.csv", rows)
     summary, items = run(manifest, folder / "r", settings)
     return manifest, folder / "r", summary, items
