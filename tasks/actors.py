@@ -1,7 +1,8 @@
-"""The Ray pool: one single-threaded actor a slot. The only file that imports ray.
+"""The Ray pool: one single-threaded actor a slot; and Ray Train. The only file that imports ray.
 
 Ray restarts and retries nothing (`max_restarts=0, max_task_retries=0`): the driver must know which job killed an
-actor. Workers inherit thread caps of one, because actors themselves are the parallelism.
+actor. Workers inherit thread caps of one, because actors themselves are the parallelism; those of a training share
+out the cores.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported: no telemetry
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -23,12 +26,16 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves workers be
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
-from singalong.errors import DeadlineError, InfraError, ResourceError
+from singalong.errors import DeadlineError, InfraError, ResourceError, SingalongError, UsageError
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
+if TYPE_CHECKING:
+    from tasks.training.paper.context import TrainContext
+
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
+_WAIT_S = 0.5
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
@@ -167,6 +174,107 @@ class RayPool:
             action="Raise the deadline with --set run.shard_timeout_s=SECONDS.",
         )
         return job_id, Outcome(failure=failure_of(error))
+
+
+def train_on_ray(
+    loop: Callable[[TrainContext, Mapping[str, Any]], Any],
+    config: Mapping[str, Any],
+    *,
+    num_workers: int,
+    use_gpu: bool | None,
+    storage: Path,
+    address: str | None = None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Any:
+    """Run `loop(context, config)` on every worker of a Ray Train group; what the first worker's returned.
+
+    use_gpu: one GPU for each worker; None: if the cluster has so many. storage: folder for Ray's own notes, on a disk
+    that all nodes share. on_wait is called about twice a second meanwhile. However this ends, the workers end too.
+
+    Raises what a worker raised if it is one of our errors, InfraError for a worker that died, UsageError where one
+    machine has fewer cores or GPUs than workers.
+    """
+    owns_ray = _connect(address)
+    try:
+        is_local = owns_ray and not (address or os.environ.get("RAY_ADDRESS"))
+        options = _worker_resources(num_workers, use_gpu, is_local=is_local)
+        fitted = _fit_in_thread(loop, config, options, storage)
+        while not fitted.done():
+            on_wait()
+            with contextlib.suppress(TimeoutError):
+                fitted.exception(timeout=_WAIT_S)
+        return fitted.result()
+    finally:
+        if owns_ray:
+            with _keeping_signal_handlers():
+                ray.shutdown()
+
+
+def _worker_resources(num_workers: int, use_gpu: bool | None, *, is_local: bool) -> dict[str, Any]:
+    """Arguments of Ray's ScalingConfig: on one machine the workers share out its cores."""
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    num_gpus, num_cpus = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 1))
+    use_gpu = num_gpus >= num_workers if use_gpu is None else use_gpu
+    for kind, there in (("cores", num_cpus), ("GPUs", num_gpus if use_gpu else num_workers)):
+        if is_local and there < num_workers:
+            raise UsageError(
+                f"this machine has {there} {kind}", value=num_workers, expected="no more workers than that"
+            )
+    cores = num_cpus // num_workers if is_local else 1
+    return {"num_workers": num_workers, "use_gpu": use_gpu, "resources_per_worker": {"CPU": cores, "GPU": int(use_gpu)}}
+
+
+def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any], storage: Path) -> Future[Any]:
+    """Ray Train's `fit` in a thread: in the main one it would replace the handler of Ctrl-C and stop at leisure."""
+    import ray.train.torch
+
+    api: Any = ray.train  # its types are those of an older interface
+    trainer = api.torch.TorchTrainer(
+        _train_worker,
+        train_loop_config={"loop": loop, "config": dict(config), "num_threads": options["resources_per_worker"]["CPU"]},
+        scaling_config=api.ScalingConfig(**options),
+        run_config=api.RunConfig(
+            name=storage.name, storage_path=str(storage.parent), logging_config=api.LoggingConfig("ERROR")
+        ),
+    )
+    future: Future[Any] = Future()
+
+    def fit() -> None:
+        try:
+            future.set_result(trainer.fit().return_value)
+        except api.TrainingFailedError as error:
+            failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+            ours = [failure for failure in failures.values() if isinstance(failure, SingalongError)]
+            future.set_exception(ours[0] if ours else InfraError(f"the training stopped: {error}"))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the future is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=fit, name="ray-train", daemon=True).start()
+    return future
+
+
+def _train_worker(options: dict[str, Any]) -> Any:
+    """What runs in every worker of a training."""
+    import torch
+    from ray import train
+    from ray.train.torch import get_device, prepare_model
+
+    from tasks.training.paper.context import TrainContext
+
+    class RayTrainContext(TrainContext):
+        """A worker's place in Ray Train's group."""
+
+        def wrap(self, network: torch.nn.Module) -> torch.nn.Module:
+            wrapped: torch.nn.Module = prepare_model(network, move_to_device=False)
+            return wrapped
+
+        def report(self, figures: Mapping[str, float]) -> None:
+            train.report(dict(figures))
+
+    torch.set_num_threads(options["num_threads"])
+    place: Any = train.get_context()
+    context = RayTrainContext(get_device(), rank=place.get_world_rank(), world_size=place.get_world_size())
+    return options["loop"](context, options["config"])
 
 
 def _kill(slot: _Slot) -> None:

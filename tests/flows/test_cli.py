@@ -12,6 +12,11 @@ from typer.main import get_command
 
 from flows.cli import app, main
 
+TRAINING = {
+    *("dataset", "--run", "--json", "--batch-size", "--num-steps", "--learning-rate", "--seed", "--eval-every"),
+    *("--eval-batches", "--checkpoint-every", "--num-workers", "--device", "--precision", "--executor", "--width"),
+    "--licence",
+}
 SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--json", "manifest"},
@@ -20,6 +25,8 @@ SURFACE = {
     "report": {"--json", "run"},
     "score": {"--audio", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
+    "train expert": TRAINING,
+    "train generator": TRAINING | {"--expert", "--gan", "--sync-switch"},
     "models list": {"--json"},
     "models add": {"--replace", "--json", "name", "checkpoint"},
     "models verify": {"--json"},
