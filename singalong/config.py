@@ -22,10 +22,13 @@ class Section(BaseModel):
 
 
 class PlanSettings(Section):
-    """How pairs are cut into shards."""
+    """How pairs are laid over songs and cut into shards."""
 
     shard_s: float = Field(default=10.0, gt=0, description="Length of a shard's output, seconds.")
     still_fps: int = Field(default=25, ge=12, le=120, description="Frame rate given to a still image.")
+    snap_to_beats: bool = Field(
+        default=True, description="Montage rows without a song span of their own end on a beat of the song."
+    )
 
 
 class LimitSettings(Section):
@@ -103,6 +106,18 @@ class PrepareSettings(Section):
     )
 
 
+class FilmSettings(Section):
+    """What montages show beside the pictures; the films of the pairs stay as they are."""
+
+    titles: Literal["none", "name", "score"] = Field(
+        default="none",
+        description="Label on each part: its tag_title, or else its pair_id; score adds its sync scores and verdict.",
+    )
+    fill: Literal["black", "blur"] = Field(
+        default="black", description="What surrounds a part of another shape: black, or the part itself, out of focus."
+    )
+
+
 class RunSettings(Section):
     """Where and how a run executes; never part of a work key."""
 
@@ -126,6 +141,7 @@ class Settings(Section):
     lipsync: LipsyncSettings = LipsyncSettings()
     score: ScoreSettings = ScoreSettings()
     prepare: PrepareSettings = PrepareSettings()
+    film: FilmSettings = FilmSettings()
     run: RunSettings = RunSettings()
 
     @property

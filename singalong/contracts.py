@@ -79,6 +79,11 @@ class PairRow(Row):
     priority: int = 0
     tags: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def is_laid_end_to_end(self) -> bool:
+        """Whether its song span follows from the montage: from where the row before ends, as long as its clip."""
+        return self.montage is not None and self.song_start_s is None and self.song_end_s is None
+
 
 class ClipFacts(Row):
     """What probing a clip or still told us. Width and height are of the upright, even-sized frame we
@@ -240,6 +245,14 @@ class ShardResult(Row):
     seconds: dict[str, float] = Field(description="wall seconds per stage: decode, generate, paste, encode, score…")
     peak_rss_mb: float
     created_at: str
+
+
+class Title(Row):
+    """What a part of a montage says of itself: a name and, if wanted, how good its sync is."""
+
+    name: str
+    note: str = Field(default="", description="second line; none where empty")
+    verdict: Verdict | None = Field(default=None, description="shown as a coloured dot before the note")
 
 
 class AttemptRow(Row):

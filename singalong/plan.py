@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ def make_plan(
     clips: Mapping[str, ClipFacts | InputError],
     songs: Mapping[str, SongFacts | InputError],
     *,
+    beats: Mapping[str, Sequence[float]] | None = None,
     settings: Settings,
     generator_for: Callable[[str | None], ModelRef],
     detector: ModelRef,
@@ -54,6 +56,8 @@ def make_plan(
         rows: checked manifest rows.
         clips: facts of every clip by its path, or why there are none.
         songs: the same for every song, and for every stem named by a row's `vocals`.
+        beats: times of the beats, seconds, rising, by path of the song; montage rows that say nothing of their song
+            span end on one of them.
         settings: of the run; part of them goes into the work keys.
         generator_for: the generator of a row's name (None: the default one); may raise InputError.
         detector: the face detector.
@@ -64,7 +68,7 @@ def make_plan(
 
     Pairs stand in the order of the rows; shards by priority, highest first, then by row.
     """
-    pairs, problems = _plan_pairs(rows, clips, songs, generator_for)
+    pairs, problems = _plan_pairs(rows, _Media(clips, songs, beats or {}), generator_for)
     return Plan(
         run_id=run_id,
         parent_run_id=parent_run_id,
@@ -151,10 +155,18 @@ def _in_playing_order(rows: Sequence[PairRow]) -> Iterator[PairRow]:
     yield from sorted((row for row in rows if row.montage is not None), key=_playing_order)
 
 
+@dataclass(frozen=True)
+class _Media:
+    """What is known of the files that rows name."""
+
+    clips: Mapping[str, ClipFacts | InputError]
+    songs: Mapping[str, SongFacts | InputError]
+    beats: Mapping[str, Sequence[float]]
+
+
 def _plan_pairs(
     rows: Sequence[PairRow],
-    clips: Mapping[str, ClipFacts | InputError],
-    songs: Mapping[str, SongFacts | InputError],
+    media: _Media,
     generator_for: Callable[[str | None], ModelRef],
 ) -> tuple[list[PairPlan], list[RowProblem]]:
     """Pairs and problems, both in the order of the rows."""
@@ -163,7 +175,7 @@ def _plan_pairs(
     cursors: defaultdict[tuple[str, str], float] = defaultdict(float)
     for row in _in_playing_order(rows):
         try:
-            pairs.append(_plan_pair(row, clips, songs, generator_for, cursors))
+            pairs.append(_plan_pair(row, media, generator_for, cursors))
         except InputError as error:
             problems.append(_problem(row, error))
     return sorted(pairs, key=lambda pair: pair.row), sorted(problems, key=lambda problem: problem.row)
@@ -171,16 +183,16 @@ def _plan_pairs(
 
 def _plan_pair(
     row: PairRow,
-    clips: Mapping[str, ClipFacts | InputError],
-    songs: Mapping[str, SongFacts | InputError],
+    media: _Media,
     generator_for: Callable[[str | None], ModelRef],
     cursors: defaultdict[tuple[str, str], float],
 ) -> PairPlan:
     generator = generator_for(row.generator)
-    clip, song = _facts(clips, row.clip), _facts(songs, row.song)
-    stem = None if row.vocals in ("auto", "none") else _facts(songs, row.vocals)
+    clip, song = _facts(media.clips, row.clip), _facts(media.songs, row.song)
+    stem = None if row.vocals in ("auto", "none") else _facts(media.songs, row.vocals)
     track = (row.montage or "", song.sha256)
-    spans: Spans = resolve_spans(row, clip, song, stem, cursor_s=cursors[track])
+    beats_s = media.beats.get(row.song, ())
+    spans: Spans = resolve_spans(row, clip, song, stem, cursor_s=cursors[track], beats_s=beats_s)
     cursors[track] = spans.next_start_s(clip.fps)
     return PairPlan(
         pair_id=row.pair_id,

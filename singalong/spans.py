@@ -5,6 +5,8 @@ Pure: takes rows and media facts, returns spans or raises InputError naming the 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,6 +17,9 @@ from singalong.media.units import num_output_frames
 STEM_SLACK_S = 0.1
 """A stem may end this much before its song: codecs pad, and one more or less window of silence is no
 mistake."""
+
+MIN_PART_S = 0.4
+"""No part of a montage is made shorter than this for the sake of a beat: eyes need that long to find the face."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,30 @@ class Spans:
         return float(Fraction(self.song_start_s) + self.num_frames / fps)
 
 
-def resolve_spans(row: PairRow, clip: ClipFacts, song: SongFacts, stem: SongFacts | None, *, cursor_s: float) -> Spans:
+def resolve_spans(
+    row: PairRow,
+    clip: ClipFacts,
+    song: SongFacts,
+    stem: SongFacts | None,
+    *,
+    cursor_s: float,
+    beats_s: Sequence[float] = (),
+) -> Spans:
     """Resolve the spans of a row.
 
     The clip span is the whole clip, from its first frame on, unless the row says otherwise; a still has any length.
     The song span is the whole song, but in a montage it starts at `cursor_s` and is as long as the clip span, in
-    whole frames. With the fit `cut` the song span is no longer than the clip span. Spans that end up to half a frame
-    beyond their medium are cut to it.
+    whole frames; where the row says nothing of its song span, its end is moved to one of `beats_s`, the times of the
+    song's beats (see `_cut_on_beat`). With the fit `cut` the song span is no longer than the clip span. Spans that end
+    up to half a frame beyond their medium are cut to it.
 
     Raises InputError for a span beyond its medium, and for one that holds not a single frame.
     """
     clip_span = _clip_span(row, clip)
     start_s, end_s = _song_span(row, clip.fps, song, clip_span, cursor_s)
+    if row.is_laid_end_to_end and end_s < song.duration_s:
+        end_s = _cut_on_beat(start_s, end_s, clip.fps, beats_s, may_grow=row.fit is not Fit.CUT)
+        end_s = min(end_s, song.duration_s)
     if stem is not None:
         end_s = _covered_end(row, clip.fps, stem, start_s, end_s)
     num_frames = num_output_frames(end_s - start_s, clip.fps)
@@ -126,6 +143,22 @@ def _song_span(
         )
     num_frames = num_output_frames(clip_span[1] - clip_span[0], fps)
     return start_s, min(_plus_frames(start_s, num_frames, fps), song.duration_s)
+
+
+def _cut_on_beat(start_s: float, end_s: float, fps: Fraction, beats_s: Sequence[float], *, may_grow: bool) -> float:
+    """The end of a song span, moved to the frame boundary nearest to a beat.
+
+    The last beat before the end is taken, since the clip has pictures up to there; the next one after it only where
+    that is too far, and if the span `may_grow`. Too far is more than half of the span, or less than MIN_PART_S from its
+    start. Whole frames, not the beat itself, so that the sound has no seam there and the next row starts in step.
+    """
+    reach_s = (end_s - start_s) / 2
+    after = bisect_right(beats_s, end_s + _half_frame_s(fps))
+    for beat_s in beats_s[max(0, after - 1) : after + may_grow]:
+        num_frames = num_output_frames(beat_s - start_s, fps)
+        if abs(beat_s - end_s) <= reach_s and num_frames / fps >= MIN_PART_S:
+            return _plus_frames(start_s, num_frames, fps)
+    return end_s
 
 
 def _covered_end(row: PairRow, fps: Fraction, stem: SongFacts, start_s: float, end_s: float) -> float:

@@ -15,3 +15,6 @@ SONG_VERSION = "1"
 
 PREPARE_VERSION = 1
 """Cutting talking videos into training sequences; part of a dataset's identity."""
+
+BEATS_VERSION = "1"
+"""Beats of a song. Not part of the work keys: beats decide spans, and those are."""

@@ -14,6 +14,7 @@ from singalong.contracts import ModelRef, PairRow, Plan
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.store import Store
+from tasks.find_beats import beats_for
 from tasks.probe_media import clip_facts, probe_all, song_facts
 
 Progress = Callable[[str, int, int], None]
@@ -47,11 +48,15 @@ def plan_run(
         lambda path: song_facts(path, settings=settings, store=store),
         lambda done, total: progress("songs", done, total),
     )
+    beats = beats_for(
+        rows, songs, settings=settings, store=store, progress=lambda done, total: progress("beats", done, total)
+    )
     now = datetime.now(UTC)
     plan = make_plan(
         rows,
         clips,
         songs,
+        beats=beats,
         settings=settings,
         generator_for=generator_for,
         detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),

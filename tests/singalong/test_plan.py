@@ -2,6 +2,7 @@
 must."""
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -180,6 +181,94 @@ def test_an_end_that_the_running_time_has_passed_is_a_problem() -> None:
 def test_a_row_that_cannot_be_planned_takes_no_time_of_the_song() -> None:
     rows = montage_rows({"clip_end_s": 4}, {"clip_end_s": 99}, {"clip_end_s": 1})
     assert [song_span(pair) for pair in plan_of(rows).pairs] == [(0.0, 4.0), (4.0, 5.0)]
+
+
+# ---- cuts on beats
+
+
+BEATS = {"/songs/s.wav": [0.2 + 0.5 * beat for beat in range(59)]}
+
+
+def test_rows_laid_end_to_end_end_on_the_last_beat_their_clip_reaches() -> None:
+    rows = montage_rows({"clip_end_s": 2}, {"clip_end_s": 1.2}, {"clip_end_s": 4})
+    spans = [song_span(pair) for pair in plan_of(rows, beats=BEATS).pairs]
+    assert spans[0] == (0.0, pytest.approx(1.7, abs=0.021))
+    assert spans[1] == (spans[0][1], pytest.approx(2.7, abs=0.021))
+    assert spans[2] == (spans[1][1], pytest.approx(6.7, abs=0.021))
+
+
+def test_an_end_within_half_a_frame_of_a_beat_is_that_beat() -> None:
+    (pair,) = plan_of(montage_rows({"clip_end_s": 2.2}), beats={"/songs/s.wav": [1.7, 2.21]}).pairs
+    assert song_span(pair) == (0.0, pytest.approx(2.2))
+
+
+def test_an_end_goes_on_to_the_next_beat_where_the_last_is_too_far_and_a_cut_never_does() -> None:
+    beats = {"/songs/s.wav": [0.1, 1.2]}
+    (pair,) = plan_of(montage_rows({"clip_end_s": 1}), beats=beats).pairs
+    assert song_span(pair) == (0.0, pytest.approx(1.2))
+    for fit, far in ((Fit.CUT, 1.2), (Fit.BOUNCE, 1.6)):
+        rows = montage_rows({"clip_end_s": 1, "fit": fit})
+        (pair,) = plan_of(rows, beats={"/songs/s.wav": [0.1, far]}).pairs
+        assert song_span(pair) == (0.0, 1.0)
+
+
+def test_no_part_gets_shorter_than_an_eye_can_follow() -> None:
+    (pair,) = plan_of(montage_rows({"clip_end_s": 0.6}), beats={"/songs/s.wav": [0.35, 2.0]}).pairs
+    assert song_span(pair) == (0.0, 0.6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"song_start_s": 1.0},
+        {"song_end_s": 2.3},
+        {"song_start_s": 1.0, "song_end_s": 2.3},
+        {"clip_end_s": 2.0, "song_end_s": 1.9},
+        {"montage": None},
+    ],
+)
+def test_what_a_row_says_of_its_song_span_stands_whatever_the_beats(values: dict[str, Any]) -> None:
+    rows = montage_rows({"clip_end_s": 2.0} | values)
+    assert song_span(plan_of(rows, beats=BEATS).pairs[0]) == song_span(plan_of(rows).pairs[0])
+
+
+def test_a_song_without_beats_is_cut_where_the_clips_end() -> None:
+    rows = montage_rows({"clip_end_s": 2.03}, {"clip_end_s": 1})
+    assert plan_of(rows, beats={"/songs/s.wav": []}) == plan_of(rows)
+
+
+def test_the_end_of_the_song_is_no_cut() -> None:
+    plan = plan_of(montage_rows({}, {}, {}, {}, {}), beats=BEATS)
+    assert plan.pairs[-1].song_end_s == 30.0
+    assert all(
+        pair.song_end_s == pytest.approx(8 * place - 0.3, abs=0.3) for place, pair in enumerate(plan.pairs[:3], 1)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    fps=st.sampled_from([Fraction(25), NTSC, Fraction(12), Fraction(60)]),
+    ends=st.lists(st.floats(0.3, 6), min_size=1, max_size=12),
+    period_s=st.floats(0.3, 1.2),
+    first_s=st.floats(0, 1),
+)
+def test_cut_on_beats_nothing_drifts_and_every_cut_is_within_half_a_frame_of_a_beat_or_where_it_was(
+    fps: Fraction, ends: list[float], period_s: float, first_s: float
+) -> None:
+    beats = [first_s + period_s * beat for beat in range(int(30 / period_s) - 1)]
+    clips = {"/clips/a.mp4": clip_facts(fps=fps)}
+    pairs = plan_of(
+        montage_rows(*[{"clip_end_s": end} for end in ends]), clips=clips, beats={"/songs/s.wav": beats}
+    ).pairs
+    for pair, end in zip(pairs, ends, strict=False):
+        length_s = pair.song_end_s - pair.song_start_s
+        assert pair.num_frames == round(Fraction(length_s) * fps)
+        natural_s = float(round(Fraction(end) * fps) / fps)
+        off_beat = min(abs(beat - pair.song_end_s) for beat in beats)
+        assert off_beat <= 0.5 / fps + 1e-9 or length_s == pytest.approx(natural_s) or pair.song_end_s == 30.0
+        assert abs(length_s - natural_s) <= natural_s / 2 + 0.5 / fps or pair.song_end_s == 30.0
+    for before, after in pairwise(pairs):
+        assert after.song_start_s == pytest.approx(before.song_end_s, abs=1e-9)
 
 
 # ---- bad rows
