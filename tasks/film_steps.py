@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from singalong.contracts import PairPlan
+from singalong.contracts import Title
 from singalong.media.join import segments_match
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
@@ -17,25 +17,35 @@ from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
 from tasks.session import Session
+from tasks.titles import titles_of
 
 
-def join_pairs(session: Session) -> dict[str, FilmRecord]:
+def join_pairs(session: Session) -> dict[str, PairFilm]:
     """Join the films of all pairs whose every shard is done; returns those that stand, by pair."""
-    return _make(session, "join", _pair_films(session))
+    films = _pair_films(session)
+    return _standing(films, _make(session, "join", films))
 
 
-def join_montages(session: Session, films: Mapping[str, FilmRecord]) -> dict[str, FilmRecord]:
+def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
     planned = _montages(session, films)
-    missing = [
-        Item(f"conform {pair_id} for {montage.name}", job)
-        for montage in planned
-        for pair_id, job in montage.conform_jobs(session).items()
+    standing = {montage.name: montage.standing() for montage in planned}
+    todo = [montage for montage in planned if standing[montage.name] is None]
+    jobs = {
+        f"conform {pair_id} for {montage.name}": job
+        for montage in todo
+        for pair_id, job in montage.conform_jobs().items()
         if conformed(job, session.store) is None
-    ]
-    session.dispatch("conform", missing, OutcomeRecorder())
-    whole = (montage.film(session) for montage in planned)
-    return _make(session, "montage", [film for film in whole if film is not None])
+    }
+    recorder = OutcomeRecorder()
+    session.dispatch("conform", [Item(item_id, job) for item_id, job in jobs.items()], recorder)
+    for montage in todo:
+        for pair_id in montage.conform_jobs():
+            outcome = recorder.outcomes.get(f"conform {pair_id} for {montage.name}")
+            if outcome is not None and outcome.failure is not None:
+                montage.film_of(()).commit_failure(outcome.failure)
+    made = _make(session, "montage", [film for montage in todo if (film := montage.film()) is not None])
+    return {name: record for name, record in standing.items() if record is not None} | made
 
 
 def is_finished(run: RunFolder) -> bool:
@@ -43,69 +53,98 @@ def is_finished(run: RunFolder) -> bool:
     session = Session(run)
     if session.pending() or not (run.path / "index.html").exists():
         return False
-    films = {film.name: film.standing() for film in _pair_films(session)}
-    standing = {name: record for name, record in films.items() if record is not None}
-    if len(standing) < len(films):
-        return False
-    whole = (montage.film(session) for montage in _montages(session, standing))
-    return all(film is not None and film.standing() is not None for film in whole)
+    films = _pair_films(session)
+    standing = _standing(films, {film.name: film.standing() for film in films})
+    return len(standing) == len(films) and all(montage.standing() for montage in _montages(session, standing))
+
+
+@dataclass(frozen=True)
+class PairFilm:
+    """A pair's film that stands: what it was made of, and its record."""
+
+    film: Film
+    record: FilmRecord
 
 
 @dataclass(frozen=True)
 class _Montage:
     """A montage to be, from the films of its pairs."""
 
+    session: Session
     name: str
     parts: tuple[MontagePart, ...]
     missing: tuple[str, ...]
-    own_segments: Mapping[str, tuple[Segment, ...]]
+    films: Mapping[str, PairFilm]
+    titles: Mapping[str, Title]
 
-    @cached_property
-    def joins_as_is(self) -> bool:
-        """Whether the pairs' own segments make one stream: same size and rate, and the same colours and pixel shape."""
-        return all(part.fits for part in self.parts) and segments_match([Path(piece.path) for piece in self._pieces])
+    def standing(self) -> FilmRecord | None:
+        """Its record if it stands, made in one way or the other; opens no film."""
+        ways = [self.film_of(self._pieces)] if self._may_join_as_is else []
+        copies = self._copies()
+        ways += [self.film_of(copies)] if copies is not None else []
+        return next((record for film in ways if (record := film.standing()) is not None), None)
 
-    @property
-    def _pieces(self) -> tuple[Segment, ...]:
-        return tuple(piece for part in self.parts for piece in self.own_segments[part.pair.pair_id])
+    def conform_jobs(self) -> dict[str, ConformJob]:
+        """Jobs that bring its pairs to one canvas, under their titles; none where they can be joined as they are."""
+        return {} if self._joins_as_is else self._jobs
 
-    def conform_jobs(self, session: Session) -> dict[str, ConformJob]:
-        """Jobs that bring its pairs to one canvas; none where they have it already."""
-        if self.joins_as_is:
-            return {}
-        lipsync = session.settings.lipsync
-        return {part.pair.pair_id: part.conform_job(crf=lipsync.crf, preset=lipsync.preset) for part in self.parts}
-
-    def film(self, session: Session) -> Film | None:
+    def film(self) -> Film | None:
         """The film, once all its parts are on the canvas."""
-        jobs = self.conform_jobs(session)
-        if jobs:
-            copies = [conformed(job, session.store) for job in jobs.values()]
-            segments = tuple(copy for copy in copies if copy is not None)
-            if len(segments) < len(copies):
-                return None
-        else:
-            segments = self._pieces
+        segments = self._pieces if self._joins_as_is else self._copies()
+        return None if segments is None else self.film_of(segments)
+
+    def film_of(self, segments: tuple[Segment, ...]) -> Film:
+        """The film made of these segments."""
         pairs = tuple(part.pair for part in self.parts)
-        folder = session.run.path / "montages"
+        folder = self.session.run.path / "montages"
         return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
 
+    @cached_property
+    def _may_join_as_is(self) -> bool:
+        return not self.titles and all(part.fits for part in self.parts)
 
-def _montages(session: Session, films: Mapping[str, FilmRecord]) -> list[_Montage]:
-    own_segments = {film.name: film.segments for film in _pair_films(session)}
+    @cached_property
+    def _joins_as_is(self) -> bool:
+        """Whether the pairs' own segments make one stream: same size and rate, and the same colours and pixel shape."""
+        return self._may_join_as_is and segments_match([Path(piece.path) for piece in self._pieces])
+
+    @cached_property
+    def _pieces(self) -> tuple[Segment, ...]:
+        return tuple(piece for part in self.parts for piece in self.films[part.pair.pair_id].film.segments)
+
+    @cached_property
+    def _jobs(self) -> dict[str, ConformJob]:
+        titles = ((part, self.titles.get(part.pair.pair_id)) for part in self.parts)
+        return {part.pair.pair_id: part.conform_job(self.session.settings, title) for part, title in titles}
+
+    def _copies(self) -> tuple[Segment, ...] | None:
+        copies = [conformed(job, self.session.store) for job in self._jobs.values()]
+        there = tuple(copy for copy in copies if copy is not None)
+        return there if len(there) == len(copies) else None
+
+
+def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]:
+    planned = montages(session.plan.pairs)
+    titles = titles_of(session.run, session.settings) if planned else {}
+    records = {name: film.record for name, film in films.items()}
     found = []
-    for name, members in montages(session.plan.pairs).items():
-        there: list[PairPlan] = [pair for pair in members if pair.pair_id in films]
+    for name, members in planned.items():
+        there = [pair for pair in members if pair.pair_id in films]
         if there:
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
             missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
-            parts = tuple(montage_parts(there, films))
-            found.append(_Montage(name, parts, tuple(sorted(missing)), own_segments))
+            parts = tuple(montage_parts(there, records))
+            found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles))
     return found
 
 
 def _pair_films(session: Session) -> list[Film]:
     return pair_films(session.run.path, session.plan, session.results(), session.store)
+
+
+def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -> dict[str, PairFilm]:
+    there = {film.name: (film, records.get(film.name)) for film in films}
+    return {name: PairFilm(film, record) for name, (film, record) in there.items() if record is not None}
 
 
 def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:

@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from singalong import __version__
-from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult
+from singalong.config import Settings
+from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult, Title
 from singalong.durable import write_atomic
 from singalong.store import Store
 from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment, SpanOfSong
@@ -173,8 +174,8 @@ class MontagePart:
         """Whether the pair's own segments can be joined as they are."""
         return Canvas(self.pair.width, self.pair.height, self.pair.fps) == self.canvas
 
-    def conform_job(self, *, crf: int, preset: str) -> ConformJob:
-        """The job that makes a copy of the pair's film on the canvas."""
+    def conform_job(self, settings: Settings, title: Title | None = None) -> ConformJob:
+        """The job that makes a copy of the pair's film on the canvas, under a title if there is one."""
         assert self.source.film is not None
         return ConformJob(
             source=self.source.film.path,
@@ -183,8 +184,10 @@ class MontagePart:
             height=self.canvas.height,
             fps=self.canvas.fps,
             num_frames=self.num_frames,
-            crf=crf,
-            preset=preset,
+            crf=settings.lipsync.crf,
+            preset=settings.lipsync.preset,
+            title=title,
+            fill=settings.film.fill,
         )
 
 

@@ -19,6 +19,7 @@ from singalong.contracts import (
     Row,
     ShardPlan,
     ShardResult,
+    Title,
 )
 
 
@@ -84,7 +85,7 @@ class JoinJob(Row):
 
 
 class ConformJob(Row):
-    """Bring one finished pair to a montage's common size and frame rate."""
+    """Bring one finished pair to a montage's common size and frame rate, under its title if it has one."""
 
     kind: Literal["conform"] = "conform"
     source: str
@@ -95,6 +96,8 @@ class ConformJob(Row):
     num_frames: int
     crf: int
     preset: str
+    title: Title | None = None
+    fill: Literal["black", "blur"] = "black"
 
 
 class SurveyJob(Row):

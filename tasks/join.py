@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from singalong.durable import atomic_file
@@ -14,6 +16,8 @@ from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
 
 CONFORM_VERSION = 1
 """Raise when bringing a film to another canvas gives other pixels."""
+TITLE_VERSION = 1
+"""Raise when the same title looks different."""
 _CONFORMED = "conformed.mp4"
 
 
@@ -33,7 +37,7 @@ def join(job: JoinJob) -> FilmFacts:
 
 
 def conform(job: ConformJob, store: Store) -> Path:
-    """Bring a finished film to another size and frame rate, for a montage of unequal clips; the cache folder of it."""
+    """Bring a finished film to another size and frame rate, and paint its title, for a montage; the cache folder."""
 
     def build(folder: Path) -> None:
         conform_video(
@@ -45,6 +49,8 @@ def conform(job: ConformJob, store: Store) -> Path:
             crf=job.crf,
             preset=job.preset,
             num_frames=job.num_frames,
+            title=job.title,
+            fill=job.fill,
         )
 
     return store.commit_cache("conformed", job.source_sha256, _conform_version(job), build)
@@ -61,4 +67,10 @@ def conformed(job: ConformJob, store: Store) -> Segment | None:
 
 def _conform_version(job: ConformJob) -> str:
     fps = f"{job.fps.numerator}-{job.fps.denominator}"
-    return f"v{CONFORM_VERSION}-{job.width}x{job.height}-{fps}-{job.num_frames}-{job.crf}-{job.preset}"
+    version = f"v{CONFORM_VERSION}-{job.width}x{job.height}-{fps}-{job.num_frames}-{job.crf}-{job.preset}"
+    if job.fill != "black":
+        version += f"-{job.fill}"
+    if job.title is None:
+        return version
+    title = json.dumps([TITLE_VERSION, job.title.model_dump(mode="json")], sort_keys=True)
+    return f"{version}-t{hashlib.sha256(title.encode()).hexdigest()[:16]}"

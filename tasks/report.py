@@ -54,6 +54,13 @@ def write_reports(run: RunFolder, store: Store, *, thresholds: Thresholds | None
     return _write(run, fold, report)
 
 
+def pair_rows(run: RunFolder) -> dict[str, PairReportRow]:
+    """Scores and verdicts of all pairs as pairs.parquet has them, by pair id; films are not looked at."""
+    judge = _judge(scorer_thresholds(run.plan.scorer))
+    report = fold_report(run.plan, run.fold(), merge=_merge_from(run), judge=judge)
+    return {row.pair_id: row for row in report.pairs}
+
+
 def scorer_thresholds(scorer: ModelRef | None) -> Thresholds | None:
     """The thresholds on a scorer's card; None where there is no scorer, no card, or nothing on it."""
     if scorer is None:

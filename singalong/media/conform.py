@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from singalong.contracts import Title
 from singalong.errors import MediaError
 from singalong.media import frames as yuv
 from singalong.media.containers import open_input
 from singalong.media.demux import VideoSource
 from singalong.media.encode import SegmentWriter, plane_samples
 from singalong.media.frames import ColorInfo, YuvFrame
+from singalong.media.titles import TitlePainter
 
 CANVAS_COLOR = ColorInfo(
     matrix=yuv.MATRIX_BT709,
@@ -27,6 +32,8 @@ CANVAS_COLOR = ColorInfo(
 """Colour of every conformed film: one for all, because joined films share one set of tags."""
 
 _BLACK = (16, 128, 128)
+_BLUR_SIZE, _BLUR_LIGHT = (32, 18), 0.55
+"""What surrounds a picture is reduced to so many pixels, and to this share of its light."""
 _HDR_TRANSFERS = (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG)
 _PRIMARIES_BT2020 = 9
 _SWS_COLORSPACES = {
@@ -41,9 +48,19 @@ _SWS_COLORSPACES = {
 
 
 def conform_video(
-    src: Path, out: Path, *, width: int, height: int, fps: Fraction, crf: int, preset: str, num_frames: int
+    src: Path,
+    out: Path,
+    *,
+    width: int,
+    height: int,
+    fps: Fraction,
+    crf: int,
+    preset: str,
+    num_frames: int,
+    title: Title | None = None,
+    fill: Literal["black", "blur"] = "black",
 ) -> int:
-    """Re-encode one film to a canvas: scaled to fit with its aspect kept, centred on black, in BT.709, no sound.
+    """Re-encode one film to a canvas: scaled to fit with its aspect kept, centred, in BT.709, no sound.
 
     Args:
         src: a film; pixels that are not square are made square.
@@ -54,6 +71,8 @@ def conform_video(
         crf: x264's constant rate factor.
         preset: x264's speed preset.
         num_frames: frames written, exactly; the last one stands where the source is shorter.
+        title: painted over the lower left of the canvas.
+        fill: what surrounds a picture of another shape: black, or the picture itself, enlarged, dark and out of focus.
 
     Returns:
         The number of frames.
@@ -72,7 +91,9 @@ def conform_video(
     )
     with writer, open_input(src) as container:
         source = VideoSource(container, src)
-        for frame in _resample(_canvas_frames(source, width, height), fps, num_frames, slack_s=source.tick_s):
+        canvas = _Canvas(width, height, fill)
+        frames = _resample(_canvas_frames(source, canvas), fps, num_frames, slack_s=source.tick_s)
+        for frame in frames if title is None else _titled(frames, title, width, height, fps):
             writer.write(frame)
         if writer.num_frames == 0:
             raise MediaError("not one of its pictures can be decoded", file=src, expected="a film")
@@ -114,14 +135,26 @@ def to_standard_color(
     )
 
 
-def _canvas_frames(source: VideoSource, width: int, height: int) -> Iterator[YuvFrame]:
+@dataclass(frozen=True)
+class _Canvas:
+    width: int
+    height: int
+    fill: Literal["black", "blur"]
+
+
+def _canvas_frames(source: VideoSource, canvas: _Canvas) -> Iterator[YuvFrame]:
     """Every frame of the source on the canvas."""
     reformatter = VideoReformatter()
     aspect = source.stream.sample_aspect_ratio
     while (timed := source.next()) is not None:
-        inner = _fit(shown_size(timed.frame, aspect), width, height)
+        inner = _fit(shown_size(timed.frame, aspect), canvas.width, canvas.height)
         scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
-        yield _pad(scaled, width, height, timed.time_s)
+        yield _pad(scaled, canvas, timed.time_s)
+
+
+def _titled(frames: Iterator[YuvFrame], title: Title, width: int, height: int, fps: Fraction) -> Iterator[YuvFrame]:
+    painter = TitlePainter(title, width=width, height=height, fps=fps)
+    yield from (painter.paint(frame, index) for index, frame in enumerate(frames))
 
 
 def _fit(shown: tuple[int, int], width: int, height: int) -> tuple[int, int]:
@@ -132,17 +165,32 @@ def _fit(shown: tuple[int, int], width: int, height: int) -> tuple[int, int]:
     )
 
 
-def _pad(picture: VideoFrame, width: int, height: int, pts_s: float) -> YuvFrame:
+def _pad(picture: VideoFrame, canvas: _Canvas, pts_s: float) -> YuvFrame:
     # even offsets, so that luma and chroma stay aligned
-    left, top = (width - picture.width) // 4 * 2, (height - picture.height) // 4 * 2
+    left, top = (canvas.width - picture.width) // 4 * 2, (canvas.height - picture.height) // 4 * 2
     planes: list[NDArray[np.uint8]] = []
     for plane, black, shrink in zip(picture.planes, _BLACK, (1, 2, 2), strict=True):
-        canvas = np.full((height // shrink, width // shrink), black, np.uint8)
+        inner, size = plane_samples(plane), (canvas.width // shrink, canvas.height // shrink)
+        if canvas.fill == "blur" and inner.shape != size[::-1]:
+            outer = _out_of_focus(inner, size, black)
+        else:
+            outer = np.full(size[::-1], black, np.uint8)
         y, x = top // shrink, left // shrink
-        canvas[y : y + plane.height, x : x + plane.width] = plane_samples(plane)
-        planes.append(canvas)
+        outer[y : y + plane.height, x : x + plane.width] = inner
+        planes.append(outer)
     luma, u, v = planes
     return YuvFrame(luma, u, v, pts_s=pts_s, color=CANVAS_COLOR)
+
+
+def _out_of_focus(plane: NDArray[np.uint8], size: tuple[int, int], black: int) -> NDArray[np.uint8]:
+    """The middle of a plane, enlarged to `size` (width, height), blurred and darkened."""
+    height, width = plane.shape
+    scale = max(size[0] / width, size[1] / height)
+    across, down = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
+    x, y = (width - across) // 2, (height - down) // 2
+    tiny = cv2.resize(plane[y : y + down, x : x + across], _BLUR_SIZE, interpolation=cv2.INTER_AREA)
+    soft = cv2.resize(cv2.GaussianBlur(tiny, (0, 0), 1.5), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.round(black + _BLUR_LIGHT * (soft.astype(np.float32) - black)), np.uint8)
 
 
 def _resample(frames: Iterator[YuvFrame], fps: Fraction, num_frames: int, *, slack_s: float) -> Iterator[YuvFrame]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from flows.order import run_stages
-from singalong.config import Settings, load_settings
+from singalong.config import FilmSettings, Settings, load_settings
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -20,6 +21,7 @@ from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary
+from tasks.titles import titles_of
 
 
 class Counting:
@@ -175,3 +177,73 @@ def test_rows_that_ask_for_the_same_work_share_it(settings: Settings, demo_input
     assert items["lipsync"] == 1
     assert summary.complete
     assert len(summary.films) == 2
+
+
+# ---- titles
+
+
+@pytest.fixture(scope="module")
+def titled(
+    demo_inputs: Path,
+    settings: Settings,
+    finished: tuple[Path, Path, RunSummary, Counter[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Settings, RunSummary, Counter[str]]:
+    """The same work under titles with scores."""
+    lines = finished[0].read_text().splitlines()
+    titles = ["tag_title", "", "Ada", "", "", ""]
+    manifest = demo_inputs / "titled.csv"
+    manifest.write_text("\n".join(f"{line},{title}" for line, title in zip(lines, titles, strict=True)) + "\n")
+    shown = settings.model_copy(update={"film": FilmSettings(titles="score")})
+    folder = tmp_path_factory.mktemp("titled") / "r"
+    summary, items = run(manifest, folder, shown)
+    return manifest, shown, summary, items
+
+
+def lower_left(path: str) -> np.ndarray:
+    with av.open(path) as film:
+        frames = [frame.to_ndarray(format="gray").astype(int) for frame in film.decode(video=0)]
+    height, width = frames[0].shape
+    return np.stack([frame[height * 3 // 4 :, : width // 2] for frame in frames])
+
+
+def test_titles_are_on_the_montage_and_not_on_the_pairs(
+    finished: tuple[Path, Path, RunSummary, Counter[str]], titled: tuple[Path, Settings, RunSummary, Counter[str]]
+) -> None:
+    _, _, summary, items = titled
+    assert items["prepare"] == items["lipsync"] == 0
+    assert items["conform"] == 2
+    (plain,), (shown,) = finished[2].montages, summary.montages
+    assert np.abs(lower_left(plain)[8] - lower_left(shown)[8]).max() > 100
+    before, after = (
+        next(path for path in films if "clip1_song" in path) for films in (finished[2].films, summary.films)
+    )
+    assert Path(before).read_bytes() == Path(after).read_bytes()
+    with av.open(shown) as film:
+        assert "AI-generated" in film.metadata["comment"]
+
+
+def test_titles_say_what_pairs_parquet_says(titled: tuple[Path, Settings, RunSummary, Counter[str]]) -> None:
+    folder = RunFolder.open(Path(titled[2].run))
+    table = pq.read_table(folder.path / "pairs.parquet").to_pylist()
+    titles = titles_of(folder, titled[1])
+    assert titles["clip1_song"].name == "Ada"
+    assert titles["clip2_song"].name == "clip2_song"
+    for row in table:
+        if row["pair_id"] in titles:
+            title = titles[row["pair_id"]]
+            assert title.verdict == row["verdict"]
+            if row["sync_confidence"] is not None:
+                assert f"confidence {row['sync_confidence']:.2f} · offset" in title.note
+            assert title.note.endswith(row["verdict"])
+
+
+def test_another_title_makes_its_own_part_again_and_no_other(
+    titled: tuple[Path, Settings, RunSummary, Counter[str]],
+) -> None:
+    manifest, settings, summary, _ = titled
+    run_folder = Path(summary.run)
+    assert is_finished(RunFolder.open(run_folder))
+    manifest.write_text(manifest.read_text().replace(",Ada", ",Grace"))
+    _, items = run(manifest, run_folder, settings)
+    assert items == {"conform": 1, "montage": 1}

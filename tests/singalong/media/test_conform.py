@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from singalong.contracts import Title, Verdict
 from singalong.errors import MediaError
 from singalong.media.conform import CANVAS_COLOR, conform_video
 from singalong.media.frames import ColorInfo, bgr_to_frame, frame_to_bgr
@@ -68,6 +69,37 @@ def test_the_picture_keeps_its_shape_and_is_centred_on_black(
     assert picture_area(tmp_path / "b.mp4") == pytest.approx(area, abs=2)
     frame = frames_of(tmp_path / "b.mp4")[0]
     assert (frame.width, frame.height) == canvas
+
+
+def test_a_blurred_surround_is_the_picture_out_of_focus_and_leaves_the_picture_alone(tmp_path: Path) -> None:
+    src = write_segment(tmp_path / "a.mp4", range(2), size=(96, 128))
+    pictures = {}
+    for fill in ("black", "blur"):
+        out = tmp_path / f"{fill}.mp4"
+        conform_video(
+            src, out, width=256, height=128, fps=Fraction(25), crf=1, preset="veryfast", num_frames=2, fill=fill
+        )
+        pictures[fill] = frames_of(out)[0].to_ndarray(format="gray").astype(int)
+    black, blur = pictures["black"], pictures["blur"]
+    assert np.abs(black[:, 82:174] - blur[:, 82:174]).max() <= 6
+    outside = np.delete(blur, np.s_[78:178], axis=1)
+    assert 20 < outside.mean() < 0.8 * blur[:, 82:174].mean()
+    assert np.abs(np.diff(outside[:, :70], axis=1)).max() < 12
+
+
+def test_a_title_changes_the_lower_left_and_nothing_else(tmp_path: Path) -> None:
+    src = write_segment(tmp_path / "a.mp4", range(8))
+    pictures = []
+    for name, title in (("plain", None), ("titled", Title(name="Ada", note="pass", verdict=Verdict.PASS))):
+        out = tmp_path / f"{name}.mp4"
+        num_frames = conform_video(
+            src, out, width=128, height=96, fps=Fraction(25), crf=1, preset="veryfast", num_frames=8, title=title
+        )
+        assert num_frames == 8
+        pictures.append(frames_of(out)[7].to_ndarray(format="gray").astype(int))
+    change = np.abs(pictures[0] - pictures[1])
+    assert change[60:, :80].max() > 60
+    assert change[:60].max() <= 6
 
 
 @pytest.mark.parametrize(
