@@ -16,19 +16,47 @@ from tasks.summary import RunSummary, summarise
 
 _EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
 _MAX_FAILURES_SHOWN = 20
+_PLANNING = {"clips": "looking at clips", "songs": "listening to songs", "beats": "finding the beats of songs"}
+_DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
 
 def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
     """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
-    settings = load_settings(config, overrides)
-    with err.status("checking the manifest and its media"):
-        plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path))
+    return _finish(_run(manifest, run, load_settings(config, overrides)), as_json=as_json)
+
+
+def demo_command(folder: Path, *, as_json: bool) -> int:
+    """Make synthetic input, run it, and name the film to watch before all else."""
+    from singalong.synthetic import write_demo_inputs
+
+    with err.status("composing a song") as status:
+        manifest = write_demo_inputs(
+            folder / "inputs", progress=lambda done, total: status.update(f"drawing clip {done + 1} of {total}")
+        )
+    summary = _run(manifest, folder / "run", load_settings(overrides=_DEMO_SETTINGS))
+    if summary is not None and summary.montages and not as_json:
+        out.print(f"{'watch':<9} {summary.montages[0]}", markup=False)
+    return _finish(summary, as_json=as_json)
+
+
+def _run(manifest: Path, run: Path, settings: Settings) -> RunSummary | None:
+    """Plan and run; None if it was interrupted."""
+    with err.status("checking the manifest and its media") as status:
+        plan, rows = plan_run(
+            manifest,
+            settings=settings,
+            store=Store(settings.store_path),
+            progress=lambda what, done, total: status.update(f"{_PLANNING[what]}: {done} of {total}"),
+        )
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")
-        summary: RunSummary | None = summarise(folder)
-    else:
-        summary = _execute(folder, settings)
+        return summarise(folder)
+    return _execute(folder, settings)
+
+
+def _finish(summary: RunSummary | None, *, as_json: bool) -> int:
+    """Say what became of a run; its exit code."""
     if summary is None:
         err.print("interrupted: run the same command again to go on")
         return _EXIT_INTERRUPTED
@@ -37,15 +65,6 @@ def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: li
     else:
         _show(summary)
     return _EXIT_DONE if summary.complete else _EXIT_SOME_FAILED
-
-
-def demo_command(folder: Path, *, as_json: bool) -> int:
-    """Make synthetic input, and run it."""
-    from singalong.synthetic import write_demo_inputs
-
-    with err.status("drawing clips and singing a song"):
-        manifest = write_demo_inputs(folder / "inputs")
-    return run_command(manifest, folder / "run", config=None, overrides=[], as_json=as_json)
 
 
 def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from singalong.synthetic.band import Style, play_band
 from singalong.synthetic.dsp import SAMPLE_RATE_HZ, high_pass, reverb, rms
 from singalong.synthetic.melody import Harmony, make_melody, sung_bars
 from singalong.synthetic.phonemes import PhonemeSpan
-from singalong.synthetic.voice import Singer
+from singalong.synthetic.voice import Note, Singer
 
 _PEAK = 0.85
 
@@ -64,6 +65,29 @@ class Song:
         sung = sung_bars(num_bars, intro_bars=int(rng.integers(1, 3)) if intro else 0, rng=rng)
         notes = make_melody(harmony, sung, low_midi=singer.low_midi, first_s=first_s, seed=seed)
         notes = [note for note in notes if note.end_s < duration_s - 0.05]
+        return cls.perform(
+            notes, sung, duration_s, harmony, style, singer, first_s=first_s, snr_db=snr_db, seed=seed, rng=rng
+        )
+
+    @classmethod
+    def perform(
+        cls,
+        notes: Sequence[Note],
+        sung: Sequence[bool],
+        duration_s: float,
+        harmony: Harmony,
+        style: Style,
+        singer: Singer,
+        *,
+        first_s: float,
+        snr_db: float,
+        seed: int,
+        rng: np.random.Generator,
+    ) -> Song:
+        """Sing notes over a band that plays the bars of `sung`, whether or not they are sung.
+
+        first_s: where the first bar starts. seed and rng: chance in the performance and in the room.
+        """
         vocal = singer.sing(notes, duration_s, seed=seed)
         vocals = reverb(
             high_pass(vocal.samples, 60.0),

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from singalong.synthetic import write_demo_inputs
+from tests.synthetic_inputs import write_inputs
 
 
 @pytest.fixture(scope="session")
 def demo_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with two short clips of synthetic faces, a song of three seconds and its vocals."""
     folder = tmp_path_factory.mktemp("demo-inputs")
-    write_demo_inputs(folder, num_clips=2, clip_s=1.0, song_s=3.0)
+    write_inputs(folder)
     return folder
