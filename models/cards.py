@@ -53,6 +53,8 @@ class ModelCard(Row):
         default_factory=dict, description="of a scorer: fields of `singalong.scoring.Thresholds`"
     )
     metrics: dict[str, float] = Field(default_factory=dict, description="what was measured of it, on unseen data")
+    commands: tuple[str, ...] = Field(default=(), description="what made and measured it, in order, seeds included")
+    made_on: str | None = Field(default=None, description="machine and time its training took")
     trained: bool = True
     builtin: bool = False
     created_at: str | None = None

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -42,10 +43,9 @@ def write_bundle(
     *,
     architecture: str,
     trained_on: str,
-    metrics: Mapping[str, float] | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> ModelCard:
-    """Write weights and card into `folder`, whose name is the model's."""
+    """Write weights and card into `folder`, whose name is the model's; `facts` are further fields of the card."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_FILE
     save_file(stored_state(network), weights, metadata={"format": "pt"})
@@ -60,10 +60,9 @@ def write_bundle(
         source="singalong itself (tasks/training)",
         licence=LICENCE,
         trained_on=trained_on,
-        metrics=dict(metrics or {}),
-        thresholds=dict(thresholds or {}),
         builtin=True,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **(facts or {}),
     )
     (folder / CARD_FILE).write_text(card.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
     return card
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="of the warper: the folder that holds the runs ear and brush")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trained-on", required=True)
-    parser.add_argument("--figures", type=Path, default=None, help="JSON with metrics and thresholds")
+    parser.add_argument("--figures", type=Path, default=None, help="JSON with metrics, thresholds, commands, made_on")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     figures = json.loads(args.figures.read_text(encoding="utf-8")) if args.figures else {}
@@ -86,8 +85,7 @@ def main() -> None:
         network,
         architecture=architecture,
         trained_on=args.trained_on,
-        metrics=figures.get("metrics"),
-        thresholds=figures.get("thresholds"),
+        facts=figures,
     )
     _log.info("%s: %d bytes, sha256 %s", args.folder, card.num_bytes, card.weights_sha256)
 

@@ -101,6 +101,7 @@ def _check_clip(
         "old_mouth": correlation(read[:, 0], clip.mouths[:, 0]),
         "new_width": correlation(read[:, 1], clip.redub_mouths[:, 1]),
         "real_new_mouth": correlation(read_truth[:, 0], clip.redub_mouths[:, 0]),
+        "real_old_mouth": correlation(read_truth[:, 0], clip.mouths[:, 0]),
         "real_new_width": correlation(read_truth[:, 1], clip.redub_mouths[:, 1]),
         "l1": _l1(made, clip.redubbed, region),
         "copy_l1": _l1(clip.faces, clip.redubbed, region),

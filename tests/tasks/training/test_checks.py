@@ -95,7 +95,11 @@ def test_the_warper_is_judged_by_reader_and_expert():
 def test_a_bundle_is_a_network_with_a_card(tmp_path):
     expert = SmallExpert().eval()
     card = write_bundle(
-        tmp_path / "small", expert, architecture="singalong_expert", trained_on="nothing", metrics={"auc": 0.5}
+        tmp_path / "small",
+        expert,
+        architecture="singalong_expert",
+        trained_on="nothing",
+        facts={"metrics": {"auc": 0.5}},
     )
     assert (tmp_path / "small" / CARD_FILE).exists()
     assert card.metrics == {"auc": 0.5}
