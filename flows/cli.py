@@ -169,6 +169,30 @@ def models_add(
     raise typer.Exit(add_command(name, checkpoint, replace=replace, as_json=json))
 
 
+@models_app.command("pull")
+def models_pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Published models, e.g. s3fd syncnet_v2.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All published models.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Fetch from here: a file's address, or a mirror's that ends in /."),
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the terms that are shown; mostly research only.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Fetch it again, or replace a model of this name.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fetch published weights, compare them with their known size and SHA-256, and add them."""
+    from flows.commands.models import pull_command
+
+    raise typer.Exit(
+        pull_command(names or [], all_=all_, url=url, accept_licence=accept_licence, replace=replace, as_json=json)
+    )
+
+
 @models_app.command("verify")
 def models_verify(json: Json = False) -> None:
     """Hash the weights of every added model and compare with its card."""

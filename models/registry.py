@@ -56,16 +56,18 @@ def add_checkpoint(
     licence: str | None = None,
     trained_on: str | None = None,
     thresholds: Mapping[str, float] | None = None,
+    source: str | None = None,
 ) -> ModelCard:
     """Check a checkpoint, and store its weights as safetensors with a card, whole or not at all.
 
-    The network is recognised by its keys. Raises WeightsError for a file that is not the weights of a known network,
-    UsageError for a bad name or role, InputError if the name is taken and `replace` is not set.
+    `source` is where the file came from, if not from `path` itself. The network is recognised by its keys. Raises
+    WeightsError for a file that is not the weights of a known network, UsageError for a bad name or role, InputError if
+    the name is taken and `replace` is not set.
     """
     from models.architectures import check_state, identify
     from models.checkpoints import read_checkpoint
 
-    _check_name(name, home, replace=replace)
+    check_name(name, home, replace=replace)
     path = Path(path).expanduser().resolve()
     state = read_checkpoint(path)
     architecture = identify(state, file=path)
@@ -83,7 +85,7 @@ def add_checkpoint(
         weights_sha256="",
         num_bytes=0,
         num_parameters=sum(tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS)),
-        source=str(path),
+        source=source or str(path),
         source_sha256=source_sha256,
         published=published.file if published else f"size of {near.file}, other content" if near else None,
         licence=licence or (published.licence if published else ModelCard.model_fields["licence"].default),
@@ -177,7 +179,8 @@ def _verify(card: ModelCard, folder: Path) -> None:
         )
 
 
-def _check_name(name: str, home: Path, *, replace: bool) -> None:
+def check_name(name: str, home: Path, *, replace: bool) -> None:
+    """Raise UsageError for a name no model may have, InputError for one that is taken and not to be replaced."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             "bad name for a model",

@@ -29,6 +29,7 @@ SURFACE = {
     "train generator": TRAINING | {"--expert", "--gan", "--sync-switch"},
     "models list": {"--json"},
     "models add": {"--replace", "--json", "name", "checkpoint"},
+    "models pull": {"--all", "--url", "--accept-licence", "--replace", "--json", "names"},
     "models verify": {"--json"},
     "train prepare": {"--data", "--config", "--set", "--json", "folder"},
 }
