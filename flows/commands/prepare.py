@@ -85,8 +85,8 @@ def _show(summary: PrepareSummary) -> None:
         print_table("sound moved by, in 25 fps frames", ["offset", "sequences"], rows)
     same = f" ({summary.num_duplicates} of them twice)" if summary.num_duplicates else ""
     out.print(
-        f"{summary.num_videos} videos{same}, {summary.num_candidates} faces followed, {summary.num_sequences} sequences kept, "
-        f"{summary.seconds / 60:.1f} minutes"
+        f"{summary.num_videos} videos{same}, {summary.num_candidates} faces followed, "
+        f"{summary.num_sequences} sequences kept, {summary.seconds / 60:.1f} minutes"
     )
     splits = ", ".join(f"{count} videos {split}" for split, count in sorted(summary.sources.items()))
     out.print(f"{'split':<9} {splits or 'nothing to split'}")

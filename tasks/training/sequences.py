@@ -15,6 +15,7 @@ with a frame are there for every frame.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import re
 import shutil
@@ -292,9 +293,15 @@ class SequenceWriter:
         fsync_dir(self._folder)
         target = self._dataset / "sequences" / self._id
         make_dirs(target.parent)
-        if target.exists():
-            remove_sequence(self._dataset, self._id)
-        self._folder.rename(target)
+        while True:
+            try:
+                self._folder.rename(target)
+                break
+            except OSError as exc:
+                if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                # of an earlier try; a worker whose driver was killed may write the same at this moment
+                remove_sequence(self._dataset, self._id)
         fsync_dir(target.parent)
 
 
