@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -63,6 +65,14 @@ def test_refuses_the_detector_of_syncnet_python_by_name():
     state = {key: torch.zeros(1) for key in keys}
     assert identify(state) == "sfd_face"
     with pytest.raises(WeightsError, match=r"not supported.*centerface"):
+        check_state(state, "s3fd")
+
+
+def test_refuses_the_published_form_of_that_detector(reference_dir):
+    shapes = json.loads((reference_dir / "golden/shapes/sfd_face.json").read_text(encoding="utf-8"))["shapes"]
+    state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    assert identify(state) == "sfd_face"
+    with pytest.raises(WeightsError, match=r"sfd_face\.pth.*not supported"):
         check_state(state, "s3fd")
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,3 +129,27 @@ def test_smoothing_runs_over_the_frames_between_detections_too() -> None:
     seen = [(sample(0, box(0)), 0), (sample(10, box(100)), 0)]
     track = fill_track(seen, np.arange(11) / FPS, first_frame=0, smooth_window=5, frame_size=(640, 360))
     assert track.boxes[:7, 0].tolist() == [20, 30, 40, 50, 60, 70, 80]  # the paper's window looks two frames ahead
+
+
+@pytest.mark.parametrize("case", ["one", "two", "gap", "gap_long", "short_mt50"])
+def test_tracks_equal_those_of_syncnet_python(golden: Path, case: str) -> None:
+    """Its `run_pipeline` joins faces over 25 frames at most, and interpolates boxes to every frame in between."""
+    with np.load(golden / "pipeline.npz") as vectors:
+        expected = {name.removeprefix(f"{case}."): vectors[name] for name in vectors if name.startswith(f"{case}.")}
+    num_frames, detections = int(expected["nframes"]), expected["det"]
+    samples = [sample(n, *detections[detections[:, 0] == n, 1:].tolist()) for n in range(num_frames)]
+    times_s = np.arange(num_frames) / FPS
+    tracks = [
+        fill_track(seen, times_s, first_frame=0, smooth_window=1, frame_size=(4096, 4096))
+        for seen in link_samples(samples, max_gap_s=1.0)
+    ]
+    # It drops tracks of at most 100 detections, 50 in the last case; here those that use them decide.
+    long = [track for track in tracks if track.detected.sum() > (50 if case == "short_mt50" else 100)]
+    assert len(long) == int(expected["ntracks"])
+    for index, track in enumerate(sorted(long, key=lambda track: _distance(track.boxes, expected["track0_bbox"]))):
+        np.testing.assert_array_equal(track.frames, expected[f"track{index}_frame"])
+        assert np.abs(track.boxes - expected[f"track{index}_bbox"]).max() <= 0.5  # ours are whole pixels
+
+
+def _distance(boxes: np.ndarray, others: np.ndarray) -> float:
+    return float(np.abs(boxes[0] - others[0]).max())
