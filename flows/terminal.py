@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,9 +16,17 @@ from singalong.errors import SingalongError
 
 _PIPED_WIDTH = 200
 """Columns of tables that go to a file or another program."""
+_PLANNING = {"clips": "looking at clips", "songs": "listening to songs", "beats": "finding the beats of songs"}
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def planning() -> Iterator[Callable[[str, int, int], None]]:
+    """Show on standard error what planning is at; the body is given what to tell it: step, number done, of how many."""
+    with err.status("checking the manifest and its media") as status:
+        yield lambda step, done, total: status.update(f"{_PLANNING[step]}: {done} of {total}")
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from flows.terminal import out, print_facts, print_json, print_table, print_warning
+from flows.terminal import out, planning, print_facts, print_json, print_table, print_warning
 from singalong.config import load_settings
 from singalong.contracts import Plan
 from singalong.plan import estimate_cost, plan_summary
@@ -17,7 +17,8 @@ def plan_command(manifest: Path, *, config: Path | None, overrides: list[str], a
     """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used."""
     settings = load_settings(config, overrides)
     store = Store(settings.store_path)
-    plan, _rows = plan_run(manifest, settings=settings, store=store)
+    with planning() as progress:
+        plan, _rows = plan_run(manifest, settings=settings, store=store, progress=progress)
     cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
     if as_json:
         print_json(_document(plan, cached))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flows.terminal import err, out, print_json, print_warning
+from flows.terminal import err, out, planning, print_json, print_warning
 from singalong.config import Settings, load_settings
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -16,7 +16,6 @@ from tasks.summary import RunSummary, summarise
 
 _EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
 _MAX_FAILURES_SHOWN = 20
-_PLANNING = {"clips": "looking at clips", "songs": "listening to songs", "beats": "finding the beats of songs"}
 _DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
 
@@ -41,13 +40,8 @@ def demo_command(folder: Path, *, as_json: bool) -> int:
 
 def _run(manifest: Path, run: Path, settings: Settings) -> RunSummary | None:
     """Plan and run; None if it was interrupted."""
-    with err.status("checking the manifest and its media") as status:
-        plan, rows = plan_run(
-            manifest,
-            settings=settings,
-            store=Store(settings.store_path),
-            progress=lambda what, done, total: status.update(f"{_PLANNING[what]}: {done} of {total}"),
-        )
+    with planning() as progress:
+        plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path), progress=progress)
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")

@@ -189,7 +189,7 @@ def _out_of_focus(plane: NDArray[np.uint8], size: tuple[int, int], black: int) -
     across, down = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
     x, y = (width - across) // 2, (height - down) // 2
     tiny = cv2.resize(plane[y : y + down, x : x + across], _BLUR_SIZE, interpolation=cv2.INTER_AREA)
-    soft = cv2.resize(cv2.GaussianBlur(tiny, (0, 0), 1.5), size, interpolation=cv2.INTER_CUBIC)
+    soft = cv2.resize(cv2.GaussianBlur(tiny, (0, 0), 3.0), size, interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.round(black + _BLUR_LIGHT * (soft.astype(np.float32) - black)), np.uint8)
 
 

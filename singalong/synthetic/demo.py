@@ -25,6 +25,7 @@ _COLUMNS = (
     *("pair_id", "tag_title", "clip", "clip_start_s", "clip_end_s", "song", "song_start_s", "song_end_s", "vocals"),
     *("montage", "position", "rights"),
 )
+_SONG, _VOCALS = "song.wav", "vocals.wav"
 _SLACK_BEATS = 0.6
 """Clip spans are this much longer than wanted: where exactly they are cut is up to the song's beats."""
 
@@ -43,7 +44,7 @@ class Character:
     height: int = 360
     fps: Fraction = Fraction(25)
     num_beats: int = 6
-    half_height: float = 0.33
+    half_height: float = 0.32
     backdrop: str = "studio"
     speaks: bool = True
     dance: tuple[float, float, float] = (0.05, 0.01, 0.05)
@@ -100,11 +101,12 @@ def write_demo_inputs(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / "manifest.csv", _manifest(cast, cuts)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    wanted = [path, folder / _SONG, folder / _VOCALS, *(folder / character.file for character in cast)]
+    if all(file.is_file() for file in wanted) and path.read_text(encoding="utf-8") == text:
         return path
     song = demo_song()
-    write_wav(folder / "song.wav", song.mix)
-    write_wav(folder / "vocals.wav", song.vocals)
+    write_wav(folder / _SONG, song.mix)
+    write_wav(folder / _VOCALS, song.vocals)
     for number, character in enumerate(cast):
         progress(number, len(cast))
         demo_clip(character).write(folder / character.file)
@@ -123,7 +125,7 @@ def _manifest(cast: Sequence[Character], cuts: Sequence[Cut]) -> str:
 def manifest_rows(cast: Sequence[Character] = CAST, cuts: Sequence[Cut] = CUTS) -> list[dict[str, str]]:
     """The rows of the manifest: a part of the montage each, then the solo."""
     files = {character.name: character.file for character in cast}
-    common = {"song": "song.wav", "vocals": "vocals.wav", "rights": _RIGHTS}
+    common = {"song": _SONG, "vocals": _VOCALS, "rights": _RIGHTS}
     rows = []
     for position, cut in enumerate(cuts, start=1):
         # the song, too, has a moment before its first beat
@@ -171,7 +173,8 @@ def _dancing(character: Character, num_frames: int) -> Floats:
         fps=float(character.fps),
         seed=character.seed,
         half_height=character.half_height,
-        centre=(0.5, 0.48),
+        # beside the title at the lower left, where there is room
+        centre=(0.57 if character.width > character.height else 0.5, 0.47),
         liveliness=0.5,
         max_yaw=0.16,
     )

@@ -47,7 +47,8 @@ _SINGER = replace(
     vibrato_cents=28.0,
 )
 
-# A line a bar: syllables in ARPAbet with their beat, length in beats, and pitch as a MIDI note.
+# A line a bar: syllables in ARPAbet with their beat, length in beats, and pitch as a MIDI note. No bar repeats a
+# syllable beat by beat: lips that do the same every beat are in sync with the beat before, too, and score as such.
 _WORDS = """
 WHO:HH-UW@0+1=60 IS:IH-Z@1+.5=60 SING:S-IH-NG@1.5+1=64 ING:IH-NG@2.5+.5=62 IN:IH-N@3+1=60
 MY:M-AY@0+1=59 MOUTH:M-AW-TH@1+2.4=62
@@ -57,10 +58,10 @@ NOT:N-AA-T@0+1=60 MY:M-AY@1+1=64 VOICE:V-OW-S@2+1.6=67
 NOT:N-AA-T@0+1=62 MY:M-AY@1+1=65 SONG:S-AO-NG@2+1.6=67
 JUST:JH-AH-S-T@0+1=64 MY:M-AY@1+1=64 LIPS:L-IH-P-S@2+1.6=60
 SING:S-IH-NG@0+1=60 A:AH@1+1=62 LONG:L-AO-NG@2+1.6=65
-LA:L-AA@0+1=60 LA:L-AA@1+1=64 LA:L-AA@2+1=67 LA:L-AA@3+.8=64
-LA:L-AA@0+1=65 LA:L-AA@1+1=64 LA:L-AA@2+1=62 LA:L-AA@3+.8=60
-SING:S-IH-NG@0+1=62 A:AH@1+1=64 LONG:L-AO-NG@2+1=65 A:AH@3+1=64
-LONG:L-AO-NG@0+3.6=60
+BA:B-AA@0+.5=60 DA:D-AA@.5+.5=62 BOO:B-UW@1+1=64 WEE:W-IY@2+.5=67 OH:OW@2.5+1.4=64
+YOUR:Y-AO-R@0+.5=65 MOUTH:M-AW-TH@.5+1=64 MY:M-AY@1.5+.5=62 SONG:S-AO-NG@2+1.7=60
+EV:EH-V@0+.5=62 RY:R-IY@.5+.5=64 BO:B-AA@1+.5=65 DY:D-IY@1.5+.5=64 SING:S-IH-NG@2+1=67 A:AH@3+1=65
+LONG:L-AO-NG@0+1.4=64 A:AH@1.5+.5=62 LONG:L-AO-NG@2+1.7=60
 """
 
 
