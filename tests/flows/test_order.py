@@ -13,6 +13,7 @@ import pytest
 from flows.order import run_stages
 from singalong.config import FilmSettings, Settings, load_settings
 from singalong.contracts import Status
+from singalong.errors import MediaError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.dispatch import Item
@@ -247,3 +248,22 @@ def test_another_title_makes_its_own_part_again_and_no_other(
     manifest.write_text(manifest.read_text().replace(",Ada", ",Grace"))
     _, items = run(manifest, run_folder, settings)
     assert items == {"conform": 1, "montage": 1}
+
+
+def test_a_part_that_cannot_be_brought_to_the_canvas_is_the_montages_failure_until_it_can(
+    titled: tuple[Path, Settings, RunSummary, Counter[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    manifest, settings, _, _ = titled
+    named = settings.model_copy(update={"film": FilmSettings(titles="name")})
+
+    def broken(*_: object) -> None:
+        raise MediaError("cannot be decoded", file="a.mp4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.join.conform", broken)
+        summary, _ = run(manifest, tmp_path / "r", named)
+    assert not summary.montages
+    assert any(failure.name == "mix" and "cannot be decoded" in failure.message for failure in summary.failures)
+    assert not is_finished(RunFolder.open(tmp_path / "r"))
+    summary, items = run(manifest, tmp_path / "r", named)
+    assert (items["conform"], len(summary.montages)) == (2, 1)
