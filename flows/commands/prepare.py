@@ -70,8 +70,8 @@ def _show(summary: PrepareSummary) -> None:
         print_warning("nothing was scored: sound that is off was not corrected, and nobody was left out for it")
     elif summary.scorer == "singalong-expert":
         print_warning(
-            "scored with the small bundled scorer, which is unsure of real faces: it leaves out good sequences, too, and "
-            "lets some wrong ones pass. SyncNet knows better: singalong models pull syncnet_v2"
+            "scored with the small bundled scorer, which is unsure of real faces: it leaves out good sequences, too, "
+            "and lets some wrong ones pass. SyncNet knows better: singalong models pull syncnet_v2"
         )
     for failure in summary.failures[:_MAX_FAILURES_SHOWN]:
         out.print(f"[red]{failure.error_class}[/] ", end="")
