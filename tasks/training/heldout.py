@@ -118,8 +118,10 @@ class _Heard:
 def _sound(seed: int) -> _Heard:
     sound = Sound.from_seed(seed, NUM_FRAMES / SCORE_FPS + 2 * LEAD_S)
     band = np.zeros_like(sound.voice) if sound.band is None else sound.band
-    mels = [mel_spectrogram(samples, SAMPLE_RATE_HZ) for samples in (sound.voice, sound.voice + band, band)]
-    return _Heard(sound.phonemes, *mels, sings=sound.band is not None)
+    voice_mel, mix_mel, band_mel = (
+        mel_spectrogram(samples, SAMPLE_RATE_HZ) for samples in (sound.voice, sound.voice + band, band)
+    )
+    return _Heard(sound.phonemes, voice_mel, mix_mel, band_mel, sound.band is not None)
 
 
 def _boxes(frames: list[NDArray[np.uint8]], detector: Detector) -> NDArray[np.int64] | None:
