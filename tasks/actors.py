@@ -49,6 +49,7 @@ class WorkerActor:
         from tasks.worker import Worker
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+        _leave_terminal()
         cv2.setNumThreads(1)
         limit_threads()
         self._worker = Worker(spec)
@@ -60,6 +61,17 @@ class WorkerActor:
     def whereabouts(self) -> tuple[str, int]:
         """Host and process id."""
         return socket.gethostname(), os.getpid()
+
+
+def _leave_terminal() -> None:
+    """Read from nowhere instead of the user's terminal.
+
+    Workers stand in its background: the kernel stops whoever there sets it up, as the ffmpeg does that scenedetect
+    starts when it is imported.
+    """
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
 
 
 @dataclass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -119,3 +121,19 @@ def test_an_unreadable_song_comes_back_as_input_failure_not_as_exception(pool: R
     assert outcome.failure is not None
     assert outcome.failure.error_class is ErrorClass.INPUT
     assert "page.wav" in outcome.failure.message
+
+
+def test_a_worker_does_not_stand_in_the_background_of_a_terminal(tmp_path: Path) -> None:
+    code = (
+        "import os; from tasks.actors import WorkerActor; from tests.tasks.test_actors import DETECTOR\n"
+        "from tasks.jobs import WorkerSpec; from singalong.config import Settings; print(os.isatty(0))\n"
+        f"WorkerActor(WorkerSpec(settings=Settings(), store={str(tmp_path)!r}, detector=DETECTOR, scorer=None))\n"
+        "print(os.isatty(0))"
+    )
+    controller, terminal = os.openpty()
+    try:
+        done = subprocess.run([sys.executable, "-c", code], stdin=terminal, capture_output=True, text=True, check=False)
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert done.stdout.split() == ["True", "False"], done.stderr
