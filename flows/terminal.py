@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +27,16 @@ def planning() -> Iterator[Callable[[str, int, int], None]]:
     """Show on standard error what planning is at; the body is given what to tell it: step, number done, of how many."""
     with err.status("checking the manifest and its media") as status:
         yield lambda step, done, total: status.update(f"{_PLANNING[step]}: {done} of {total}")
+
+
+@contextmanager
+def stray_output_aside() -> Iterator[None]:
+    """Send what libraries print on standard output to standard error while the body runs.
+
+    Ray tells there of every worker that dies; what we print there may be one JSON document.
+    """
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def print_json(value: Any) -> None:

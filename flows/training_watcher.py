@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from flows.terminal import err
+from flows.terminal import err, stray_output_aside
 from tasks.training.paper.folder import TrainingFolder, TrainingProgress
 
 _LOOK_EVERY_S = 0.5
@@ -26,10 +26,11 @@ def training_progress(folder: TrainingFolder) -> Iterator[None]:
         TextColumn("{task.fields[note]}"),
     )
     if not err.is_terminal:
-        yield
+        with stray_output_aside():
+            yield
         return
     stop = threading.Event()
-    with Progress(*columns, console=err) as progress:
+    with stray_output_aside(), Progress(*columns, console=err) as progress:
         bar = progress.add_task("starting", total=folder.settings().num_steps, note="")
         watcher = threading.Thread(target=_watch, args=(folder, progress, bar, stop), daemon=True)
         watcher.start()

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from flows.terminal import err
+from flows.terminal import err, stray_output_aside
 from tasks.dispatch import Item
 from tasks.jobs import LipsyncJob, Outcome
 from tasks.session import Watcher
@@ -80,7 +80,7 @@ def terminal_progress() -> Iterator[None]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+    with stray_output_aside(), Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         token = _current.set(TerminalWatcher(progress))
         try:
             yield

@@ -142,19 +142,21 @@ class RayPool:
 
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
-        for slot in self._slots:
-            _kill(slot)
+        processes = [_dismiss(slot) for slot in self._slots]
         self._slots = []
         if self._owns_ray:
             with _keeping_signal_handlers():
                 ray.shutdown()
+        # Not before: Ray would wonder aloud why they died.
+        for process in processes:
+            _end(process)
 
     def _new_actor(self) -> tuple[Any, Any]:
         actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
         return actor, actor.whereabouts.remote()
 
     def _replace(self, slot: _Slot) -> None:
-        _kill(slot)
+        _end(_dismiss(slot))
         slot.actor, slot.whereabouts = self._new_actor()
 
     def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
@@ -255,6 +257,7 @@ def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any]
         try:
             future.set_result(trainer.fit().return_value)
         except api.TrainingFailedError as error:
+            error.__traceback__ = None  # its frames hold Ray's controller, and that the group's cores
             failures: dict[int, Exception] = getattr(error, "worker_failures", {})
             ours = [failure for failure in failures.values() if isinstance(failure, SingalongError)]
             future.set_exception(ours[0] if ours else InfraError(f"the training stopped: {error}"))
@@ -289,16 +292,29 @@ def _train_worker(options: dict[str, Any]) -> Any:
     return options["loop"](context, options["config"])
 
 
-def _kill(slot: _Slot) -> None:
-    """End an actor, and its process too where it is on this machine: one that hangs may not hear Ray."""
+def _dismiss(slot: _Slot) -> int | None:
+    """Have Ray end an actor; a file descriptor of its process where it is on this machine.
+
+    A number would not do: by the time of `_end` it may be another process's.
+    """
     try:
         host, pid = ray.get(slot.whereabouts, timeout=0)
     except (RayError, GetTimeoutError):
         host, pid = "", 0  # it died, or never came up
-    ray.kill(slot.actor)
-    if pid and host == socket.gethostname():
+    process = None
+    if host == socket.gethostname():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            process = os.pidfd_open(pid)
+    ray.kill(slot.actor)
+    return process
+
+
+def _end(process: int | None) -> None:
+    """End a process for certain: one that hangs may not hear Ray."""
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
 
 
 def _connect(address: str | None) -> bool:
