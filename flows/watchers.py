@@ -52,10 +52,11 @@ class TerminalWatcher:
     def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
         """Move the stage's bar on."""
         bar = self._progress.tasks[self._bars[stage]]
-        if isinstance(item.job, LipsyncJob) and outcome.ok:
-            self._frames += item.job.shard.num_frames
+        rate = ""
+        if isinstance(item.job, LipsyncJob):
+            self._frames += item.job.shard.num_frames if outcome.ok else 0
+            rate = f"{self._frames / bar.elapsed:.0f} frames/s" if self._frames and bar.elapsed else ""
         self._failures += not outcome.ok
-        rate = f"{self._frames / bar.elapsed:.0f} frames/s" if self._frames and bar.elapsed else ""
         failed = f"[red]{self._failures} failed[/]" if self._failures else ""
         self._progress.update(bar.id, advance=1, note=" ".join(part for part in (rate, failed) if part))
 
