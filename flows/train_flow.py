@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,9 @@ from tasks.training.paper.folder import TrainingFolder  # noqa: E402
 
 _ARTIFACT_EVERY_S = 15.0
 
+interrupted = threading.Event()
+"""Set when the flow was interrupted, whether or not Prefect could be told."""
+
 
 @flow(name="singalong-train", persist_result=False)
 def train_planned(run: str) -> Any:
@@ -36,6 +41,9 @@ def train_planned(run: str) -> Any:
         with folder.lock():
             return run_training_stages(folder, wrap=_as_task, on_progress=_progress_artifact(folder))
     except (KeyboardInterrupt, TerminationSignal):
+        # Ctrl-C reaches Prefect's own server too, so what is said to it from now on may fail, which matters to nobody.
+        interrupted.set()
+        logging.disable()
         return Cancelled(message="interrupted: give the same command again to go on")
 
 

@@ -257,7 +257,6 @@ def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any]
         try:
             future.set_result(trainer.fit().return_value)
         except api.TrainingFailedError as error:
-            error.__traceback__ = None  # its frames hold Ray's controller, and that the group's cores
             failures: dict[int, Exception] = getattr(error, "worker_failures", {})
             ours = [failure for failure in failures.values() if isinstance(failure, SingalongError)]
             future.set_exception(ours[0] if ours else InfraError(f"the training stopped: {error}"))
@@ -303,7 +302,7 @@ def _dismiss(slot: _Slot) -> int | None:
         host, pid = "", 0  # it died, or never came up
     process = None
     if host == socket.gethostname():
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, AttributeError):  # Linux has it; elsewhere Ray's word must do
             process = os.pidfd_open(pid)
     ray.kill(slot.actor)
     return process

@@ -44,12 +44,14 @@ def _execute(folder: TrainingFolder) -> TrainedCard | None:
         with training_progress(folder), folder.lock():
             return run_training_stages(folder)
     with err.status("starting Prefect"):
-        from flows.train_flow import train_planned
-    with training_progress(folder):
-        state: Any = train_planned(str(folder.path), return_state=True)
-    if state.is_cancelled():
-        return None
-    return TrainedCard.model_validate(state.result())
+        from flows.train_flow import interrupted, train_planned
+    try:
+        with training_progress(folder):
+            state: Any = train_planned(str(folder.path), return_state=True)
+    except Exception:
+        if not interrupted.is_set():
+            raise
+    return None if interrupted.is_set() else TrainedCard.model_validate(state.result())
 
 
 def _show(folder: TrainingFolder, card: TrainedCard) -> None:

@@ -59,7 +59,7 @@ def _card(
     state: Mapping[str, torch.Tensor],
     figures: Mapping[str, float],
 ) -> TrainedCard:
-    architecture = _ARCHITECTURES[settings.kind]
+    architecture, facts = _ARCHITECTURES[settings.kind], _facts(folder, settings, step)
     return TrainedCard(
         name=_name(folder.path.name),
         architecture=architecture,
@@ -74,7 +74,9 @@ def _card(
         trained_on=f"{settings.num_train_sequences} sequences of {settings.dataset}",
         metrics={f"eval_{name}": value for name, value in figures.items()},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        training=_facts(folder, settings, step),
+        commands=(settings.command,),
+        made_on=f"{facts.node}, {facts.device}, {facts.seconds / 3600:.2f} hours",
+        training=facts,
     )
 
 
