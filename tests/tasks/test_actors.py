@@ -106,7 +106,7 @@ def test_what_a_signal_handler_raises_comes_out_of_waiting_as_it_was(pool: RayPo
         pool.submit("job", song, timeout_s=PATIENCE_S)
         sender.start()
         with pytest.raises(Told):
-            pool.wait(PATIENCE_S)
+            pool.wait(3.0)  # Ray may wait to the end before it looks
     finally:
         sender.join()
         signal.signal(signal.SIGTERM, before)
