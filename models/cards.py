@@ -155,8 +155,12 @@ def builtin_cards() -> list[ModelCard]:
 
 def bundled_cards() -> list[ModelCard]:
     """The models trained by singalong itself that come with the package (`models/bundled`), by name."""
-    folders = sorted(path.parent for path in (Path(__file__).parent / "bundled").glob("*/card.json"))
-    return [_bundled_card(folder) for folder in folders]
+    return [_bundled_card(folder) for folder in bundled_folders()]
+
+
+def bundled_folders() -> list[Path]:
+    """Where they lie."""
+    return sorted(path.parent for path in (Path(__file__).parent / "bundled").glob("*/card.json"))
 
 
 def _bundled_card(folder: Path) -> ModelCard:

@@ -21,6 +21,7 @@ from models.cards import (
     ModelCard,
     Role,
     builtin_cards,
+    bundled_folders,
     file_sha256,
     find_published,
     same_size_as_published,
@@ -148,20 +149,20 @@ def resolve(name: str, role: Purpose, *, home: Path) -> ModelRef | None:
 
 
 def verify(home: Path) -> list[WeightsError]:
-    """Hash the weights of all installed models again; the problems, none if all match their cards."""
+    """Hash the weights of all added and bundled models again; the problems, none if all match their cards."""
     problems = []
-    for folder in _folders(home):
+    for folder in [*bundled_folders(), *_folders(home)]:
+        again = "Install singalong again." if folder.parent != home else None
         try:
             card = _read_card(folder)
-            _verify(card, folder)
+            _verify(card, folder, again or f"Add it again: singalong models add {card.name} FILE --replace")
         except WeightsError as exc:
             problems.append(exc)
     return problems
 
 
-def _verify(card: ModelCard, folder: Path) -> None:
+def _verify(card: ModelCard, folder: Path, again: str) -> None:
     weights = folder / WEIGHTS_FILE
-    again = f"Add it again: singalong models add {card.name} FILE --replace"
     if card.name != folder.name:
         raise WeightsError(
             "the card names another model", file=folder / CARD_FILE, value=card.name, expected=folder.name

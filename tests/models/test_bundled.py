@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,15 @@ def test_the_expert_scores_with_thresholds_of_its_own():
     crops = np.zeros((6, *scorer.crop_shape), np.uint8)
     assert scorer.embed_faces(crops).shape == (2, scorer.embedding_size)
     assert scorer.embed_audio(np.zeros((3, 80, 16), np.float32)).shape == (3, scorer.embedding_size)
+
+
+def test_verify_hashes_what_is_bundled_too(tmp_path, monkeypatch):
+    assert registry.verify(tmp_path) == []
+    broken = tmp_path / "package" / "singalong-expert"
+    shutil.copytree(Path(bundled_cards()[0].weights).parent, broken)
+    with (broken / "weights.safetensors").open("ab") as file:
+        file.write(b"x")
+    monkeypatch.setattr(registry, "bundled_folders", lambda: [broken])
+    (problem,) = registry.verify(tmp_path / "home")
+    assert "not those on the card" in str(problem)
+    assert "Install singalong again" in str(problem)
