@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from singalong.contracts import Title
@@ -13,10 +13,13 @@ from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
 from tasks.films import Film, FilmRecord, MontagePart, montage_parts, pair_films
+from tasks.find_beats import known_beats
 from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
+from tasks.report import pair_rows, scorer_thresholds
 from tasks.session import Session
+from tasks.timelines import Scores, Timeline
 from tasks.titles import titles_of
 
 
@@ -45,7 +48,11 @@ def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, 
             if outcome is not None and outcome.failure is not None:
                 montage.film_of(()).commit_failure(outcome.failure)
     made = _make(session, "montage", [film for montage in todo if (film := montage.film()) is not None])
-    return {name: record for name, record in standing.items() if record is not None} | made
+    records = {name: record for name, record in standing.items() if record is not None} | made
+    for montage in planned:
+        if montage.name in records:
+            records[montage.name] = montage.write_timeline(records[montage.name])
+    return records
 
 
 def is_finished(run: RunFolder) -> bool:
@@ -55,7 +62,7 @@ def is_finished(run: RunFolder) -> bool:
         return False
     films = _pair_films(session)
     standing = _standing(films, {film.name: film.standing() for film in films})
-    return len(standing) == len(films) and all(montage.standing() for montage in _montages(session, standing))
+    return len(standing) == len(films) and all(montage.is_whole() for montage in _montages(session, standing))
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,18 @@ class _Montage:
     missing: tuple[str, ...]
     films: Mapping[str, PairFilm]
     titles: Mapping[str, Title]
+    scores: Scores
+
+    def is_whole(self) -> bool:
+        """Whether its film and its timeline stand; opens no film."""
+        record = self.standing()
+        return record is not None and self._timeline.stands(record)
+
+    def write_timeline(self, record: FilmRecord) -> FilmRecord:
+        """Write the timeline of its film, which stands, unless that stands too; the film's record with it."""
+        if self._timeline.stands(record):
+            return record
+        return self.film_of(()).commit_timeline(record, self._timeline.write(record))
 
     def standing(self) -> FilmRecord | None:
         """Its record if it stands, made in one way or the other; opens no film."""
@@ -98,6 +117,19 @@ class _Montage:
         pairs = tuple(part.pair for part in self.parts)
         folder = self.session.run.path / "montages"
         return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        store, plan = self.session.store, self.session.plan
+        pair_ids = {part.pair.pair_id for part in self.parts}
+        thresholds = scorer_thresholds(plan.scorer)
+        scored_by = [
+            self.session.settings.score.min_windows,
+            None if thresholds is None else thresholds.model_dump(),
+            [shard.work_key for shard in plan.shards if shard.pair_id in pair_ids],
+        ]
+        path = self.film_of(()).output.with_suffix(".otio")
+        return Timeline(self.name, path, self.parts, scored_by, self.scores, partial(known_beats, store=store))
 
     @cached_property
     def _may_join_as_is(self) -> bool:
@@ -127,6 +159,7 @@ def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]
     planned = montages(session.plan.pairs)
     titles = titles_of(session.run, session.settings) if planned else {}
     records = {name: film.record for name, film in films.items()}
+    scores = cache(partial(pair_rows, session.run))
     found = []
     for name, members in planned.items():
         there = [pair for pair in members if pair.pair_id in films]
@@ -134,7 +167,7 @@ def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
             missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
             parts = tuple(montage_parts(there, records))
-            found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles))
+            found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles, scores))
     return found
 
 

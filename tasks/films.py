@@ -30,6 +30,15 @@ _SAMPLE_S = 1 / 96000
 """Spans closer than a sample at a high rate are neighbours; floats of seconds are not exact."""
 
 
+class TimelineRecord(Row):
+    """The OpenTimelineIO file beside a montage: the key it was made under, and what was written."""
+
+    path: str
+    key: str
+    sha256: str
+    num_bytes: int
+
+
 class FilmRecord(Row):
     """What stands beside a film: the key it was made under, and what it is."""
 
@@ -39,6 +48,7 @@ class FilmRecord(Row):
     film: FilmFacts | None = None
     num_bytes: int = 0
     failure: Failure | None = Field(default=None, description="why there is no film; it is tried again next time")
+    timeline: TimelineRecord | None = Field(default=None, description="a montage's timeline for editors")
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,12 @@ class Film:
     def commit_failure(self, failure: Failure) -> None:
         """Write why the film could not be made."""
         self._write(failure=failure)
+
+    def commit_timeline(self, film: FilmRecord, timeline: TimelineRecord) -> FilmRecord:
+        """Add the timeline that was just written to the record of this film."""
+        record = film.model_copy(update={"timeline": timeline})
+        write_atomic(self.record_path, record.model_dump_json(indent=1).encode())
+        return record
 
     def _write(self, **facts: Any) -> FilmRecord:
         pairs = tuple(pair.pair_id for pair in self.pairs)

@@ -47,5 +47,14 @@ def song_beats(song: SongFacts, *, store: Store) -> tuple[float, ...]:
         beats = [round(float(time_s), 4) for time_s in find_beats(Path(song.path))]
         (folder / _FILE).write_text(json.dumps(beats), encoding="utf-8")
 
-    folder = store.commit_cache(CACHE_KIND, song.sha256, BEATS_VERSION, build)
+    return _read(store.commit_cache(CACHE_KIND, song.sha256, BEATS_VERSION, build))
+
+
+def known_beats(song_sha256: str, *, store: Store) -> tuple[float, ...]:
+    """Times of a song's beats, seconds, if they were found already; else empty: nothing is decoded for them."""
+    folder = store.cached(CACHE_KIND, song_sha256, BEATS_VERSION)
+    return () if folder is None else _read(folder)
+
+
+def _read(folder: Path) -> tuple[float, ...]:
     return tuple(json.loads((folder / _FILE).read_text(encoding="utf-8")))

@@ -18,13 +18,14 @@ def titles_of(run: RunFolder, settings: Settings) -> dict[str, Title]:
         case "none":
             return {}
         case "name":
-            return {pair.pair_id: Title(name=_name(pair)) for pair in run.plan.pairs}
+            return {pair.pair_id: Title(name=shown_name(pair)) for pair in run.plan.pairs}
         case "score":
             rows = pair_rows(run)
             return {pair.pair_id: _with_score(pair, rows[pair.pair_id]) for pair in run.plan.pairs}
 
 
-def _name(pair: PairPlan) -> str:
+def shown_name(pair: PairPlan) -> str:
+    """What the pair is called for people: its tag_title, or else its pair_id."""
     return pair.tags.get(TITLE_TAG, "").strip() or pair.pair_id
 
 
@@ -36,4 +37,4 @@ def _with_score(pair: PairPlan, row: PairReportRow) -> Title:
         parts.append(f"offset {row.sync_offset_frames:+d}" if row.sync_offset_frames else "offset 0")
     if row.verdict is not None:
         parts.append(row.verdict.value)
-    return Title(name=_name(pair), note=" · ".join(parts), verdict=row.verdict)
+    return Title(name=shown_name(pair), note=" · ".join(parts), verdict=row.verdict)

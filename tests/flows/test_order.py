@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import opentimelineio as otio
 import pyarrow.parquet as pq
 import pytest
 
@@ -109,6 +110,26 @@ def test_the_montage_joins_unequal_clips_and_is_labelled(finished: tuple[Path, P
         assert "AI-generated" in film.metadata["comment"]
         assert len({(frame.width, frame.height) for frame in film.decode(video=0)}) == 1
         assert film.streams.audio
+
+
+def test_a_timeline_lies_beside_the_montage_and_is_written_again_alone(
+    settings: Settings, finished: tuple[Path, Path, RunSummary, Counter[str]]
+) -> None:
+    film = Path(finished[2].montages[0])
+    path = film.with_suffix(".otio")
+    with av.open(str(film)) as container:
+        num_frames = container.streams.video[0].frames
+    picture, song = otio.adapters.read_from_file(str(path)).tracks
+    assert sum(clip.source_range.duration.value for clip in picture) == num_frames
+    assert sum(clip.source_range.duration.value for clip in song) == num_frames
+    assert all((path.parent / clip.media_reference.target_url).is_file() for clip in picture)
+    written = path.read_bytes()
+    path.unlink()
+    assert not is_finished(RunFolder.open(finished[1]))
+    _, items = run(finished[0], finished[1], settings)
+    assert items["montage"] == items["conform"] == items["join"] == 0
+    assert path.read_bytes() == written
+    assert is_finished(RunFolder.open(finished[1]))
 
 
 def test_pixels_away_from_the_face_are_the_clips_own(
