@@ -36,6 +36,9 @@ Overrides = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
 Manifest = Annotated[Path, typer.Argument(help="Manifest: .csv, .jsonl or .parquet.", show_default=False)]
+RequireRights = Annotated[
+    bool, typer.Option("--require-rights", help="Refuse rows that do not say who allowed their use (column rights).")
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
 
 Dataset = Annotated[Path, typer.Argument(help="Dataset made by: singalong train prepare.", show_default=False)]
@@ -85,11 +88,19 @@ def demo(
 
 
 @app.command()
-def plan(manifest: Manifest, config: Config = None, set_: Overrides = None, json: Json = False) -> None:
+def plan(
+    manifest: Manifest,
+    config: Config = None,
+    set_: Overrides = None,
+    require_rights: RequireRights = False,
+    json: Json = False,
+) -> None:
     """Check a manifest and show what a run would do: shards, what is done already, cost. Runs nothing."""
     from flows.commands.plan import plan_command
 
-    raise typer.Exit(plan_command(manifest, config=config, overrides=set_ or [], as_json=json))
+    raise typer.Exit(
+        plan_command(manifest, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+    )
 
 
 @app.command()
@@ -98,12 +109,15 @@ def run(
     run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
     config: Config = None,
     set_: Overrides = None,
+    require_rights: RequireRights = False,
     json: Json = False,
 ) -> None:
     """Run a manifest, or resume the run in this folder. What is finished is never done again."""
     from flows.commands.run import run_command
 
-    raise typer.Exit(run_command(manifest, run, config=config, overrides=set_ or [], as_json=json))
+    raise typer.Exit(
+        run_command(manifest, run, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+    )
 
 
 @app.command()

@@ -45,15 +45,18 @@ _MAX_SLUG_CHARS = 32
 _FITS = {fit.value: fit for fit in Fit}
 
 
-def read_manifest(path: Path, *, available_models: Collection[str] | None = None) -> list[PairRow]:
+def read_manifest(
+    path: Path, *, available_models: Collection[str] | None = None, require: Collection[str] = ()
+) -> list[PairRow]:
     """The pairs of a manifest: CSV (comma, semicolon or tab, UTF-8), JSON Lines or Parquet, by its extension.
 
     Paths become absolute, defaults that need no media are filled in. `available_models`: names that the
-    generator column may hold; None leaves that to the planner. Raises ManifestError with every problem there
-    is.
+    generator column may hold; None leaves that to the planner. `require`: columns that every row must fill
+    besides clip and song. Raises ManifestError with every problem there is.
     """
     table = read_raw(path, known_columns=frozenset(COLUMNS))
-    check = _Check(Files(path.absolute().parent), available_models, list(table.problems))
+    required = (*REQUIRED, *require)
+    check = _Check(Files(path.absolute().parent), available_models, required, list(table.problems))
     columns = _check_columns(table, check)
     drafts = [check.row(row, columns) for row in table.rows]
     if not table.rows and not check.problems:
@@ -79,6 +82,7 @@ class _Check:
 
     files: Files
     available_models: Collection[str] | None
+    required: Collection[str]
     problems: list[InputError]
 
     def row(self, raw: RawRow, columns: dict[str, Callable[[_Check, Cell], Any]]) -> _Draft:
@@ -88,7 +92,7 @@ class _Check:
         for name, parse in columns.items():
             value = raw.cells.get(name)
             if value is None:
-                if name in REQUIRED and name not in raw.bad:
+                if name in self.required and name not in raw.bad:
                     self.problems.append(raw.problem("missing", name, expected=COLUMNS[name]))
                 continue
             target = tags if name.startswith(TAG_PREFIX) else draft.values
@@ -168,7 +172,7 @@ def _check_columns(table: RawTable, check: _Check) -> dict[str, Callable[[_Check
             check.problems.append(_unknown_column(name))
         parsers[name] = _PARSERS.get(name, _tag)
     if table.rows or table.columns:
-        for name in REQUIRED:
+        for name in check.required:
             if name not in table.columns:
                 check.problems.append(InputError("the column is missing", column=name, expected=COLUMNS[name]))
     return {name: parse for name, parse in parsers.items() if name in COLUMNS or _TAG.fullmatch(name)}

@@ -25,16 +25,18 @@ def plan_run(
     *,
     settings: Settings,
     store: Store,
+    require_rights: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[Plan, list[PairRow]]:
     """Make the plan of a manifest; returns it with the rows it was made from.
 
-    Media that cannot be read becomes a problem of its rows, not an exception.
+    Media that cannot be read becomes a problem of its rows, not an exception. With `require_rights` every row must
+    say who allowed its use.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed.
     """
     home = default_models_home()
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, require=("rights",) if require_rights else ())
     generator_for = _generator_resolver(settings, home)
     for row in rows:
         generator_for(row.generator)

@@ -13,12 +13,16 @@ from singalong.store import Store
 from tasks.plan_run import plan_run
 
 
-def plan_command(manifest: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
+def plan_command(
+    manifest: Path, *, config: Path | None, overrides: list[str], require_rights: bool, as_json: bool
+) -> int:
     """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used."""
     settings = load_settings(config, overrides)
     store = Store(settings.store_path)
     with planning() as progress:
-        plan, _rows = plan_run(manifest, settings=settings, store=store, progress=progress)
+        plan, _rows = plan_run(
+            manifest, settings=settings, store=store, require_rights=require_rights, progress=progress
+        )
     cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
     if as_json:
         print_json(_document(plan, cached))

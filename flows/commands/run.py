@@ -19,9 +19,18 @@ _MAX_FAILURES_SHOWN = 20
 _DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
 
-def run_command(manifest: Path, run: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
+def run_command(
+    manifest: Path,
+    run: Path,
+    *,
+    config: Path | None,
+    overrides: list[str],
+    require_rights: bool,
+    as_json: bool,
+) -> int:
     """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
-    return _finish(_run(manifest, run, load_settings(config, overrides)), as_json=as_json)
+    summary = _run(manifest, run, load_settings(config, overrides), require_rights=require_rights)
+    return _finish(summary, as_json=as_json)
 
 
 def demo_command(folder: Path, *, as_json: bool) -> int:
@@ -38,10 +47,16 @@ def demo_command(folder: Path, *, as_json: bool) -> int:
     return _finish(summary, as_json=as_json)
 
 
-def _run(manifest: Path, run: Path, settings: Settings) -> RunSummary | None:
+def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool = False) -> RunSummary | None:
     """Plan and run; None if it was interrupted."""
     with planning() as progress:
-        plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path), progress=progress)
+        plan, rows = plan_run(
+            manifest,
+            settings=settings,
+            store=Store(settings.store_path),
+            require_rights=require_rights,
+            progress=progress,
+        )
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")

@@ -19,8 +19,8 @@ TRAINING = {
 }
 SURFACE = {
     "demo": {"--dir", "--json"},
-    "plan": {"--config", "--set", "--json", "manifest"},
-    "run": {"--run", "--config", "--set", "--json", "manifest"},
+    "plan": {"--config", "--set", "--require-rights", "--json", "manifest"},
+    "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "status": {"--json", "run"},
     "report": {"--json", "run"},
     "score": {"--audio", "--config", "--set", "--json", "videos"},
@@ -88,6 +88,23 @@ def test_a_bad_manifest_exits_with_2_and_names_every_problem(
     for expected in ("row 1", "row 2", "none.mp4", "none2.mp4", "bonce", "bounce"):
         assert expected in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("command", [["plan"], ["run", "--run", "r"]])
+def test_rows_without_rights_are_all_refused_where_rights_are_required(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "s.wav"):
+        (tmp_path / name).write_bytes(b"media")
+    (tmp_path / "m.csv").write_text("clip,song,rights\na.mp4,s.wav,\na.mp4,s.wav,CC BY 4.0\na.mp4,s.wav, \n")
+    assert call(monkeypatch, *command, "m.csv", "--require-rights") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "2 problems" in message
+    assert "row 1, column rights: missing" in message
+    assert "row 3, column rights: missing" in message
+    assert "row 2" not in message
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(

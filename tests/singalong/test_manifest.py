@@ -47,6 +47,18 @@ def only(path: Path, **options: object) -> InputError:
     return found[0]
 
 
+# ---- what is required
+
+
+def test_rights_are_required_of_every_row_only_where_that_is_asked_for(folder: Path) -> None:
+    path = csv(folder, "clip,song,rights", "a.mp4,song.wav,mine", "b.mp4,song.wav,")
+    assert [pair.rights for pair in read_manifest(path)] == ["mine", None]
+    problem = only(path, require=("rights",))
+    assert (problem.row, problem.column) == (2, "rights")
+    without = csv(folder, "clip,song", "a.mp4,song.wav")
+    assert only(without, require=("rights",)).column == "rights"
+
+
 # ---- what is read
 
 

@@ -273,6 +273,12 @@ def test_an_untrained_generator_and_a_missing_scorer_are_said_plainly(shown: Cal
     assert "not scorable" in reader.text
 
 
+def test_a_pair_without_rights_says_so(shown: Callable[..., Reader]) -> None:
+    text = shown(plan_of([pair_row(1, song_end_s=4), pair_row(2, song_end_s=5, rights="CC BY 4.0")])).text
+    assert text.count("none given") == 1
+    assert text.count("CC BY 4.0") == 1
+
+
 def test_a_run_that_has_not_begun_has_a_page_too(shown: Callable[..., Reader]) -> None:
     assert "0 of 1" in shown(plan_of([pair_row(1)]), done=False).text
 
