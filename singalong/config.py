@@ -107,7 +107,7 @@ class PrepareSettings(Section):
 
 
 class FilmSettings(Section):
-    """What montages show beside the pictures; the films of the pairs stay as they are."""
+    """What montages show beside the pictures, and what every film says of its making."""
 
     titles: Literal["none", "name", "score"] = Field(
         default="none",
@@ -116,6 +116,15 @@ class FilmSettings(Section):
     fill: Literal["black", "blur"] = Field(
         default="black", description="What surrounds a part of another shape: black, or the part itself, out of focus."
     )
+    credentials: Literal["auto", "none"] = Field(
+        default="auto", description="Content credentials (C2PA) in every film; auto: where the library works."
+    )
+    certificate: str | None = Field(
+        default=None,
+        description="PEM file of your certificate and its chain; default: one of our own, which proves that a film is "
+        "unchanged but not who made it.",
+    )
+    certificate_key: str | None = Field(default=None, description="PEM file of the certificate's private key.")
 
 
 class RunSettings(Section):

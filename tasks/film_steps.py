@@ -116,7 +116,8 @@ class _Montage:
         """The film made of these segments."""
         pairs = tuple(part.pair for part in self.parts)
         folder = self.session.run.path / "montages"
-        return Film(self.name, folder, pairs, segments, self.parts[0].canvas.fps, missing=self.missing)
+        fps, signing = self.parts[0].canvas.fps, self.session.signing
+        return Film(self.name, folder, pairs, segments, fps, missing=self.missing, signing=signing)
 
     @cached_property
     def _timeline(self) -> Timeline:
@@ -172,7 +173,8 @@ def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]
 
 
 def _pair_films(session: Session) -> list[Film]:
-    return pair_films(session.run.path, session.plan, session.results(), session.store)
+    results = session.results()
+    return pair_films(session.run.path, session.plan, results, session.store, signing=session.signing)
 
 
 def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -> dict[str, PairFilm]:

@@ -22,9 +22,10 @@ from singalong.config import Settings
 from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult, Title
 from singalong.durable import write_atomic
 from singalong.store import Store
-from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment, SpanOfSong
+from tasks.credentials import credentials_for
+from tasks.jobs import ConformJob, Credentials, FilmFacts, JoinJob, Segment, Signing, SpanOfSong
 
-JOIN_VERSION = 1
+JOIN_VERSION = 2
 """Raise when the same segments and songs give another film."""
 _SAMPLE_S = 1 / 96000
 """Spans closer than a sample at a high rate are neighbours; floats of seconds are not exact."""
@@ -61,6 +62,7 @@ class Film:
     segments: tuple[Segment, ...]
     fps: Fraction
     missing: tuple[str, ...] = ()
+    signing: Signing | None = None
 
     @property
     def output(self) -> Path:
@@ -87,6 +89,7 @@ class Film:
             thumbnail=str(self.thumbnail),
             fps=self.fps,
             metadata=film_metadata(self.name, list(self.pairs)),
+            credentials=credentials_for(self.pairs, self.signing),
         )
 
     def key(self) -> str:
@@ -99,6 +102,7 @@ class Film:
             [[span.start_s, span.end_s] for span in job.audio],
             str(self.fps),
             job.metadata,
+            None if job.credentials is None else _told(job.credentials),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -134,6 +138,16 @@ class Film:
         return record
 
 
+def _told(credentials: Credentials) -> object:
+    """What of the credentials is in the film; where key and models lie is not."""
+    models = [model.model_dump(mode="json", exclude={"path"}) for model in credentials.models]
+    return [
+        credentials.signing.certificate_id,
+        models,
+        credentials.model_dump(mode="json", include={"sources", "rights"}),
+    ]
+
+
 def read_film_record(path: Path) -> FilmRecord | None:
     """The record beside a film; None where there is none that reads."""
     try:
@@ -142,7 +156,14 @@ def read_film_record(path: Path) -> FilmRecord | None:
         return None
 
 
-def pair_films(run_folder: Path, plan: Plan, results: Mapping[str, ShardResult], store: Store) -> list[Film]:
+def pair_films(
+    run_folder: Path,
+    plan: Plan,
+    results: Mapping[str, ShardResult],
+    store: Store,
+    *,
+    signing: Signing | None = None,
+) -> list[Film]:
     """The films of all pairs whose every shard is done."""
     shards: defaultdict[str, list[ShardPlan]] = defaultdict(list)
     for shard in plan.shards:
@@ -155,7 +176,7 @@ def pair_films(run_folder: Path, plan: Plan, results: Mapping[str, ShardResult],
             segments = tuple(
                 Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256) for done in own_results
             )
-            films.append(Film(pair.pair_id, run_folder / "outputs", (pair,), segments, pair.fps))
+            films.append(Film(pair.pair_id, run_folder / "outputs", (pair,), segments, pair.fps, signing=signing))
     return films
 
 
@@ -195,7 +216,7 @@ class MontagePart:
         assert self.source.film is not None
         return ConformJob(
             source=self.source.film.path,
-            source_sha256=self.source.film.sha256,
+            source_sha256=self.source.film.content_id,
             width=self.canvas.width,
             height=self.canvas.height,
             fps=self.canvas.fps,

@@ -71,6 +71,32 @@ class SpanOfSong(Row):
     end_s: float
 
 
+class Signing(Row):
+    """What films are signed with; PEM files."""
+
+    certificate: str
+    private_key: str | None = Field(default=None, description="None: our own, in one file with its certificate")
+    certificate_id: str = Field(description="changes whenever films are to be signed anew")
+
+
+class SourceFile(Row):
+    """A file that a film was made of, as its content credentials name it."""
+
+    role: str = Field(description="clip or song")
+    title: str
+    sha256: str
+    rights: str | None = None
+
+
+class Credentials(Row):
+    """What a film's content credentials tell of its making."""
+
+    signing: Signing
+    sources: tuple[SourceFile, ...]
+    models: tuple[ModelRef, ...]
+    rights: str | None = None
+
+
 class JoinJob(Row):
     """Join finished segments and the untouched song into one film, and make its thumbnail."""
 
@@ -82,6 +108,7 @@ class JoinJob(Row):
     thumbnail: str
     fps: Rate
     metadata: dict[str, str]
+    credentials: Credentials | None = None
 
 
 class ConformJob(Row):
@@ -143,6 +170,14 @@ class FilmFacts(Row):
     sha256: str
     num_frames: int
     duration_s: float
+    content_sha256: str | None = Field(
+        default=None, description="without content credentials, whose signature is another each time; None: no record"
+    )
+
+    @property
+    def content_id(self) -> str:
+        """Hash that stays when the same film is made again."""
+        return self.content_sha256 or self.sha256
 
 
 class Segment(Row):

@@ -12,6 +12,7 @@ from singalong.media.conform import conform_video
 from singalong.media.join import join_segments
 from singalong.media.thumbnails import write_thumbnail
 from singalong.store import Store
+from tasks.credentials import embed_credentials
 from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
 
 CONFORM_VERSION = 1
@@ -22,18 +23,25 @@ _CONFORMED = "conformed.mp4"
 
 
 def join(job: JoinJob) -> FilmFacts:
-    """Write the film of a pair or montage; it appears under its name only when it is whole."""
-    output = Path(job.output)
+    """Write the film of a pair or montage; it appears under its name only when it is whole, and signed."""
+    output, credentials = Path(job.output), job.credentials
     facts = join_segments(
         [Path(segment) for segment in job.segments],
         output,
         fps=job.fps,
         audio=[AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio],
         metadata=job.metadata,
+        seal=None if credentials is None else lambda film: embed_credentials(film, job.name, credentials),
     )
     with atomic_file(Path(job.thumbnail)) as temp:
         write_thumbnail(output, facts.duration_s / 2, temp)
-    return FilmFacts(path=str(output), sha256=facts.sha256, num_frames=facts.num_frames, duration_s=facts.duration_s)
+    return FilmFacts(
+        path=str(output),
+        sha256=facts.sha256,
+        num_frames=facts.num_frames,
+        duration_s=facts.duration_s,
+        content_sha256=facts.unsealed_sha256,
+    )
 
 
 def conform(job: ConformJob, store: Store) -> Path:

@@ -14,6 +14,7 @@ from singalong.contracts import ModelRef, PairRow, Plan
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.store import Store
+from tasks.credentials import signing_of
 from tasks.find_beats import beats_for
 from tasks.probe_media import clip_facts, probe_all, song_facts
 
@@ -33,9 +34,12 @@ def plan_run(
     Media that cannot be read becomes a problem of its rows, not an exception. With `require_rights` every row must
     say who allowed its use.
 
-    Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed.
+    Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
+    UsageError for a certificate that films cannot be signed with.
     """
     home = default_models_home()
+    if settings.film.certificate or settings.film.certificate_key:
+        signing_of(settings)  # one that cannot be used is better known now than when the first film is made
     rows = read_manifest(manifest, require=("rights",) if require_rights else ())
     generator_for = _generator_resolver(settings, home)
     for row in rows:

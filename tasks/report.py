@@ -24,6 +24,7 @@ from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, 
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, combine_rows, verdict
 from singalong.store import Store
+from tasks.credentials import signing_of
 from tasks.films import FilmRecord, pair_films, read_film_record
 from tasks.report_page import render_page
 from tasks.summary import model_notes
@@ -124,7 +125,7 @@ def _merge_from(run: RunFolder) -> Merge:
 
 def _pair_films(run: RunFolder, store: Store, results: dict[str, ShardResult]) -> dict[str, Film]:
     films = {}
-    for film in pair_films(run.path, run.plan, results, store):
+    for film in pair_films(run.path, run.plan, results, store, signing=signing_of(run.settings)):
         record = film.standing() or read_film_record(film.record_path)
         if record is not None and record.key == film.key():
             films[film.name] = _film(run, record, film.output)

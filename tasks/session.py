@@ -17,8 +17,9 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.versions import SONG_VERSION
 from tasks.analyse import analysis_version
+from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, dispatch
-from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, SongJob, WorkerSpec
+from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, Signing, SongJob, WorkerSpec
 from tasks.pool import InProcessPool, Pool
 from tasks.probe_media import clip_facts, probe_all
 from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
@@ -52,6 +53,11 @@ class Session:
     def __exit__(self, *_exc: object) -> None:
         if self._pool is not None:
             self._pool.close()
+
+    @cached_property
+    def signing(self) -> Signing | None:
+        """What films are signed with."""
+        return signing_of(self.settings)
 
     @property
     def pool(self) -> Pool:

@@ -129,6 +129,25 @@ def _store() -> Finding:
     return Finding("store", "note" if mend else "ok", f"{folder}, {free_gb:.1f} GB free", mend)
 
 
+def _credentials() -> Finding:
+    from singalong.config import Settings
+    from tasks.certificate import OWN_CERTIFICATE
+    from tasks.credentials import can_sign
+
+    if not can_sign():
+        mend = "Films will not carry content credentials (C2PA). Reinstall: make setup"
+        return Finding("signature", "note", "c2pa-python does not work here", mend)
+    path = Settings().store_path / OWN_CERTIFICATE
+    made = "" if path.exists() else ", made with the first film"
+    return Finding(
+        "signature",
+        "ok",
+        f"c2pa-python {metadata.version('c2pa-python')}; our own certificate at {path}{made}: "
+        "self-signed, it proves that a film is unchanged, not who made it",
+        "To sign with your own: film.certificate and film.certificate_key.",
+    )
+
+
 def _ray() -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     where = f"cluster at {address}" if address else "a local cluster is started for each run"
@@ -149,6 +168,7 @@ _CHECKS: dict[str, Callable[[], Finding]] = {
     "generator": _generator,
     "scorer": _scorer,
     "store": _store,
+    "signature": _credentials,
     "ray": _ray,
     "prefect": _prefect,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -42,11 +42,15 @@ METADATA_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class JoinFacts:
-    """What the finished film holds: frames counted by reading it back, length num_frames / fps."""
+    """What the finished film holds: frames counted by reading it back, length num_frames / fps.
+
+    `unsealed_sha256` is of the film before it was sealed.
+    """
 
     num_frames: int
     duration_s: float
     sha256: str
+    unsealed_sha256: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def join_segments(
     fps: Fraction,
     audio: Sequence[AudioSpan],
     metadata: Mapping[str, str],
+    seal: Callable[[Path], object] | None = None,
 ) -> JoinFacts:
     """Concatenate segments into an MP4 film without touching their pictures, with the songs from time 0 on.
 
@@ -81,18 +86,23 @@ def join_segments(
         audio: spans laid end to end from time 0, decoded once and encoded as one AAC track of exactly the film's
             length (silence where they are shorter); none for a film without sound.
         metadata: container tags, of METADATA_KEYS.
+        seal: puts something into the written film, or another in its place, before it gets its name.
 
-    The same input gives the same bytes. Memory does not grow with the film. Raises MediaError for a segment that is
-    unreadable, of another rate or of other encoder settings, or a song without sound.
+    The same input gives the same bytes, up to the seal. Memory does not grow with the film. Raises MediaError for a
+    segment that is unreadable, of another rate or of other encoder settings, or a song without sound.
     """
     assert segments, "a film needs at least one segment"
     assert metadata.keys() <= METADATA_KEYS, metadata.keys() - METADATA_KEYS
     num_frames = _check_segments(segments)
     with atomic_file(out) as temporary:
         _write_film(segments, temporary, fps=fps, audio=audio, metadata=metadata, num_frames=num_frames)
+        unsealed = digest = sha256_of(temporary)
+        if seal is not None:
+            seal(temporary)
+            digest = sha256_of(temporary)
         _verify(temporary, num_frames, fps)
-        digest = sha256_of(temporary)
-    return JoinFacts(num_frames=num_frames, duration_s=float(num_frames / fps), sha256=digest)
+    duration_s = float(num_frames / fps)
+    return JoinFacts(num_frames=num_frames, duration_s=duration_s, sha256=digest, unsealed_sha256=unsealed)
 
 
 def _write_film(

@@ -159,3 +159,5 @@ def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert findings["media"]["level"] == "ok"
     assert findings["generator"]["level"] == findings["scorer"]["level"] == "ok"
     assert "singalong-warper" in findings["generator"]["found"]
+    assert "own.pem" in findings["signature"]["found"]
+    assert "not who made it" in findings["signature"]["found"]

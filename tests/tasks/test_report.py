@@ -23,6 +23,7 @@ from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, score_rows
 from singalong.store import Store
 from tasks import report_page
+from tasks.credentials import signing_of
 from tasks.films import pair_films
 from tasks.jobs import FilmFacts
 from tasks.report import scorer_thresholds, write_reports
@@ -82,7 +83,7 @@ def join_films(run: RunFolder, store: Store) -> None:
     """Stand in for the join: films, thumbnails and records of all pairs whose shards are done."""
     found = {shard.shard_id: store.find(shard.work_key) for shard in run.plan.shards}
     results = {shard_id: result for shard_id, result in found.items() if result is not None}
-    for film in pair_films(run.path, run.plan, results, store):
+    for film in pair_films(run.path, run.plan, results, store, signing=signing_of(run.settings)):
         touch(film.output)
         touch(film.thumbnail)
         film.commit(FilmFacts(path=str(film.output), sha256=sha(film.name), num_frames=10, duration_s=0.4))
@@ -179,7 +180,7 @@ def test_a_film_of_a_former_plan_is_not_passed_off_as_the_present_one(tmp_path: 
 def test_a_join_that_failed_is_reported_with_its_reason(tmp_path: Path, store: Store) -> None:
     run = make_run(tmp_path / "run", plan_of([pair_row(1, song_end_s=4)]))
     result = finish(run, store, run.plan.shards[0])
-    (film,) = pair_films(run.path, run.plan, {"p1-0000": result}, store)
+    (film,) = pair_films(run.path, run.plan, {"p1-0000": result}, store, signing=signing_of(run.settings))
     film.commit_failure(Failure(error_class=ErrorClass.RESOURCE, message="No space left on device"))
     write_reports(run, store)
     (pair,) = read(run, "pairs")

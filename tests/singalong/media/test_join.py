@@ -45,7 +45,8 @@ def pieces(folder: Path, lengths: list[int], *, fps: Fraction = Fraction(25)) ->
 def test_the_film_decodes_to_the_very_pixels_of_its_segments(tmp_path: Path, lengths: list[int]) -> None:
     segments = pieces(tmp_path, lengths)
     facts = join(segments, tmp_path / "film.mp4")
-    assert facts == JoinFacts(sum(lengths), sum(lengths) / 25, sha256_of(tmp_path / "film.mp4"))
+    sha256 = sha256_of(tmp_path / "film.mp4")
+    assert facts == JoinFacts(sum(lengths), sum(lengths) / 25, sha256, unsealed_sha256=sha256)
     assert pixels_of(tmp_path / "film.mp4") == [pixels for segment in segments for pixels in pixels_of(segment)]
 
 
@@ -69,6 +70,30 @@ def test_frames_stand_at_exactly_n_over_fps_and_the_film_ends_with_the_last(
         assert len(film.streams.audio) == with_sound
         for track in film.streams.audio:
             assert abs(track.duration - 34 / fps * 44100) <= 1
+
+
+def test_a_seal_is_put_on_before_the_film_gets_its_name(tmp_path: Path) -> None:
+    segments, out = pieces(tmp_path, [3]), tmp_path / "film.mp4"
+    plain = join(segments, out)
+    out.unlink()
+
+    def seal(film: Path) -> None:
+        assert not out.exists()
+        with film.open("ab") as file:
+            file.write(b"\x00\x00\x00\x0cfree" + b"seal")
+
+    sealed = join_segments(segments, out, fps=Fraction(25), audio=[], metadata={"title": "A film"}, seal=seal)
+    assert out.read_bytes().endswith(b"seal")
+    assert (sealed.unsealed_sha256, sealed.sha256) == (plain.sha256, sha256_of(out))
+
+
+def test_a_seal_that_fails_leaves_no_film(tmp_path: Path) -> None:
+    def seal(film: Path) -> None:
+        raise MediaError("no seal", file=film)
+
+    with pytest.raises(MediaError, match="no seal"):
+        join_segments(pieces(tmp_path, [3]), tmp_path / "film.mp4", fps=Fraction(25), audio=[], metadata={}, seal=seal)
+    assert [path.name for path in tmp_path.iterdir()] == ["piece0.mp4"]
 
 
 def test_decoding_times_grow_and_never_pass_presentation_times(tmp_path: Path) -> None:
