@@ -13,9 +13,8 @@ from flows.environment import prepare_environment
 prepare_environment()  # Prefect reads its settings when it is imported
 
 from prefect import flow  # noqa: E402
-from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.states import Cancelled  # noqa: E402
 
+from flows.prefect_runs import INTERRUPTS, cancelled, noting_interrupts  # noqa: E402
 from flows.prepare_order import prepare_stages  # noqa: E402
 from flows.run_flow import as_task, progress_artifact, publish_failures  # noqa: E402
 from flows.watchers import current_watcher  # noqa: E402
@@ -33,17 +32,20 @@ def prepare_dataset(
     Returns the PrepareSummary, or the state Cancelled when it was interrupted; it is resumable at any moment.
     """
     try:
-        with PrepareSession(
-            Path(folder),
-            Path(dataset),
-            Settings.model_validate(settings),
-            detector=ModelRef.model_validate(detector),
-            scorer=ModelRef.model_validate(scorer) if scorer else None,
-            watcher=current_watcher(),
-        ) as session:
+        with (
+            noting_interrupts(),
+            PrepareSession(
+                Path(folder),
+                Path(dataset),
+                Settings.model_validate(settings),
+                detector=ModelRef.model_validate(detector),
+                scorer=ModelRef.model_validate(scorer) if scorer else None,
+                watcher=current_watcher(),
+            ) as session,
+        ):
             progress = progress_artifact(f"dataset {dataset}")
             summary = prepare_stages(session, wrap=as_task, on_progress=progress)
-    except (KeyboardInterrupt, TerminationSignal):
-        return Cancelled(message="interrupted: prepare the same folder into the same dataset to go on")
+    except INTERRUPTS:
+        return cancelled()
     publish_failures(summary.failures, dataset)
     return summary

@@ -21,10 +21,9 @@ from prefect.artifacts import (  # noqa: E402
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.states import Cancelled  # noqa: E402
 
 from flows.order import Stage, run_stages  # noqa: E402
+from flows.prefect_runs import INTERRUPTS, cancelled, noting_interrupts  # noqa: E402
 from flows.watchers import current_watcher  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
 from tasks.session import Session  # noqa: E402
@@ -41,10 +40,10 @@ def run_planned(run: str) -> Any:
     """
     folder = RunFolder.open(Path(run))
     try:
-        with folder.lock(), Session(folder, current_watcher()) as session:
+        with noting_interrupts(), folder.lock(), Session(folder, current_watcher()) as session:
             summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.path}"))
-    except (KeyboardInterrupt, TerminationSignal):
-        return Cancelled(message="interrupted: run the same manifest on the same folder to go on")
+    except INTERRUPTS:
+        return cancelled()
     publish_failures(summary.failures, summary.run)
     return summary
 

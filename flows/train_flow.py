@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +14,13 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import flow, task  # noqa: E402
 from prefect.artifacts import create_progress_artifact, update_progress_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.states import Cancelled  # noqa: E402
 
 from flows.order import Stage  # noqa: E402
+from flows.prefect_runs import INTERRUPTS, cancelled, noting_interrupts  # noqa: E402
 from flows.train_order import run_training_stages  # noqa: E402
 from tasks.training.paper.folder import TrainingFolder  # noqa: E402
 
 _ARTIFACT_EVERY_S = 15.0
-
-interrupted = threading.Event()
-"""Set when the flow was interrupted, whether or not Prefect could be told."""
 
 
 @flow(name="singalong-train", persist_result=False)
@@ -38,13 +32,10 @@ def train_planned(run: str) -> Any:
     """
     folder = TrainingFolder(Path(run))
     try:
-        with folder.lock():
+        with noting_interrupts(), folder.lock():
             return run_training_stages(folder, wrap=_as_task, on_progress=_progress_artifact(folder))
-    except (KeyboardInterrupt, TerminationSignal):
-        # Ctrl-C reaches Prefect's own server too, so what is said to it from now on may fail, which matters to nobody.
-        interrupted.set()
-        logging.disable()
-        return Cancelled(message="interrupted: give the same command again to go on")
+    except INTERRUPTS:
+        return cancelled()
 
 
 def _as_task(name: str, stage: Stage) -> Stage:

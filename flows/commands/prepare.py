@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from flows.terminal import err, out, print_json, print_table, print_warning
 from models import registry
@@ -49,19 +48,17 @@ def _execute(
         ):
             return prepare_stages(session)
     with err.status("starting Prefect"):
+        from flows.prefect_runs import run_to_end
         from flows.prepare_flow import prepare_dataset
     with terminal_progress():
-        state: Any = prepare_dataset(
+        summary: PrepareSummary | None = run_to_end(
+            prepare_dataset,
             str(folder.absolute()),
             str(dataset.absolute()),
             settings.model_dump(mode="json"),
             detector.model_dump(mode="json"),
             scorer.model_dump(mode="json") if scorer else None,
-            return_state=True,
         )
-    if state.is_cancelled():
-        return None
-    summary: PrepareSummary = state.result()
     return summary
 
 

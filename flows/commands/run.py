@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from flows.terminal import err, out, planning, print_json, print_warning
 from singalong.config import Settings, load_settings
@@ -87,12 +86,10 @@ def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
         with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
             return run_stages(session)
     with err.status("starting Prefect"):
+        from flows.prefect_runs import run_to_end
         from flows.run_flow import run_planned
     with terminal_progress():
-        state: Any = run_planned(str(folder.path), return_state=True)
-    if state.is_cancelled():
-        return None
-    summary: RunSummary = state.result()
+        summary: RunSummary | None = run_to_end(run_planned, str(folder.path))
     return summary
 
 

@@ -44,14 +44,11 @@ def _execute(folder: TrainingFolder) -> TrainedCard | None:
         with training_progress(folder), folder.lock():
             return run_training_stages(folder)
     with err.status("starting Prefect"):
-        from flows.train_flow import interrupted, train_planned
-    try:
-        with training_progress(folder):
-            state: Any = train_planned(str(folder.path), return_state=True)
-    except Exception:
-        if not interrupted.is_set():
-            raise
-    return None if interrupted.is_set() else TrainedCard.model_validate(state.result())
+        from flows.prefect_runs import run_to_end
+        from flows.train_flow import train_planned
+    with training_progress(folder):
+        card = run_to_end(train_planned, str(folder.path))
+    return None if card is None else TrainedCard.model_validate(card)
 
 
 def _show(folder: TrainingFolder, card: TrainedCard) -> None:

@@ -50,7 +50,7 @@ def prepare(video: Path, *, scorer=None, faces=None, end_s=1e9, start_s=0.0, **s
 
 
 def only_sequence(tmp_path: Path) -> SequenceSet:
-    return SequenceSet(tmp_path / "data", split="train")
+    return SequenceSet(tmp_path / "data", split="train", val_share=0)
 
 
 def numbers(faces: np.ndarray) -> list[int]:

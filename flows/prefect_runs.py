@@ -1,0 +1,68 @@
+"""Running a flow from the command line, so that Ctrl-C ends it cleanly and at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flows.environment import prepare_environment
+
+prepare_environment()  # Prefect reads its settings when it is imported
+
+from prefect.exceptions import TerminationSignal  # noqa: E402
+from prefect.server.api.server import SubprocessASGIServer  # noqa: E402
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE  # noqa: E402
+from prefect.states import Cancelled  # noqa: E402
+
+INTERRUPTS = (KeyboardInterrupt, TerminationSignal)
+"""What ends a flow before its time: Ctrl-C, and Prefect's word for SIGTERM."""
+
+_interrupted = threading.Event()
+
+
+def run_to_end(flow: Callable[..., Any], *parameters: Any) -> Any:
+    """Run a flow here and wait; its result, or None if it was interrupted. Raises what the flow raised."""
+    _interrupted.clear()
+    _start_own_server()
+    try:
+        state = flow(*parameters, return_state=True)
+    except Exception:
+        if _interrupted.is_set():  # Prefect could not be told, which matters to nobody
+            return None
+        raise
+    return None if _interrupted.is_set() or state.is_cancelled() else state.result()
+
+
+@contextmanager
+def noting_interrupts() -> Iterator[None]:
+    """Around the body of a flow: note that it was interrupted, whether or not Prefect can be told afterwards."""
+    try:
+        yield
+    except INTERRUPTS:
+        _interrupted.set()
+        logging.disable()  # whoever ended us may have ended Prefect's server, too
+        raise
+
+
+def cancelled() -> Any:
+    """What an interrupted flow returns."""
+    return Cancelled(message="interrupted: give the same command again to go on")
+
+
+def _start_own_server() -> None:
+    """Start the server that Prefect would start by itself, deaf to Ctrl-C.
+
+    A terminal sends Ctrl-C to everybody in its foreground, the server included, and Prefect would then wait minutes
+    for it. A signal that is blocked here stays so in a child.
+    """
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
