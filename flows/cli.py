@@ -54,7 +54,7 @@ EvalBatches = Annotated[
 ]
 CheckpointEvery = Annotated[
     int,
-    typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints; every 10 minutes anyway."),
+    typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints; also every few minutes."),
 ]
 NumWorkers = Annotated[int, typer.Option("--num-workers", min=1, help="Ray Train workers.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; by default GPUs where there are any.")]

@@ -31,8 +31,10 @@ from tasks.training.paper.sheets import encode_png
 from tasks.training.paper.training import Training
 from tasks.training.sequences import SequenceSet, Split
 
-SAVE_AT_LEAST_EVERY_S = 600.0
-"""However far apart checkpoints are, no more than this is lost when a training is killed."""
+SAVE_EVERY_S, SAVE_SHARE = 60.0, 0.01
+"""However many steps apart checkpoints are, one is made after a minute, or as soon as making them takes no more than
+this share of the time: little is lost when a training is stopped.
+"""
 
 
 def run_training(context: TrainContext, config: Mapping[str, Any]) -> dict[str, float]:
@@ -89,7 +91,7 @@ class _Loop:
     def __init__(self, folder: TrainingFolder, training: Training[Any], record: Record | None, step: int) -> None:
         self.folder, self.training, self.record, self.step = folder, training, record, step
         self.settings, self.context = training.settings, training.context
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saving_s = time.monotonic(), 0.0
 
     def run(self) -> dict[str, float]:
         figures = None
@@ -136,7 +138,8 @@ class _Loop:
     def _save(self) -> None:
         """A checkpoint, where one is due; a sheet with every regular one."""
         regular = self.step == 1 or self.step % self.settings.checkpoint_every == 0
-        late = time.monotonic() - self._saved_at > SAVE_AT_LEAST_EVERY_S
+        started = time.monotonic()
+        late = started - self._saved_at > max(SAVE_EVERY_S, self._saving_s / SAVE_SHARE)
         if self.record is None or not (regular or late or self.step == self.settings.num_steps):
             return
         self.record.sync()
@@ -144,3 +147,4 @@ class _Loop:
             write_atomic(self.folder.samples / f"step-{self.step:09d}.png", encode_png(sheet))
         save(self.folder.checkpoints, self.step, self.training)
         self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - started

@@ -25,6 +25,7 @@ from tasks.training.paper.folder import TrainingFolder, TrainingProgress
 _MAX_WAITING = 20
 """Rows whose figures may still be on their way from the device."""
 _FLUSH_EVERY_S = 0.5
+_CURVE_FLUSH_S = 2
 _RATE_STEPS = 50
 _DENSE_CURVE_STEPS, _SPARSE_CURVE_STEPS = 1000, 10
 """Curves have a point a step at first, later every tenth; the log has all."""
@@ -45,7 +46,8 @@ class Record:
         self._waiting: list[tuple[int, dict[str, Tensor]]] = []
         self._log = _open_log(folder, step)
         # Without a purge, what was drawn after the checkpoint would stay beside what is drawn now.
-        self._curves = SummaryWriter(str(folder.tensorboard), purge_step=step + 1 if step else None)
+        purge_step = step + 1 if step else None
+        self._curves = SummaryWriter(str(folder.tensorboard), purge_step=purge_step, flush_secs=_CURVE_FLUSH_S)
         self._started = self._flushed = time.monotonic()
         self._recent = deque([(self._started, step)], maxlen=_RATE_STEPS)
 
@@ -94,8 +96,9 @@ class Record:
             self._recent.append((self._flushed, self._step))
 
     def sync(self) -> None:
-        """Bring all rows to the disk, before a checkpoint claims that they are there."""
+        """Bring all rows and points to the disk, before a checkpoint claims that they are there."""
         self.flush()
+        self._curves.flush()
         os.fsync(self._log.fileno())
 
     def _write_row(self, step: int, figures: Mapping[str, float], curves: Mapping[str, float]) -> None:

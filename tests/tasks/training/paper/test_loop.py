@@ -168,8 +168,9 @@ def test_a_finished_training_is_not_trained_further(plan, tmp_path, monkeypatch)
     assert left_behind(folder.path) == before
 
 
-def test_a_checkpoint_is_made_every_ten_minutes_and_disturbs_nothing(plan, unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_AT_LEAST_EVERY_S", 0.0)
+def test_a_checkpoint_is_made_every_minute_and_disturbs_nothing(plan, unbroken, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SHARE", 1e9)
     folder = plan("expert", tmp_path / "run")
     with monkeypatch.context() as patch:
         kill_at(patch, "learn", 6)

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,15 @@ def test_an_evaluation_has_its_own_row_after_its_steps(folder):
     assert folder.progress().evaluation == {"sync": 0.5}
 
 
-def test_rows_are_on_the_disk_before_a_checkpoint_claims_it(folder):
+def test_rows_and_points_are_on_the_disk_before_a_checkpoint_follows(folder):
     record = Record(folder, 0, 20, CPU)
     record.add_step(1, {"loss": torch.tensor(1.0)})
     record.sync()
     assert len(log_of(folder)) == 1
+    deadline = time.monotonic() + 30
+    while not points_of(folder, "train/loss") and time.monotonic() < deadline:
+        time.sleep(0.05)  # they are written by a thread
+    assert points_of(folder, "train/loss") == [(1, 1.0)]
     record.__exit__(None, None, None)
 
 
