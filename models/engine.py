@@ -57,10 +57,12 @@ class Engine(ABC):
         device_name: device and precision in words, e.g. "cpu (bfloat16)" or "cuda:0 NVIDIA H200 (bfloat16)".
         mel_steps: steps of the mel chunk that drives a frame.
         mel_lead_steps: how many of them lie before the frame's own.
+        can_rest: whether it can be told to move lips less than it hears.
     """
 
     mel_steps: ClassVar[int]
     mel_lead_steps: ClassVar[int]
+    can_rest: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -75,32 +77,38 @@ class Engine(ABC):
         self.precision = pick_precision(str(self._device)) if precision == "auto" else precision
         self.device_name = f"{_describe(self._device)} ({self.precision})"
 
-    def generate(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> list[Drawing]:
+    def generate(
+        self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None = None
+    ) -> list[Drawing]:
         """Lips for any number of frames.
 
         mel (B, 80, mel_steps) in [-4, 4], one chunk a frame; faces (B, 96, 96, 3) BGR uint8, unmasked: they are both
-        what is changed and the reference.
+        what is changed and the reference. sung (B,) in [0, 1], where the engine can rest: how much of the mouth that
+        each frame's sound asks for is shown; 0 shuts it.
         Raises ResourceError if not even one frame fits the memory, InputError for a mel that is not finite.
         """
         assert faces.dtype == np.uint8, faces.dtype
         assert faces.shape[1:] == (FACE_PX, FACE_PX, 3), faces.shape
         assert mel.shape == (len(faces), NUM_MELS, self.mel_steps), mel.shape
+        assert sung is None or self.can_rest
         if not np.isfinite(mel).all():
             raise InputError("the mel spectrogram holds NaN or infinity", action="Check the song's samples.")
         drawings: list[Drawing] = []
         while len(drawings) < len(faces):
             span = slice(len(drawings), min(len(drawings) + self.batch_size, len(faces)))
-            made = self._try_batch(mel[span], faces[span])
+            made = self._try_batch(mel[span], faces[span], None if sung is None else sung[span])
             if made is None:
                 self._shrink(span.stop - span.start)
             else:
                 drawings += made
         return drawings
 
-    def _try_batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing] | None:
+    def _try_batch(
+        self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None
+    ) -> Sequence[Drawing] | None:
         """One batch, or None where memory ran out; the frames of the failed call are freed on return."""
         try:
-            return self._batch(mel, faces)
+            return self._batch(mel, faces, sung)
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise
@@ -119,7 +127,9 @@ class Engine(ABC):
             torch.cuda.empty_cache()
 
     @abstractmethod
-    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+    def _batch(
+        self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None
+    ) -> Sequence[Drawing]:
         """One drawing a frame, of one batch."""
 
     @abstractmethod
@@ -176,8 +186,11 @@ class GeneratorEngine(Engine):
         self._faces = self._new_buffer(0)
 
     @torch.inference_mode()
-    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+    def _batch(
+        self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None
+    ) -> Sequence[Drawing]:
         """As in the paper's inference, values times 255 are truncated, not rounded."""
+        assert sung is None
         num_frames, size = len(faces), self._padded_size(len(faces))
         mel_B1MS = self._mel_input(mel, size)
         # TF32 would cost float32 mode its promise to be the paper's arithmetic.
@@ -218,6 +231,7 @@ class WarperEngine(Engine):
 
     mel_steps = EAR_STEPS
     mel_lead_steps = EAR_LEAD_STEPS
+    can_rest = True
 
     def __init__(
         self,
@@ -233,12 +247,17 @@ class WarperEngine(Engine):
         self._ready(self._network)
 
     @torch.inference_mode()
-    def _batch(self, mel: NDArray[np.float32], faces: NDArray[np.uint8]) -> Sequence[Drawing]:
+    def _batch(
+        self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None
+    ) -> Sequence[Drawing]:
         size = self._padded_size(len(faces))
         faces_BHWC = torch.zeros((size, FACE_PX, FACE_PX, 3), dtype=_DTYPES[self.precision], device=self._device)
         faces_BHWC[: len(faces)] = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            flow_BHW2, patch_B4HW = self._network(self._mel_input(mel, size), faces_BHWC.permute(0, 3, 1, 2) / 255)
+            mouth_BK = self._network.ear(self._mel_input(mel, size))
+            if sung is not None:  # a mouth at rest is all zeros
+                mouth_BK[: len(sung)] *= torch.from_numpy(sung).to(mouth_BK)[:, None]
+            flow_BHW2, patch_B4HW = self._network.brush(mouth_BK, faces_BHWC.permute(0, 3, 1, 2) / 255)
         flow_BHW2, patch_B4HW = flow_BHW2[: len(faces)], patch_B4HW[: len(faces)]
         self._check_finite(flow_BHW2)
         self._check_finite(patch_B4HW)

@@ -113,11 +113,11 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(ref, monkeypatch):
     expected = run(engine, mel, faces)
     sizes, original = [], engine._batch
 
-    def tight(mel, faces):
+    def tight(mel, faces, sung):
         sizes.append(len(faces))
         if len(faces) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(mel, faces)
+        return original(mel, faces, sung)
 
     monkeypatch.setattr(engine, "_batch", tight)
     got = run(engine, mel, faces)
@@ -130,7 +130,7 @@ def test_not_even_one_frame_in_memory_is_a_resource_error(ref, monkeypatch):
     mel, faces = inputs(2)
     engine = GeneratorEngine(ref, device="cpu", batch_size=4)
 
-    def full(mel, faces):
+    def full(mel, faces, sung):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     monkeypatch.setattr(engine, "_batch", full)
@@ -141,7 +141,7 @@ def test_not_even_one_frame_in_memory_is_a_resource_error(ref, monkeypatch):
 def test_other_errors_are_not_taken_for_memory(ref, monkeypatch):
     engine = GeneratorEngine(ref, device="cpu")
 
-    def broken(mel, faces):
+    def broken(mel, faces, sung):
         raise RuntimeError("shape mismatch")
 
     monkeypatch.setattr(engine, "_batch", broken)

@@ -72,15 +72,15 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(ref, monkeypatch):
     engine = load_engine(ref, device="cpu", precision="float32", batch_size=4)
     original = engine._batch
 
-    def tight(mel, faces):
+    def tight(mel, faces, sung):
         if len(faces) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(mel, faces)
+        return original(mel, faces, sung)
 
     monkeypatch.setattr(engine, "_batch", tight)
     assert len(engine.generate(mel, faces)) == 5
     assert engine.batch_size == 2
-    monkeypatch.setattr(engine, "_batch", lambda mel, faces: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(engine, "_batch", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(ResourceError, match="not even one frame"):
         engine.generate(mel, faces)
 
@@ -88,3 +88,17 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(ref, monkeypatch):
 def test_weights_changed_after_planning_are_refused(ref):
     with pytest.raises(WeightsError, match="changed since the run was planned"):
         load_engine(ref.model_copy(update={"weights_sha256": "0" * 64}), device="cpu")
+
+
+def test_a_mouth_at_rest_is_that_of_no_sound_and_part_of_a_mouth_lies_between(network, ref):
+    mel, faces = inputs(3)
+    engine = load_engine(ref, device="cpu", precision="float32", batch_size=2)
+    flows = [
+        np.stack([drawing.flow for drawing in engine.generate(mel, faces, np.full(3, share, np.float32))])
+        for share in (0.0, 0.5, 1.0)
+    ]
+    with torch.inference_mode():
+        shut, _ = network.brush(torch.zeros(3, 8), torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255)
+    assert np.abs(flows[0] - shut.numpy()).max() < 1e-4
+    assert np.abs(flows[2] - by_hand(network, mel, faces)[0]).max() < 1e-4
+    assert np.abs(flows[1] - flows[0]).max() > 1e-4
