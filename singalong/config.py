@@ -71,6 +71,10 @@ class LipsyncSettings(Section):
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
     )
+    rest: bool = Field(
+        default=True,
+        description="The bundled generator shuts the mouth where nobody sings for a second: no band moves the lips.",
+    )
     crf: int = Field(default=17, ge=0, le=40, description="x264 quality of the outputs; lower is better.")
     preset: str = Field(default="veryfast", description="x264 speed preset.")
 

@@ -145,6 +145,9 @@ class PairPlan(Row):
     song_sha256: str
     voice: str = Field(description="audio that drives the lips and the scores: the song, or the row's own stem")
     voice_sha256: str
+    finds_voice: bool = Field(
+        default=False, description="whether the voice is a mix in which somebody sings here and there"
+    )
     clip_start_s: float
     clip_end_s: float
     song_start_s: float

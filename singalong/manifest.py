@@ -34,7 +34,7 @@ COLUMNS: dict[str, str] = {
     "face": "Who sings: largest (default), index:N, or at:X,Y@T.",
     "fit": "What a clip does that is shorter than its song: cut, loop, bounce (default) or hold.",
     "generator": "Name of an installed generator; default: that of the settings.",
-    "vocals": "auto (default), none, or the path of the song's vocals: audio that drives the lips.",
+    "vocals": "auto (default): somebody sings in parts of the song; none: all that is loud is voice; or a stem's path.",
     "rights": "Who allowed this use of the clip and the song, and where that is written.",
     "priority": "Whole number; higher ones are done first; default: 0.",
 }

@@ -203,6 +203,7 @@ def _plan_pair(
         song_sha256=song.sha256,
         voice=row.song if stem is None else row.vocals,
         voice_sha256=(stem or song).sha256,
+        finds_voice=row.vocals == "auto",
         clip_start_s=spans.clip_start_s,
         clip_end_s=spans.clip_end_s,
         song_start_s=spans.song_start_s,

@@ -11,7 +11,10 @@ ANALYSIS_VERSION = 1
 """Shots, faces and tracks."""
 
 SONG_VERSION = "1"
-"""Mel spectrogram, 16 kHz samples and voice activity."""
+"""Mel spectrogram, 16 kHz samples and voice activity by energy."""
+
+VOICE_VERSION = "1"
+"""Finding the voice in a mix; goes up with the bundled warper, too, whose ear finds it."""
 
 PREPARE_VERSION = 1
 """Cutting talking videos into training sequences; part of a dataset's identity."""

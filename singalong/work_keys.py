@@ -13,7 +13,7 @@ from typing import Any
 
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
-from singalong.versions import ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION
+from singalong.versions import ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION, VOICE_VERSION
 
 WORK_KEY_CHARS = 40
 
@@ -38,6 +38,7 @@ class WorkKeys:
         material = self._common | {
             "clip": pair.clip_sha256,
             "voice": pair.voice_sha256,
+            "finds_voice": VOICE_VERSION if pair.finds_voice else None,
             "clip_span_s": [repr(pair.clip_start_s), repr(pair.clip_end_s)],
             "song_span_s": [repr(pair.song_start_s), repr(pair.song_end_s)],
             "fit": pair.fit.value,

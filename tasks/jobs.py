@@ -46,6 +46,7 @@ class SongJob(Row):
     kind: Literal["song"] = "song"
     path: str
     sha256: str
+    finds_voice: bool = Field(default=False, description="whether it is a mix in which the voice is to be found")
 
 
 class LipsyncJob(Row):

@@ -33,6 +33,7 @@ from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr, past
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, fit_to_box, network_crop, pad_box, paste_mask
 from singalong.media.timeline import source_times
 from singalong.media.units import MEL_STEPS_PER_S
+from singalong.media.vocals import rest_gain
 from singalong.media.warp import apply_warp
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
@@ -121,6 +122,7 @@ class _Shard:
         )
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
         self.mel_starts = _mel_starts(voice, self.pair, self.shard, generator)
+        self.sung = _sung_shares(voice, self.pair, self.shard, settings, generator)
         self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
@@ -217,8 +219,9 @@ class _Shard:
         with self.watch.stage("crop"):
             crops = np.stack([network_crop(face) for face in faces_bgr.values()])
         with self.watch.stage("generate"):
-            mels = mel_chunks(self.voice.mel, self.mel_starts[list(faces_bgr)], self.generator.mel_steps)
-            drawings = self.generator.generate(mels, crops)
+            indices = list(faces_bgr)
+            mels = mel_chunks(self.voice.mel, self.mel_starts[indices], self.generator.mel_steps)
+            drawings = self.generator.generate(mels, crops, None if self.sung is None else self.sung[indices])
             made = {
                 index: _drawn(face, drawing) for (index, face), drawing in zip(faces_bgr.items(), drawings, strict=True)
             }
@@ -338,6 +341,16 @@ def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan, generator
     else:
         starts = mel_steps_of(pair.fps, pair.num_frames, pair.song_start_s) - generator.mel_lead_steps
     return starts[shard.start_frame : shard.end_frame]
+
+
+def _sung_shares(
+    voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: Settings, generator: Engine
+) -> NDArray[np.float32] | None:
+    """How much of the mouth it hears the generator should show in each frame, (n,); None: all, as the paper's does."""
+    if not (settings.lipsync.rest and generator.can_rest):
+        return None
+    columns = mel_steps_of(pair.fps, pair.num_frames, pair.song_start_s)[shard.start_frame : shard.end_frame]
+    return rest_gain(voice.voiced)[np.minimum(columns, len(voice.voiced) - 1)]
 
 
 def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDArray[np.bool_]:

@@ -1,6 +1,8 @@
 """PREPARE SONG: from a song's file to what the networks hear of it, once per song, shared by all its clips.
 
-Streams: memory does not grow with the song's length.
+Streams: memory does not grow with the song's length. In a mix voice activity is found by what the bundled warper's ear
+hears (see `singalong.media.vocals`); mel and samples are those of the file either way. Taking the band away first was
+tried (nearest neighbours of the spectrogram with soft masks) and lets the ear understand less of the words, not more.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, voiced_steps
+from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, mel_chunks, voiced_steps
 from singalong.media.units import SAMPLE_RATE_HZ, samples_to_s
-from singalong.versions import SONG_VERSION
+from singalong.media.vocals import HEARD_EVERY_STEPS, sung_steps
+from singalong.versions import SONG_VERSION, VOICE_VERSION
 
 if TYPE_CHECKING:
     from singalong.store import Store
 
 CACHE_KIND = "songs"
+_HEARD_AT_ONCE = 64
 
 _MEL, _SAMPLES, _VOICED, _FACTS = "mel.npy", "samples_16k.npy", "voiced.npy", "facts.json"
 
@@ -33,7 +37,7 @@ class PreparedSong:
 
     mel: float32 (80, T), the paper's mel spectrogram, 80 columns a second.
     samples_16k: float32 (n,), mono at 16 kHz, in [-1, 1).
-    voiced: bool (T,), where somebody may be singing (see `voice_activity`).
+    voiced: bool (T,), where somebody may be singing (see `voice_activity`, and `sung_steps` for a mix).
     """
 
     mel: NDArray[np.float32]
@@ -46,15 +50,22 @@ class PreparedSong:
         return samples_to_s(len(self.samples_16k), SAMPLE_RATE_HZ)
 
 
-def prepare_song(path: Path, *, sha256: str, store: Store) -> Path:
+def song_version(*, finds_voice: bool) -> str:
+    """Version of a prepared song in the cache: a file may be wanted both ways."""
+    return f"{SONG_VERSION}-voice{VOICE_VERSION}" if finds_voice else SONG_VERSION
+
+
+def prepare_song(path: Path, *, sha256: str, store: Store, finds_voice: bool = False) -> Path:
     """Prepare a song or stem, unless the store holds it already; returns the cache folder.
 
+    finds_voice: look for the voice in a mix; else all that is loud counts as one, which is right for a stem.
     Raises MediaError where the file has no audio that can be read. A song is prepared whole or not at all.
     """
-    folder = store.cached(CACHE_KIND, sha256, SONG_VERSION)
+    version = song_version(finds_voice=finds_voice)
+    folder = store.cached(CACHE_KIND, sha256, version)
     if folder is not None:
         return folder
-    return store.commit_cache(CACHE_KIND, sha256, SONG_VERSION, lambda empty: _build(path, empty))
+    return store.commit_cache(CACHE_KIND, sha256, version, lambda empty: _build(path, empty, finds_voice=finds_voice))
 
 
 def load_song(folder: Path) -> PreparedSong:
@@ -66,7 +77,7 @@ def load_song(folder: Path) -> PreparedSong:
     )
 
 
-def _build(path: Path, folder: Path) -> None:
+def _build(path: Path, folder: Path, *, finds_voice: bool) -> None:
     mel_stream = MelStream()
     levels_db: list[NDArray[np.float64]] = []
     with (
@@ -77,9 +88,11 @@ def _build(path: Path, folder: Path) -> None:
             mel_file.append(columns)
             levels_db.append(level_db(columns))
     voiced = voiced_steps(np.concatenate(levels_db))
+    if finds_voice and voiced.any():
+        voiced = _sung_steps(np.load(folder / _MEL, mmap_mode="r"), voiced)
     np.save(folder / _VOICED, voiced)
     facts = {
-        "version": SONG_VERSION,
+        "version": song_version(finds_voice=finds_voice),
         "num_samples": samples_file.length,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "duration_s": samples_to_s(samples_file.length, SAMPLE_RATE_HZ),
@@ -87,6 +100,20 @@ def _build(path: Path, folder: Path) -> None:
         "voiced_share": round(float(voiced.mean()), 6),
     }
     (folder / _FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _sung_steps(mel: NDArray[np.float32], loud: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where somebody sings, bool (T,), in a mix of mel (80, T)."""
+    from models.ear import BundledEar  # brings torch in
+    from models.warper import EAR_LEAD_STEPS, EAR_STEPS
+
+    ear = BundledEar()
+    starts = np.arange(0, mel.shape[1], HEARD_EVERY_STEPS) - EAR_LEAD_STEPS
+    mouths = [
+        ear.hear(mel_chunks(mel, starts[first : first + _HEARD_AT_ONCE], EAR_STEPS))
+        for first in range(0, len(starts), _HEARD_AT_ONCE)
+    ]
+    return sung_steps(np.concatenate(mouths), loud)
 
 
 def _hear(path: Path, mel_stream: MelStream, samples_file: _GrowingNpy) -> Iterator[NDArray[np.float32]]:

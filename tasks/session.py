@@ -15,12 +15,12 @@ from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, S
 from singalong.errors import ErrorClass, InputError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
-from singalong.versions import SONG_VERSION
 from tasks.analyse import analysis_version
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, dispatch
 from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, Signing, SongJob, WorkerSpec
 from tasks.pool import InProcessPool, Pool
+from tasks.prepare_song import song_version
 from tasks.probe_media import clip_facts, probe_all
 from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
 
@@ -179,7 +179,7 @@ class Session:
             if pair.clip in clips and self._cached_analysis(pair) is None:
                 wanted.setdefault(_clip_item(pair), Item(_clip_item(pair), AnalyseJob(clip=clips[pair.clip])))
             if self._cached_song(pair) is None:
-                job = SongJob(path=pair.voice, sha256=pair.voice_sha256)
+                job = SongJob(path=pair.voice, sha256=pair.voice_sha256, finds_voice=pair.finds_voice)
                 wanted.setdefault(_song_item(pair), Item(_song_item(pair), job))
         return wanted.values()
 
@@ -201,7 +201,7 @@ class Session:
         return self.store.cached("analysis", pair.clip_sha256, self._analysis_version)
 
     def _cached_song(self, pair: PairPlan) -> object:
-        return self.store.cached("songs", pair.voice_sha256, SONG_VERSION)
+        return self.store.cached("songs", pair.voice_sha256, song_version(finds_voice=pair.finds_voice))
 
     @cached_property
     def _analysis_version(self) -> str:
@@ -250,7 +250,7 @@ def _clip_item(pair: PairPlan) -> str:
 
 
 def _song_item(pair: PairPlan) -> str:
-    return f"song {pair.voice_sha256[:16]}"
+    return f"song {pair.voice_sha256[:16]}" + (" (finding its voice)" if pair.finds_voice else "")
 
 
 def _changed(path: str) -> Failure:

@@ -93,7 +93,9 @@ class Worker:
     def _prepare_song(self, job: SongJob) -> Outcome:
         from tasks.prepare_song import prepare_song
 
-        return Outcome(folder=str(prepare_song(Path(job.path), sha256=job.sha256, store=self.store)))
+        path, finds_voice = Path(job.path), job.finds_voice
+        folder = prepare_song(path, sha256=job.sha256, store=self.store, finds_voice=finds_voice)
+        return Outcome(folder=str(folder))
 
     def _lipsync(self, job: LipsyncJob) -> Outcome:
         from tasks.lipsync import lipsync_shard

@@ -108,6 +108,12 @@ def test_a_stem_drives_the_lips_and_the_song_is_kept_for_the_film() -> None:
         assert pair_of(pair_row(vocals=vocals)).voice == "/songs/s.wav"
 
 
+def test_the_voice_is_looked_for_in_a_mix_only() -> None:
+    songs = {"/songs/v.wav": song_facts("/songs/v.wav")}
+    found = {name: pair_of(pair_row(vocals=name), songs=songs).finds_voice for name in ("auto", "none", "/songs/v.wav")}
+    assert found == {"auto": True, "none": False, "/songs/v.wav": False}
+
+
 def test_a_stem_that_does_not_cover_the_span_is_a_problem() -> None:
     songs = {"/songs/v.wav": song_facts("/songs/v.wav", duration_s=20.0)}
     assert "column vocals: /songs/v.wav is 20.000 s long" in problem_of(pair_row(vocals="/songs/v.wav"), songs=songs)
@@ -190,6 +196,7 @@ BASE = {"clip_start_s": 1.0, "clip_end_s": 5.0, "song_start_s": 2.0, "song_end_s
         {"row": {"face": "index:1"}},
         {"row": {"generator": "other"}},
         {"row": {"vocals": "/songs/v.wav"}},
+        {"row": {"vocals": "none"}},
         {"clip": {"sha256": sha("other bytes")}},
         {"clip": {"width": 320}},
         {"clip": {"fps": NTSC}},
@@ -206,6 +213,7 @@ BASE = {"clip_start_s": 1.0, "clip_end_s": 5.0, "song_start_s": 2.0, "song_end_s
                 {"lipsync": {"pads": (0, 20, 0, 0)}},
                 {"lipsync": {"precision": "float32"}},
                 {"lipsync": {"feather": 0.2}},
+                {"lipsync": {"rest": False}},
                 {"lipsync": {"preset": "slow"}},
                 {"analysis": {"min_score": 0.6}},
                 {"analysis": {"smooth_window": 1}},
@@ -226,7 +234,6 @@ def test_work_keys_change_with_everything_that_changes_pixels_or_scores(change: 
         {"row": {"row": 9}},
         {"row": {"montage": "film", "position": 3.0}},
         {"row": {"tags": {"a": "b"}, "rights": "mine", "priority": 7}},
-        {"row": {"vocals": "none"}},
         {"clip": {"path": "/elsewhere/a.mp4", "sha256": sha("/clips/a.mp4"), "codec": "hevc", "warnings": ("late",)}},
         {"song": {"path": "/elsewhere/s.wav", "sha256": sha("/songs/s.wav")}},
         {"options": {"run_id": "other", "created_at": "later", "parent_run_id": "run-0"}},

@@ -11,6 +11,8 @@ import tasks.prepare_song as prepare_song_module
 from singalong.errors import MediaError
 from singalong.media.audio import iter_mono_16k, mel_spectrogram, voice_activity
 from singalong.store import Store
+from singalong.synthetic.dsp import write_wav
+from singalong.synthetic.song import Song
 from singalong.versions import SONG_VERSION
 from tasks.prepare_song import load_song, prepare_song
 from tests.sounds import chirp, write_sound
@@ -96,3 +98,74 @@ def test_memory_does_not_grow_with_the_song(tmp_path: Path, store: Store) -> Non
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 2e6  # the longer song's samples alone take 11 MB more
+
+
+@pytest.fixture(scope="module")
+def mix(tmp_path_factory: pytest.TempPathFactory) -> tuple[Song, Path]:
+    """A song with an intro, and its file."""
+    song = Song.from_seed(7003, 12.0, snr_db=6.0, intro=True)
+    return song, write_wav(tmp_path_factory.mktemp("mix") / "mix.wav", song.mix)
+
+
+def test_the_voice_is_found_in_a_mix_and_not_in_its_band(mix: tuple[Song, Path], tmp_path: Path, store: Store) -> None:
+    song, path = mix
+    found = load_song(prepare_song(path, sha256=SHA, store=store, finds_voice=True))
+    truth = np.zeros(len(found.voiced), bool)
+    for start_s, end_s in song.voiced_spans:
+        truth[round(start_s * 80) : round(end_s * 80)] = True
+    hits = (found.voiced & truth).sum()
+    assert hits / truth.sum() > 0.85
+    assert hits / found.voiced.sum() > 0.85
+    band = write_wav(tmp_path / "band.wav", song.band)
+    assert not load_song(prepare_song(band, sha256="cd" * 32, store=store, finds_voice=True)).voiced.any()
+
+
+def test_a_mix_and_a_stem_of_the_same_bytes_are_kept_apart_and_sound_alike(
+    mix: tuple[Song, Path], store: Store
+) -> None:
+    stem, found = (
+        load_song(prepare_song(mix[1], sha256=SHA, store=store, finds_voice=finds_voice))
+        for finds_voice in (False, True)
+    )
+    np.testing.assert_array_equal(stem.mel, found.mel)
+    np.testing.assert_array_equal(stem.samples_16k, found.samples_16k)
+    assert stem.voiced.sum() > found.voiced.sum()
+
+
+def test_a_voice_alone_keeps_its_steps(mix: tuple[Song, Path], tmp_path: Path, store: Store) -> None:
+    path = write_wav(tmp_path / "alone.wav", mix[0].vocals)
+    alone, found = (
+        load_song(prepare_song(path, sha256=SHA, store=store, finds_voice=finds_voice)).voiced
+        for finds_voice in (False, True)
+    )
+    assert (found & alone).sum() / alone.sum() > 0.97
+
+
+@pytest.mark.parametrize("num_channels", [1, 2])
+@pytest.mark.parametrize("rate_hz", [8000, 48000])
+def test_silent_short_clipped_and_float_sounds_can_be_searched(
+    tmp_path: Path, store: Store, num_channels: int, rate_hz: int
+) -> None:
+    loud = np.clip(chirp(0.5, rate_hz) * 9, -1, 1)
+    for number, samples in enumerate((loud, loud * 3, loud[:7], loud * 0)):
+        data = np.stack([samples] * num_channels, axis=1) if num_channels > 1 else samples
+        path = write_sound(tmp_path / f"{number}.wav", data, rate_hz, codec="pcm_f32le")
+        song = load_song(prepare_song(path, sha256=f"{number:064x}", store=store, finds_voice=True))
+        assert song.voiced.shape == (song.mel.shape[1],)
+    assert not song.voiced.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("jfk_speech.flac", 0.65, 0.8),
+        ("vocadito_10_acappella.wav", 0.85, 1.0),
+        ("fishin_song_vocals.m4a", 0.7, 1.0),
+        ("vibe_ace_instrumental.mp3", 0.0, 0.05),
+    ],
+)
+def test_real_voices_are_found_and_a_real_instrumental_has_none(
+    shared_data: Path, store: Store, name: str, least: float, most: float
+) -> None:
+    song = load_song(prepare_song(shared_data / "songs" / name, sha256=SHA, store=store, finds_voice=True))
+    assert least <= song.voiced.mean() <= most
