@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves workers be
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
-from singalong.errors import DeadlineError, InfraError, ResourceError, SingalongError, UsageError
+from singalong.errors import BugError, DeadlineError, InfraError, ResourceError, SingalongError, UsageError, classify
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _WAIT_S = 0.5
+_MAX_REASON = 300
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
@@ -197,7 +198,6 @@ def train_on_ray(
     num_workers: int,
     use_gpu: bool | None,
     storage: Path,
-    address: str | None = None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Any:
     """Run `loop(context, config)` on every worker of a Ray Train group; what the first worker's returned.
@@ -208,9 +208,9 @@ def train_on_ray(
     Raises what a worker raised if it is one of our errors, InfraError for a worker that died, UsageError where one
     machine has fewer cores or GPUs than workers.
     """
-    owns_ray = _connect(address)
+    owns_ray = _connect(None)
     try:
-        is_local = owns_ray and not (address or os.environ.get("RAY_ADDRESS"))
+        is_local = owns_ray and not os.environ.get("RAY_ADDRESS")
         options = _worker_resources(num_workers, use_gpu, is_local=is_local)
         fitted = _fit_in_thread(loop, config, options, storage)
         while not fitted.done():
@@ -257,14 +257,22 @@ def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any]
         try:
             future.set_result(trainer.fit().return_value)
         except api.TrainingFailedError as error:
-            failures: dict[int, Exception] = getattr(error, "worker_failures", {})
-            ours = [failure for failure in failures.values() if isinstance(failure, SingalongError)]
-            future.set_exception(ours[0] if ours else InfraError(f"the training stopped: {error}"))
+            future.set_exception(_to_blame(error, getattr(error, "worker_failures", {}).values()))
         except BaseException as error:  # noqa: BLE001 - it is raised where the future is waited for
             future.set_exception(error)
 
     threading.Thread(target=fit, name="ray-train", daemon=True).start()
     return future
+
+
+def _to_blame(error: Exception, failures: Collection[Exception]) -> SingalongError:
+    """The failure that explains the others: workers left alone by one that died fail in ways of their own."""
+    own = [classify(failure) for failure in failures if not type(failure).__module__.startswith("ray.")]
+    known = [failure for failure in own if not isinstance(failure, BugError)]
+    if known or (own and len(own) == len(failures)):
+        return (known or own)[0]
+    reason = " ".join(str(error).split())[:_MAX_REASON]
+    return InfraError(f"a worker of the training died: {reason}", action="Give the same command again to go on.")
 
 
 def _train_worker(options: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from singalong.errors import InfraError, InputError, UsageError
+from singalong.errors import InfraError, InputError, ResourceError, UsageError
 from tasks import actors
 from tasks.actors import train_on_ray
 from tasks.training.paper.checkpoint import read_network
@@ -30,6 +31,8 @@ def loop_for_test(context: TrainContext, config: Mapping[str, Any]) -> dict[str,
     """What a worker sees; module-level, so that workers find it by name."""
     if config["deed"] == "refuse":
         raise InputError("nothing to learn", file="here")
+    if config["deed"] == "fill the disk":
+        raise OSError(errno.ENOSPC, "No space left on device", "here")
     if config["deed"] == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     context.barrier()
@@ -71,6 +74,11 @@ def test_an_error_of_ours_comes_out_as_it_is(tmp_path, cluster):
         fit(tmp_path, "refuse")
 
 
+def test_an_error_of_the_system_is_filed_as_everywhere(tmp_path, cluster):
+    with pytest.raises(ResourceError, match="No space left on device"):
+        fit(tmp_path, "fill the disk")
+
+
 def test_two_workers_learn_the_mean_of_what_each_learns(plan, tmp_path, cluster):  # noqa: F811
     folder = plan("expert", tmp_path / "run", num_steps=1, batch_size=4, num_workers=2, executor="ray", eval_batches=2)
     figures = launch(folder)
@@ -102,5 +110,5 @@ def test_two_workers_train_against_a_discriminator(plan, tmp_path, cluster):  # 
 
 def test_a_worker_that_dies_is_the_clusters_failure(tmp_path, cluster):
     # the last test of the cluster: Ray keeps the cores of a group that died for as long as its driver lives
-    with pytest.raises(InfraError, match="training stopped"):
+    with pytest.raises(InfraError, match="worker of the training died"):
         fit(tmp_path, "die")

@@ -27,6 +27,10 @@ from tasks.training.paper.settings import TrainingSettings, check_same_training
 _ORPHAN_PATIENCE_S = 60.0
 """Workers outlive a killed driver by some seconds, until Ray notices."""
 _POLL_S = 0.2
+_OURS = {
+    *("checkpoints", "samples", "tensorboard", "log.jsonl", "model.safetensors", "card.json", "progress.json"),
+    *("ray", ".lock", ".writer.lock"),
+}
 
 
 class TrainingProgress(Row):
@@ -91,7 +95,7 @@ class TrainingFolder:
             write_atomic(self._settings, settings.model_dump_json(indent=2).encode() + b"\n")
 
     def _strangers(self) -> Iterator[Path]:
-        return (path for path in self.path.iterdir() if path.name != ".lock" and not is_temp_name(path.name))
+        return (path for path in self.path.iterdir() if path.name not in _OURS and not is_temp_name(path.name))
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the training for one driver; UsageError naming the holder when there is another."""

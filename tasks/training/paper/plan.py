@@ -105,8 +105,10 @@ def _check_workers(settings: TrainingSettings) -> None:
     workers = settings.num_workers
     if settings.executor == "inprocess" and workers > 1:
         raise UsageError("one process is one worker", value=workers, expected="--num-workers 1, or --executor ray")
-    if settings.executor == "inprocess" or workers == 1:
+    if settings.executor == "inprocess":
         pick_device(settings.device)
+    elif settings.device not in (None, "cpu", "cuda"):
+        raise UsageError("Ray decides which GPU is whose", value=settings.device, expected="--device cpu or cuda")
     if settings.batch_size % workers:
         raise UsageError(
             f"a batch of {settings.batch_size} cannot be shared evenly",

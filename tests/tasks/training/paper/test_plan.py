@@ -112,6 +112,7 @@ def test_a_folder_that_is_being_trained_in_is_refused(plan, tmp_path):
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"device": "cuda:77"}, "GPU"),
         ({"device": "toaster"}, "unknown device"),
+        ({"device": "cuda:1", "executor": "ray"}, "cpu or cuda"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, words, plan, tmp_path):
@@ -171,10 +172,13 @@ def test_an_unknown_expert_is_refused_with_what_there_is(tmp_path):
         find_expert("nobody")
 
 
-def test_damaged_settings_are_refused(plan, tmp_path):
+def test_damaged_settings_are_refused_and_can_be_made_again(plan, tmp_path):
     folder = plan("expert", tmp_path / "run")
+    launch(plan("expert", tmp_path / "run", num_steps=1))
     (folder.path / "training.json").write_text(json.dumps({"kind": "poet"}))
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"cannot be read.*delete it"):
         folder.settings()
+    (folder.path / "training.json").unlink()
+    assert launch(plan("expert", tmp_path / "run", num_steps=1)).keys() == {"loss", "accuracy"}
     with pytest.raises(UsageError, match="holds no training"):
         TrainingFolder(Path("/nowhere")).settings()
