@@ -57,21 +57,21 @@ def restore(folder: Path, training: Training[Any]) -> int:
 
     Raises UsageError if that checkpoint is of a training with other settings or data.
     """
-    for path, document in _readable(folder, training.context.device):
+    for path, document in _readable(folder):
         check_same_training(document["identity"], training.settings, run=path)
         for name, network in training.networks.items():
             network.load_state_dict(document["networks"][name])
         for name, optimizer in training.optimizers.items():
             optimizer.load_state_dict(document["optimizers"][name])
         training.state.update(document["state"])
-        torch.set_rng_state(document["rng"].cpu())
+        torch.set_rng_state(document["rng"])
         return int(document["step"])
     return 0
 
 
 def read_network(folder: Path, name: str) -> tuple[int, dict[str, torch.Tensor]]:
     """Step and weights of a network in the newest readable checkpoint, on the CPU."""
-    for _, document in _readable(folder, torch.device("cpu")):
+    for _, document in _readable(folder):
         return int(document["step"]), document["networks"][name]
     raise UsageError(
         "there is no checkpoint", file=folder, action="Train first: singalong train expert or train generator."
@@ -94,12 +94,15 @@ def _canonical(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def _readable(folder: Path, device: torch.device) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Checkpoints with their content, newest first; a damaged one is passed over as long as another is left."""
+def _readable(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints with their content, newest first; a damaged one is passed over as long as another is left.
+
+    Everything comes to the CPU, where Adam's step counters belong; what belongs on a GPU is copied there.
+    """
     found = list(checkpoints(folder).values())
     for index, path in enumerate(found):
         try:
-            document = torch.load(path, map_location=device, weights_only=True)
+            document = torch.load(path, map_location="cpu", weights_only=True)
             if set(document) != _PARTS:
                 raise ValueError("no checkpoint of ours")
         except _DAMAGED as exc:

@@ -141,6 +141,8 @@ def _notes(folder: TrainingFolder, before: TrainingSettings | None, settings: Tr
             value=settings.num_steps,
             expected=f"at least {step} with --num-steps",
         )
+    if step == settings.num_steps:
+        return [f"step {step} was reached already: only the model is evaluated and written again"]
     notes = [f"going on from step {step}"]
     if before.num_workers != settings.num_workers:
         notes.append(
