@@ -56,7 +56,10 @@ def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, 
     deadline = time.monotonic() + PATIENCE_S
     while len(finished_shards(run)) < num_shards and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, number)  # to everybody in the foreground, as a terminal does it
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # to everybody in the foreground, as a terminal does it
+    else:
+        process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
