@@ -96,6 +96,8 @@ def test_two_workers_learn_the_mean_of_what_each_learns(plan, tmp_path, cluster)
         parameter.grad = (first + second) / 2
     training.optimizers["expert"].step()
     for name, parameter in network.named_parameters():
+        if name.endswith("conv_block.0.bias"):
+            continue  # the batch norm behind it takes it away again: its gradient is nothing but rounding
         # Adam's first step has the size of the learning rate whatever the gradient's; rounding may turn tiny ones round
         assert torch.isclose(parameter, together[name], atol=1e-6).float().mean() > 0.9, name
     assert figures.keys() == {"loss", "accuracy"}
