@@ -6,18 +6,16 @@ directly, beside the picture itself.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.warper import Brush, bend
+from models.warper import Brush, compose
 from tasks.training.batches import BrushBatch, brush_batch
+from tasks.training.command import begin, read_trained, training_parser
 from tasks.training.dataset import ExampleSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 from tasks.training.losses import change_weighted_l1, edge_difference, flow_difference, total_variation
@@ -46,8 +44,7 @@ class BrushTrainer(nn.Module):
         reference_BCHW, target_BCHW = _picture(batch.references), _picture(batch.targets)
         with torch.autocast("cpu", torch.bfloat16):
             flow_BHW2, patch_B4HW = self.brush(torch.from_numpy(batch.mouths), reference_BCHW)
-        bent_BCHW, cover_B1HW = bend(reference_BCHW, flow_BHW2), patch_B4HW[:, 3:]
-        out_BCHW = bent_BCHW * (1 - cover_B1HW) + patch_B4HW[:, :3] * cover_B1HW
+        out_BCHW = compose(reference_BCHW, flow_BHW2, patch_B4HW)
         known_B1HW, hole_B1HW, around_B1HW = (
             torch.from_numpy(np.asarray(mask, np.float32))[:, None] for mask in (batch.known, batch.holes, batch.around)
         )
@@ -58,7 +55,7 @@ class BrushTrainer(nn.Module):
             "l1": change_weighted_l1(out_BCHW, target_BCHW, reference_BCHW),
             "edge": edge_difference(out_BCHW, target_BCHW, around_B1HW) * 4,
             "flow": flow_difference(flow_B2HW, truth_B2HW, known_B1HW * (0.1 + around_B1HW)),
-            "cover": _cover_loss(cover_B1HW, hole_B1HW, around_B1HW),
+            "cover": _cover_loss(patch_B4HW[:, 3:], hole_B1HW, around_B1HW),
             "paint": ((patch_B4HW[:, :3] - target_BCHW).abs().mean(dim=1, keepdim=True) * hole_B1HW).sum() / hole_size,
             "still": flow_B2HW[:, :, :_STILL_ROWS].abs().mean() + 0.1 * total_variation(flow_B2HW),
         }
@@ -101,24 +98,13 @@ def train_brush(data: Path, run: Path, *, settings: LoopSettings, seed: int, num
 def load_brush(run: Path) -> Brush:
     """The brush of a run's last checkpoint, in eval mode."""
     trainer = BrushTrainer()
-    trainer.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["network"])
+    read_trained(trainer, run)
     return trainer.brush.eval().requires_grad_(False)
 
 
 def main() -> None:
     """Train the brush on portraits (see tasks.training.dataset)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--num-steps", type=int, default=4000)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--num-shards", type=int, default=None, help="portraits to use, in shards; all by default")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    settings = LoopSettings(num_steps=args.num_steps, learning_rate=args.learning_rate)
+    args, settings = begin(training_parser(main.__doc__, num_steps=4000, learning_rate=1.5e-3, seed=2))
     train_brush(args.data, args.run, settings=settings, seed=args.seed, num_shards=args.num_shards)
 
 

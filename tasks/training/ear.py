@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 
 from models.warper import Ear
 from tasks.training.batches import EarBatch, ear_batch
+from tasks.training.command import begin, read_trained, training_parser
 from tasks.training.dataset import ExampleSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 
@@ -60,23 +59,13 @@ def train_ear(data: Path, run: Path, *, settings: LoopSettings, seed: int, num_s
 def load_ear(run: Path) -> Ear:
     """The ear of a run's last checkpoint, in eval mode."""
     trainer = EarTrainer()
-    trainer.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["network"])
+    read_trained(trainer, run)
     return trainer.ear.eval().requires_grad_(False)
 
 
 def main() -> None:
     """Train the ear on sounds (see tasks.training.dataset)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--num-steps", type=int, default=4000)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=4)
-    parser.add_argument("--num-shards", type=int, default=None, help="sounds to use, in shards; all by default")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
-    settings = LoopSettings(num_steps=args.num_steps, learning_rate=args.learning_rate)
+    args, settings = begin(training_parser(main.__doc__, num_steps=4000, learning_rate=2e-3, seed=4))
     train_ear(args.data, args.run, settings=settings, seed=args.seed, num_shards=args.num_shards)
 
 

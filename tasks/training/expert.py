@@ -6,11 +6,8 @@ without them the contrastive loss needs long to get off chance.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +15,7 @@ from torch.nn import functional
 
 from models.small_expert import NUM_EMBEDDING, NUM_FRAME_FEATURES, SmallExpert, unit_length
 from tasks.training.batches import ExpertBatch, expert_batch
+from tasks.training.command import begin, read_trained, training_parser
 from tasks.training.dataset import ExampleSet
 from tasks.training.loop import LoopSettings, TrainingState, train
 from tasks.training.losses import balanced_bce, confusable, contrastive
@@ -132,25 +130,15 @@ def train_expert(
 def load_expert(run: Path) -> SmallExpert:
     """The expert of a run's last checkpoint, in eval mode."""
     trainer = ExpertTrainer()
-    trainer.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["network"])
+    read_trained(trainer, run)
     return trainer.expert.eval().requires_grad_(False)
 
 
 def main() -> None:
     """Train the sync expert on rendered clips (see tasks.training.dataset)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--num-steps", type=int, default=4000)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--num-shards", type=int, default=None, help="clips to use, in shards; all by default")
+    parser = training_parser(main.__doc__, num_steps=4000, learning_rate=2e-3, seed=1)
     parser.add_argument("--stop-at", type=int, default=None, help="stop early, to go on with more clips")
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    settings = LoopSettings(num_steps=args.num_steps, learning_rate=args.learning_rate)
+    args, settings = begin(parser)
     train_expert(
         args.data,
         args.run,

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from singalong.durable import write_atomic
 
+CHECKPOINT_FILE = "checkpoint.pt"
+
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +106,7 @@ def train(
     `log_every` steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / CHECKPOINT_FILE
     if checkpoint.exists():
         state.load(checkpoint)
         _cut_log(folder, state.step)

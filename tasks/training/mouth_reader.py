@@ -6,11 +6,8 @@ sync expert without moving the mouth rightly, so what the expert says of a gener
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,8 +16,9 @@ from torch.nn import functional
 
 from models.blocks import Conv, ConvBlock
 from tasks.training.batches import mouth_batch
+from tasks.training.command import begin, read_trained, training_parser
 from tasks.training.dataset import ExampleSet
-from tasks.training.loop import LoopSettings, TrainingState, train
+from tasks.training.loop import TrainingState, train
 
 NUM_READ = 3
 """Columns of MOUTH_NAMES that are read: opening, width, rounding."""
@@ -51,30 +49,21 @@ class MouthReader(nn.Module):
 def load_reader(run: Path) -> MouthReader:
     """The reader of a run's last checkpoint, in eval mode."""
     reader = MouthReader()
-    reader.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["network"])
+    read_trained(reader, run)
     return reader.eval().requires_grad_(False)
 
 
 def main() -> None:
     """Train the mouth reader on rendered clips (see tasks.training.dataset)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--num-steps", type=int, default=900)
-    parser.add_argument("--seed", type=int, default=3)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    args, settings = begin(training_parser(main.__doc__, num_steps=900, learning_rate=2e-3, seed=3))
     torch.manual_seed(args.seed)
-    clips, reader = ExampleSet(args.data), MouthReader()
+    portraits, reader = ExampleSet(args.data, num_shards=args.num_shards), MouthReader()
 
     def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
-        faces, mouths = mouth_batch(clips, args.seed, step, num_faces=BATCH_SIZE)
+        faces, mouths = mouth_batch(portraits, args.seed, step, num_faces=BATCH_SIZE)
         read_BK = reader(torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 255)
         return functional.mse_loss(read_BK, torch.from_numpy(mouths[:, :NUM_READ])), {}
 
-    settings = LoopSettings(num_steps=args.num_steps, learning_rate=2e-3)
     train(TrainingState.new(reader, settings), loss_of_step, settings, args.run)
 
 
