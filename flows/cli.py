@@ -27,7 +27,7 @@ train_app = typer.Typer(
 )
 app.add_typer(train_app, name="train")
 
-EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings as a TOML file.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +14,15 @@ from flows.environment import prepare_environment
 
 prepare_environment()  # Prefect reads its settings when it is imported
 
+from prefect import task  # noqa: E402
+from prefect.artifacts import create_progress_artifact, update_progress_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.server.api.server import SubprocessASGIServer  # noqa: E402
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE  # noqa: E402
 from prefect.states import Cancelled  # noqa: E402
+
+from flows.order import Stage  # noqa: E402
 
 INTERRUPTS = (KeyboardInterrupt, TerminationSignal)
 """What ends a flow before its time: Ctrl-C, and Prefect's word for SIGTERM."""
@@ -46,6 +52,28 @@ def noting_interrupts() -> Iterator[None]:
         _interrupted.set()
         logging.disable()  # whoever ended us may have ended Prefect's server, too
         raise
+
+
+def as_task(name: str, stage: Stage) -> Stage:
+    """A stage as a Prefect task."""
+    # the session holds actors and open files: nothing Prefect could hash or store
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
+
+
+def progress_artifact(
+    of: str, *, key: str = "singalong-progress", at_most_every_s: float = 0.0
+) -> Callable[[float], None]:
+    """Make an artifact that shows percents, and what updates it."""
+    created: Any = create_progress_artifact(0.0, key=key, description=of)
+    updated = time.monotonic()
+
+    def update(percent: float) -> None:
+        nonlocal updated
+        if time.monotonic() - updated >= at_most_every_s:
+            update_progress_artifact(created, percent)
+            updated = time.monotonic()
+
+    return update
 
 
 def cancelled() -> Any:

@@ -14,9 +14,9 @@ prepare_environment()  # Prefect reads its settings when it is imported
 
 from prefect import flow  # noqa: E402
 
-from flows.prefect_runs import INTERRUPTS, cancelled, noting_interrupts  # noqa: E402
+from flows.prefect_runs import INTERRUPTS, as_task, cancelled, noting_interrupts, progress_artifact  # noqa: E402
 from flows.prepare_order import prepare_stages  # noqa: E402
-from flows.run_flow import as_task, progress_artifact, publish_failures  # noqa: E402
+from flows.run_flow import publish_failures  # noqa: E402
 from flows.watchers import current_watcher  # noqa: E402
 from singalong.config import Settings  # noqa: E402
 from singalong.contracts import ModelRef  # noqa: E402

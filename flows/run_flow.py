@@ -6,7 +6,7 @@ shards stays at about a hundred task runs. The truth lies in the run folder; Pre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,11 @@ from flows.environment import prepare_environment
 
 prepare_environment()  # Prefect reads its settings when it is imported
 
-from prefect import flow, task  # noqa: E402
-from prefect.artifacts import (  # noqa: E402
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect import flow  # noqa: E402
+from prefect.artifacts import create_table_artifact  # noqa: E402
 
-from flows.order import Stage, run_stages  # noqa: E402
-from flows.prefect_runs import INTERRUPTS, cancelled, noting_interrupts  # noqa: E402
+from flows.order import run_stages  # noqa: E402
+from flows.prefect_runs import INTERRUPTS, as_task, cancelled, noting_interrupts, progress_artifact  # noqa: E402
 from flows.watchers import current_watcher  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
 from tasks.session import Session  # noqa: E402
@@ -46,22 +41,6 @@ def run_planned(run: str) -> Any:
         return cancelled()
     publish_failures(summary.failures, summary.run)
     return summary
-
-
-def as_task(name: str, stage: Stage) -> Stage:
-    """A stage as a Prefect task."""
-    # the session holds actors and open files: nothing Prefect could hash or store
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
-
-
-def progress_artifact(of: str) -> Callable[[float], None]:
-    """Make an artifact that shows percents, and what updates it."""
-    created: Any = create_progress_artifact(0.0, key="singalong-progress", description=of)
-
-    def update(percent: float) -> None:
-        update_progress_artifact(created, percent)
-
-    return update
 
 
 def publish_failures(failures: Sequence[FailureNote], of: str) -> None:

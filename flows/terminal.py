@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from singalong.contracts import Row
 from singalong.errors import SingalongError
 
+if TYPE_CHECKING:
+    from tasks.summary import FailureNote
+
+SummaryT = TypeVar("SummaryT", bound=Row)
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+_MAX_FAILURES_SHOWN = 20
 _PIPED_WIDTH = 200
 """Columns of tables that go to a file or another program."""
 _PLANNING = {"clips": "looking at clips", "songs": "listening to songs", "beats": "finding the beats of songs"}
@@ -42,6 +51,30 @@ def stray_output_aside() -> Iterator[None]:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_outcome(
+    summary: SummaryT | None, *, complete: Callable[[SummaryT], bool], show: Callable[[SummaryT], None], as_json: bool
+) -> int:
+    """Say what became of work that is resumable; its exit code. No summary: it was interrupted."""
+    if summary is None:
+        err.print("interrupted: run the same command again to go on")
+        return EXIT_INTERRUPTED
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+    else:
+        show(summary)
+    return EXIT_OK if complete(summary) else EXIT_SOME_FAILED
+
+
+def print_failures(failures: Sequence[FailureNote], rest_is_in: str) -> None:
+    """The first failures, and where the others are."""
+    for failure in failures[:_MAX_FAILURES_SHOWN]:
+        out.print(f"[red]{failure.error_class}[/] ", end="")
+        out.print(f"{failure.name}: {failure.message}", markup=False)
+    hidden = len(failures) - _MAX_FAILURES_SHOWN
+    if hidden > 0:
+        out.print(f"... and {hidden} more, in the {rest_is_in}")
 
 
 def print_error(error: SingalongError) -> None:

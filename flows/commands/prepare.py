@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.terminal import err, out, print_json, print_table, print_warning
+from flows.terminal import err, out, print_failures, print_outcome, print_table, print_warning
 from models import registry
 from singalong.config import Settings, default_models_home, load_settings
 from singalong.contracts import ModelRef
 from tasks.training.prepare import PrepareSession, PrepareSummary
-
-_EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
-_MAX_FAILURES_SHOWN = 20
 
 
 def prepare_command(folder: Path, dataset: Path, *, config: Path | None, overrides: list[str], as_json: bool) -> int:
@@ -21,14 +18,7 @@ def prepare_command(folder: Path, dataset: Path, *, config: Path | None, overrid
     detector = registry.resolve(settings.analysis.detector, "detector", home=home)
     scorer = registry.resolve(settings.score.scorer, "scorer", home=home)
     summary = _execute(folder, dataset, settings, detector=detector, scorer=scorer)
-    if summary is None:
-        err.print("interrupted: run the same command again to go on")
-        return _EXIT_INTERRUPTED
-    if as_json:
-        print_json(summary.model_dump(mode="json"))
-    else:
-        _show(summary)
-    return _EXIT_SOME_FAILED if summary.failures else _EXIT_DONE
+    return print_outcome(summary, complete=lambda done: not done.failures, show=_show, as_json=as_json)
 
 
 def _execute(
@@ -70,11 +60,7 @@ def _show(summary: PrepareSummary) -> None:
             "scored with the small bundled scorer, which is unsure of real faces: it leaves out good sequences, too, "
             "and lets some wrong ones pass. SyncNet knows better: singalong models pull syncnet_v2"
         )
-    for failure in summary.failures[:_MAX_FAILURES_SHOWN]:
-        out.print(f"[red]{failure.error_class}[/] ", end="")
-        out.print(f"{failure.name}: {failure.message}", markup=False)
-    if len(summary.failures) > _MAX_FAILURES_SHOWN:
-        out.print(f"... and {len(summary.failures) - _MAX_FAILURES_SHOWN} more, in the table")
+    print_failures(summary.failures, "table")
     if summary.reasons:
         print_table("not kept", ["reason", "candidates"], [[name, num] for name, num in summary.reasons.items()])
     if summary.offsets:

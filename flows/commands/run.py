@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.terminal import err, out, planning, print_json, print_warning
+from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -13,8 +13,6 @@ from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary, summarise
 
-_EXIT_DONE, _EXIT_SOME_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
-_MAX_FAILURES_SHOWN = 20
 _DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
 
@@ -64,15 +62,7 @@ def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool 
 
 
 def _finish(summary: RunSummary | None, *, as_json: bool) -> int:
-    """Say what became of a run; its exit code."""
-    if summary is None:
-        err.print("interrupted: run the same command again to go on")
-        return _EXIT_INTERRUPTED
-    if as_json:
-        print_json(summary.model_dump(mode="json"))
-    else:
-        _show(summary)
-    return _EXIT_DONE if summary.complete else _EXIT_SOME_FAILED
+    return print_outcome(summary, complete=lambda done: done.complete, show=_show, as_json=as_json)
 
 
 def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
@@ -96,12 +86,7 @@ def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
 def _show(summary: RunSummary) -> None:
     for note in summary.notes:
         print_warning(note)
-    for failure in summary.failures[:_MAX_FAILURES_SHOWN]:
-        out.print(f"[red]{failure.error_class}[/] ", end="")
-        out.print(f"{failure.name}: {failure.message}", markup=False)
-    hidden = len(summary.failures) - _MAX_FAILURES_SHOWN
-    if hidden > 0:
-        out.print(f"... and {hidden} more, in the report")
+    print_failures(summary.failures, "report")
     states = ", ".join(f"{count} {status}" for status, count in sorted(summary.shards.items()))
     out.print(f"{summary.num_pairs} pairs, {summary.num_shards} shards ({states}), {summary.num_frames:,} frames")
     for label, films in (("videos", summary.films), ("montages", summary.montages)):

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.terminal import err, out, print_facts, print_json, print_warning
+from flows.terminal import EXIT_INTERRUPTED, EXIT_OK, err, out, print_facts, print_json, print_warning
 from flows.training_watcher import training_progress
 from tasks.training.paper.folder import TrainingFolder
 from tasks.training.paper.plan import plan_training
 from tasks.training.paper.product import TrainedCard
-
-_EXIT_DONE, _EXIT_INTERRUPTED = 0, 130
 
 
 def train_command(
@@ -28,12 +26,12 @@ def train_command(
     card = _execute(folder)
     if card is None:
         err.print("interrupted: give the same command again to go on")
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     if as_json:
         print_json(card.model_dump(mode="json", exclude_none=True) | {"model": str(folder.model)})
     else:
         _show(folder, card)
-    return _EXIT_DONE
+    return EXIT_OK
 
 
 def _execute(folder: TrainingFolder) -> TrainedCard | None:
