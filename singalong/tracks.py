@@ -1,8 +1,6 @@
 """Whose mouth sings: choosing one face in each shot of a span, and asking where it is at a time.
 
-Pure functions on the tables of `singalong.track_table`. In one shot a person may be several tracks, e.g.
-before and after a hand hid the face: tracks that follow each other at about the same place and size are taken
-as one person.
+Pure functions on the tables of `singalong.track_table`.
 
 Shape legend: R rows, T times.
 """
@@ -10,24 +8,23 @@ Shape legend: R rows, T times.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from singalong.errors import NoFaceError, UsageError
-from singalong.linking import MAX_SIZE_LOG_RATIO, box_distance
+from singalong.linking import box_distance
+from singalong.looks import Look, likeness
+from singalong.people import Person, numbered, people_of
 from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
 
 Box = tuple[int, int, int, int]
 
-SAME_PERSON_DISTANCE = 1.5
-"""A track may go on another one of its shot when it starts at most this many box sides from its end."""
-
-MAIN_SHARE = 0.5
-"""`index:N` counts people seen at least this share of the time of the one seen longest in the shot."""
+MIN_LIKENESS = 0.5
+"""People less alike than this are not the same person."""
 
 POINT_MARGIN = 0.25
 """`at:X,Y@T` may miss a box by this share of its sides."""
@@ -35,17 +32,35 @@ POINT_MARGIN = 0.25
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _AT = re.compile(rf"at:\s*{_NUMBER}\s*,\s*{_NUMBER}\s*@\s*{_NUMBER}\s*")
 _INDEX = re.compile(r"index:\s*(\d{1,3})\s*")
+_LIKE = re.compile(r"like:\s*(\S.*)")
 
 
 @dataclass(frozen=True)
 class FaceSpec:
     """Which face sings; see `parse_face_spec`."""
 
-    kind: Literal["largest", "index", "at"]
+    kind: Literal["largest", "index", "at", "speaker", "like"]
     index: int = 0
     x: float = 0.0
     y: float = 0.0
     time_s: float = 0.0
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What is known of the people of a clip beside where they are.
+
+    Attributes:
+        looks: what the face of a track looks like, by track number.
+        speaking: how surely a track's lips move with the clip's own sound, by track number: margin of the sync
+            confidence, higher speaks; a track that cannot be scored is absent.
+        wanted: the look that `like:` asks for.
+    """
+
+    looks: Mapping[int, Look] = field(default_factory=dict)
+    speaking: Mapping[int, float] = field(default_factory=dict)
+    wanted: Look | None = None
 
 
 def parse_face_spec(text: str) -> FaceSpec:
@@ -57,6 +72,8 @@ def parse_face_spec(text: str) -> FaceSpec:
     - `at:X,Y@T`: the face at a point of the upright frame at T seconds of the clip's time. X and Y are
       pixels, or shares of width and height when both are at most 1. In other shots: of the people `index`
       counts the one most alike in place and size.
+    - `speaker`: in each shot the person whose lips move most surely with the clip's own sound.
+    - `like:PATH`: in each shot the person who looks most like the one in a picture.
 
     Raises UsageError.
     """
@@ -67,10 +84,15 @@ def parse_face_spec(text: str) -> FaceSpec:
     if match := _AT.fullmatch(text.strip()):
         x, y, time_s = map(float, match.groups())
         return FaceSpec("at", x=x, y=y, time_s=time_s)
+    if text.strip() == "speaker":
+        return FaceSpec("speaker")
+    if match := _LIKE.fullmatch(text.strip()):
+        return FaceSpec("like", path=match[1])
     raise UsageError(
         "cannot read which face is to sing",
         value=text,
-        expected="largest, index:N (from 0, left to right) or at:X,Y@T (a point and a time in seconds)",
+        expected="largest, index:N (from 0, left to right), at:X,Y@T (a point and a time in seconds), speaker or "
+        "like:PATH (a picture)",
     )
 
 
@@ -142,28 +164,14 @@ class ChosenFace:
         return row if row >= 0 and self.usable[row] else None
 
 
-@dataclass(frozen=True)
-class _Person:
-    """One person in one shot.
-
-    Attributes:
-        rows: all rows of the person, in frame order, those outside the span too.
-        num_frames: rows in the span.
-        median_box: median of the boxes in the span.
-        area: sum of box areas in the span; faces too small to sing count next to nothing.
-    """
-
-    rows: Ints
-    num_frames: int
-    median_box: Floats
-    area: float
-
-    @property
-    def centre_x(self) -> float:
-        return float(self.median_box[0] + self.median_box[2]) / 2
-
-
-def choose_face(tracks: TrackTable, shots: ShotTable, face_spec: str, start_s: float, end_s: float) -> ChosenFace:
+def choose_face(
+    tracks: TrackTable,
+    shots: ShotTable,
+    face_spec: str,
+    start_s: float,
+    end_s: float,
+    clues: Clues = Clues(),
+) -> ChosenFace:
     """Choose the face that sings in a span of a clip: at most one person in each shot.
 
     Give it the whole span of the pair, whatever part of it is to be made, so that every shard chooses alike.
@@ -174,74 +182,31 @@ def choose_face(tracks: TrackTable, shots: ShotTable, face_spec: str, start_s: f
         face_spec: see `parse_face_spec`.
         start_s: start of the span in the clip's time; the frame on screen then may be older.
         end_s: its end, exclusive.
+        clues: what the people look like and who speaks, for `speaker`, `like:` and `at:`.
 
     Raises:
         UsageError: a spec that cannot be read, or a time outside the span.
         NoFaceError: faces there are, but none at the point or with the index asked for.
     """
     spec = parse_face_spec(face_spec)
-    in_span = (tracks.pts_s >= start_s - tracks.frame_s) & (tracks.pts_s < end_s)
-    people = {int(shot): _people_of(tracks, in_span, int(shot)) for shot in np.unique(tracks.shot[in_span])}
+    people = people_of(tracks, start_s, end_s)
     if spec.kind == "largest":
         chosen = [max(group, key=lambda person: person.area) for group in people.values()]
     elif spec.kind == "index":
         chosen = _by_index(people, spec.index, face_spec)
+    elif spec.kind == "speaker":
+        chosen = [_speaker(group, clues) for group in people.values()]
+    elif spec.kind == "like":
+        assert clues.wanted is not None
+        alike = (_look_alike(group, clues.wanted, clues) for group in people.values())
+        chosen = [person for person in alike if person is not None]
     else:
         chosen = _by_point(people, tracks, shots, spec, face_spec, (start_s, end_s))
     return _chosen(tracks, [person.rows for person in chosen])
 
 
-def _people_of(tracks: TrackTable, in_span: Bools, shot: int) -> list[_Person]:
-    """People of a shot who are seen in the span, in order of appearance."""
-    of_shot = np.flatnonzero(tracks.shot == shot)
-    by_track = [of_shot[tracks.track[of_shot] == track] for track in np.unique(tracks.track[of_shot])]
-    in_order = (rows[np.argsort(tracks.frame[rows])] for rows in by_track)
-    runs = sorted(in_order, key=lambda rows: int(tracks.frame[rows[0]]))
-    joined = _join_runs(tracks, runs)
-    return [_person(tracks, rows, in_span) for rows in joined if in_span[rows].any()]
-
-
-def _join_runs(tracks: TrackTable, runs: list[Ints]) -> list[Ints]:
-    """Join tracks of a shot (rows in frame order, by first frame) that follow one another in one place."""
-    joined: list[Ints] = []
-    for run in runs:
-        open_ends = [i for i, rows in enumerate(joined) if tracks.frame[rows[-1]] < tracks.frame[run[0]]]
-        ends = tracks.boxes[[joined[i][-1] for i in open_ends]].astype(np.float64)
-        start = tracks.boxes[run[:1]].astype(np.float64)
-        distance, ratio = (values[:, 0] for values in box_distance(ends, start))
-        near = (distance <= SAME_PERSON_DISTANCE) & (ratio <= MAX_SIZE_LOG_RATIO)
-        cost = np.where(near, distance + ratio, np.inf)
-        if len(cost) and np.isfinite(cost.min()):
-            best = open_ends[int(np.argmin(cost))]
-            joined[best] = np.concatenate([joined[best], run])
-        else:
-            joined.append(run)
-    return joined
-
-
-def _person(tracks: TrackTable, rows: Ints, in_span: Bools) -> _Person:
-    seen = rows[in_span[rows]]
-    boxes = tracks.boxes[seen]
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    # A usable face, however short its stay, goes before one that is too small to sing.
-    weights = np.where(tracks.usable[seen], 1.0, 1e-9)
-    return _Person(
-        rows=rows,
-        num_frames=len(seen),
-        median_box=np.median(boxes, axis=0),
-        area=float((areas * weights).sum()),
-    )
-
-
-def _main(group: list[_Person]) -> list[_Person]:
-    """People of a shot who count, from left to right."""
-    longest = max(person.num_frames for person in group)
-    main = (person for person in group if person.num_frames >= MAIN_SHARE * longest)
-    return sorted(main, key=lambda person: person.centre_x)
-
-
-def _by_index(people: dict[int, list[_Person]], index: int, text: str) -> list[_Person]:
-    main = [_main(group) for group in people.values()]
+def _by_index(people: dict[int, list[Person]], index: int, text: str) -> list[Person]:
+    main = [numbered(group) for group in people.values()]
     if main and all(len(group) <= index for group in main):
         most = max(map(len, main))
         raise NoFaceError(
@@ -253,13 +218,13 @@ def _by_index(people: dict[int, list[_Person]], index: int, text: str) -> list[_
 
 
 def _by_point(
-    people: dict[int, list[_Person]],
+    people: dict[int, list[Person]],
     tracks: TrackTable,
     shots: ShotTable,
     spec: FaceSpec,
     text: str,
     span: tuple[float, float],
-) -> list[_Person]:
+) -> list[Person]:
     if not span[0] - tracks.frame_s <= spec.time_s <= span[1]:
         raise UsageError(
             "the time at which the face is pointed out lies outside the clip's span",
@@ -270,11 +235,11 @@ def _by_point(
         return []
     home = shots.shot_at(spec.time_s + tracks.frame_s / 100)  # times are written with few digits
     person = _at_point(people.get(home, []), tracks, spec, text)
-    others = (_main(group) for shot, group in people.items() if shot != home)
+    others = (numbered(group) for shot, group in people.items() if shot != home)
     return [person, *(_most_alike(group, person) for group in others)]
 
 
-def _at_point(group: list[_Person], tracks: TrackTable, spec: FaceSpec, text: str) -> _Person:
+def _at_point(group: list[Person], tracks: TrackTable, spec: FaceSpec, text: str) -> Person:
     width, height = tracks.frame_size
     as_share = spec.x <= 1 and spec.y <= 1
     point = np.array([spec.x, spec.y]) * ((width, height) if as_share else (1, 1))
@@ -305,10 +270,32 @@ def _miss(box: Ints, point: Floats) -> float:
     return float(np.max(np.abs(point - (box[:2] + box[2:]) / 2) / half))
 
 
-def _most_alike(group: Sequence[_Person], person: _Person) -> _Person:
+def _most_alike(group: Sequence[Person], person: Person) -> Person:
     boxes = np.stack([other.median_box for other in group])
     distance, ratio = box_distance(boxes, person.median_box[None])
     return group[int(np.argmin(distance[:, 0] + ratio[:, 0]))]
+
+
+def _speaker(group: Sequence[Person], clues: Clues) -> Person:
+    scored = [(max(said), person) for person in group if (said := _said(person, clues))]
+    if scored:
+        return max(scored, key=lambda item: item[0])[1]
+    return max(group, key=lambda person: person.area)
+
+
+def _said(person: Person, clues: Clues) -> list[float]:
+    return [clues.speaking[track] for track in person.tracks if track in clues.speaking]
+
+
+def _look_alike(group: Sequence[Person], wanted: Look, clues: Clues) -> Person | None:
+    """The person who looks most like the one wanted; None where nobody does."""
+    best: Person | None = None
+    best_likeness = MIN_LIKENESS
+    for person in group:
+        for track in person.tracks:
+            if track in clues.looks and (alike := likeness(clues.looks[track], wanted)) >= best_likeness:
+                best, best_likeness = person, alike
+    return best
 
 
 def _chosen(tracks: TrackTable, rows: list[NDArray[np.int64]]) -> ChosenFace:
