@@ -66,16 +66,21 @@ class Engine(ABC):
 
     def __init__(
         self,
+        ref: ModelRef,
         *,
         device: str | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         batch_size: int = 16,
     ) -> None:
-        """Choose device and precision. Raises UsageError for a device there is not."""
+        """Choose device and precision, and load the weights.
+
+        Raises UsageError for a device there is not, WeightsError if the file is not the weights that `ref` names.
+        """
         self.batch_size = batch_size
         self._device = pick_device(device)
         self.precision = pick_precision(str(self._device)) if precision == "auto" else precision
         self.device_name = f"{_describe(self._device)} ({self.precision})"
+        self._load(ref)
 
     def generate(
         self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None = None
@@ -127,6 +132,10 @@ class Engine(ABC):
             torch.cuda.empty_cache()
 
     @abstractmethod
+    def _load(self, ref: ModelRef) -> None:
+        """Read the weights and make the network ready on the device."""
+
+    @abstractmethod
     def _batch(
         self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None
     ) -> Sequence[Drawing]:
@@ -168,16 +177,7 @@ class GeneratorEngine(Engine):
     mel_steps = MEL_STEPS
     mel_lead_steps = 0
 
-    def __init__(
-        self,
-        ref: ModelRef,
-        *,
-        device: str | None = None,
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
-        batch_size: int = 16,
-    ) -> None:
-        """Load the weights; as `Engine`, and WeightsError if the file is not the weights that `ref` names."""
-        super().__init__(device=device, precision=precision, batch_size=batch_size)
+    def _load(self, ref: ModelRef) -> None:
         network = load_generator(ref)
         # The last layer stays in float32: bfloat16 logits would show as banding in smooth skin.
         self._last = copy.deepcopy(network.output_block[1]).to(self._device)
@@ -233,16 +233,7 @@ class WarperEngine(Engine):
     mel_lead_steps = EAR_LEAD_STEPS
     can_rest = True
 
-    def __init__(
-        self,
-        ref: ModelRef,
-        *,
-        device: str | None = None,
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
-        batch_size: int = 16,
-    ) -> None:
-        """Load the weights; as `Engine`, and WeightsError if the file is not the weights that `ref` names."""
-        super().__init__(device=device, precision=precision, batch_size=batch_size)
+    def _load(self, ref: ModelRef) -> None:
         self._network = _load_planned(ref, "singalong_warper", Warper).eval().requires_grad_(False)
         self._ready(self._network)
 

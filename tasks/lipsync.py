@@ -1,7 +1,7 @@
 """LIP-SYNC: one shard of a pair, from the clip's frames and the song's mel to a committed segment.
 
-Streams in chunks: decode, crop, generate, paste, encode, score, one after the other in one thread. Only the face
-region is converted to BGR and back; every other pixel keeps its decoded value.
+Streams in chunks: decode, give the frames their lips (`tasks.painter`), encode, score, one after the other in one
+thread.
 """
 
 from __future__ import annotations
@@ -29,26 +29,24 @@ from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
-from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr, paste_bgr
-from singalong.media.geometry import NETWORK_SIDE_PX, Box, fit_to_box, network_crop, pad_box, paste_mask
+from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr
+from singalong.media.geometry import NETWORK_SIDE_PX, Box, network_crop
 from singalong.media.timeline import source_times
 from singalong.media.units import MEL_STEPS_PER_S
 from singalong.media.vocals import rest_gain
-from singalong.media.warp import apply_warp
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
 from tasks.jobs import LipsyncJob
+from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from models.engine import Drawing, Engine
+    from models.engine import Engine
     from models.scorers import Scorer
     from tasks.shard_score import ShardScorer
 
-_MIN_BOX_PX = 8
-"""A box with less than this inside the frame shows no mouth."""
 _MAX_STEP_S = 0.5
 """A clip that jumps further than this from one scored frame to the next started over."""
 _CHUNK_BYTES = 96 * 1024 * 1024
@@ -110,6 +108,7 @@ class _Shard:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
+        self.painter = FacePainter(settings.lipsync, generator, self.watch)
         self.voice = voice = load_song(song)
         self.face = chosen_face(self.pair, analysis)
         self.times_s = source_times(
@@ -193,52 +192,20 @@ class _Shard:
     def _sync(self, frames: list[YuvFrame], start: int) -> list[YuvFrame]:
         """The frames with the lips of the song; frames without a usable face as they are."""
         size = {"width": self.pair.width, "height": self.pair.height}
-        pads = self.settings.lipsync.pads
-        faces = [self.face.box_at(frame.pts_s) for frame in frames]
-        boxes = [_usable_box(face, pads, **size) for face in faces]
-        with self.watch.stage("crop"):
-            faces_bgr = [
-                None if box is None else face_region_to_bgr(frame, box)
-                for frame, box in zip(frames, boxes, strict=True)
-            ]
-        made = self._generate({start + i: face for i, face in enumerate(faces_bgr) if face is not None})
-        with self.watch.stage("paste"):
-            outputs = [
-                frame if box is None else self._paste(frame, box, made[start + i])
-                for i, (frame, box) in enumerate(zip(frames, boxes, strict=True))
-            ]
-        for index, (frame, output, face, box) in enumerate(zip(frames, outputs, faces, boxes, strict=True), start):
-            self._note(frame, face, box)
-            self._score_frame(index, frame, output, face if box is not None else None)
-        return outputs
+        spots = [self.painter.spot_at(self.face, frame.pts_s, **size) for frame in frames]
+        span = slice(start, start + len(frames))
+        mels = mel_chunks(self.voice.mel, self.mel_starts[span], self.generator.mel_steps)
+        painted = self.painter.paint(frames, spots, mels, None if self.sung is None else self.sung[span])
+        for index, face in painted.faces.items():
+            self.rest.add(start + index, face, voiced=bool(self.voiced[start + index]))
+        for index, (frame, output, spot) in enumerate(zip(frames, painted.frames, spots, strict=True), start):
+            face_box = self.face.box_at(frame.pts_s)
+            self._note(frame, face_box, spot)
+            self._score_frame(index, frame, output, face_box if spot is not None else None)
+        return painted.frames
 
-    def _generate(self, faces_bgr: dict[int, NDArray[np.uint8]]) -> dict[int, NDArray[np.uint8]]:
-        """New faces by frame, of the sizes they had or of the network's, for faces (h, w, 3) by frame of the shard."""
-        if not faces_bgr:
-            return {}
-        with self.watch.stage("crop"):
-            crops = np.stack([network_crop(face) for face in faces_bgr.values()])
-        with self.watch.stage("generate"):
-            indices = list(faces_bgr)
-            mels = mel_chunks(self.voice.mel, self.mel_starts[indices], self.generator.mel_steps)
-            drawings = self.generator.generate(mels, crops, None if self.sung is None else self.sung[indices])
-            made = {
-                index: _drawn(face, drawing) for (index, face), drawing in zip(faces_bgr.items(), drawings, strict=True)
-            }
-        for index, face in made.items():
-            self.rest.add(index, face, voiced=bool(self.voiced[index]))
-        return made
-
-    def _paste(self, frame: YuvFrame, box: Box, face: NDArray[np.uint8]) -> YuvFrame:
-        output = frame.copy()  # the source may be shown again, and its lips are scored too
-        x1, y1, x2, y2 = box
-        lipsync = self.settings.lipsync
-        mask = paste_mask(x2 - x1, y2 - y1, style=lipsync.mask, feather=lipsync.feather)
-        paste_bgr(output, box, fit_to_box(face, box), mask)
-        return output
-
-    def _note(self, frame: YuvFrame, face: Box | None, box: Box | None) -> None:
-        if box is not None:
+    def _note(self, frame: YuvFrame, face: Box | None, spot: Spot | None) -> None:
+        if spot is not None:
             outcome = FrameOutcome.SYNCED
         elif face is not None:
             outcome = FrameOutcome.OUTSIDE
@@ -318,20 +285,6 @@ def chosen_face(pair: PairPlan, analysis: Path) -> ChosenFace:
             action="Choose another span (clip_start_s, clip_end_s), or lower analysis.min_face_px or min_score.",
         )
     return face
-
-
-def _usable_box(face: Box | None, pads: tuple[int, int, int, int], *, width: int, height: int) -> Box | None:
-    if face is None:
-        return None
-    x1, y1, x2, y2 = box = pad_box(face, pads, width=width, height=height)
-    return box if x2 - x1 >= _MIN_BOX_PX and y2 - y1 >= _MIN_BOX_PX else None
-
-
-def _drawn(face_bgr: NDArray[np.uint8], drawing: Drawing) -> NDArray[np.uint8]:
-    """The new face: of the network's size where it was painted, of its own size where it was bent."""
-    if isinstance(drawing, np.ndarray):
-        return drawing
-    return apply_warp(face_bgr, drawing.flow, drawing.patch)
 
 
 def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan, generator: Engine) -> NDArray[np.int64]:
