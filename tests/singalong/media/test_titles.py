@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from singalong.contracts import Title, Verdict
 from singalong.media.frames import ColorInfo, YuvFrame, bgr_to_frame, frame_to_bgr
-from singalong.media.titles import MAX_TITLE_CHARS, TitlePainter, clean_text
+from singalong.media.titles import LabelPainter, TitlePainter
 
 COLOR = ColorInfo(1, 1, 1, 1)
 
@@ -57,20 +57,6 @@ def test_a_long_name_is_shortened_to_the_picture() -> None:
     assert label.box[0] >= 0
 
 
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("Ada\nLovelace\t\x00 II ", "Ada Lovelace II"),
-        ("a\ud800b\u202ec", "a b c"),
-        ("e\u0301", "é"),
-        ("x" * 500, "x" * (MAX_TITLE_CHARS - 1) + "…"),
-        ("", ""),
-    ],
-)
-def test_text_is_brought_to_one_line_that_can_be_drawn(text: str, clean: str) -> None:
-    assert clean_text(text) == clean
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.text(st.characters(), max_size=100),
@@ -83,3 +69,54 @@ def test_no_text_and_no_size_breaks_it(name: str, note: str, size: tuple[int, in
     assert 0 <= x1 < x2 <= size[0]
     assert 0 <= y1 < y2 <= size[1]
     label.paint(grey(*size), 0)
+
+
+def label(text: str = "AI-generated", width: int = 640, height: int = 360, **options: Fraction) -> LabelPainter:
+    return LabelPainter(text, width=width, height=height, **options)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255], ids=["black", "grey", "white"])
+def test_a_label_can_be_read_on_any_picture(level: int) -> None:
+    painter = label()
+    picture = bgr_to_frame(np.full((360, 640, 3), level, np.uint8), pts_s=0.0, color=COLOR)
+    x1, y1, x2, y2 = painter.box
+    inside = painter.paint(picture).y[y1:y2, x1:x2].astype(int)
+    assert np.percentile(inside, 99) - np.median(inside) > 90  # letters against what they stand on
+
+
+def test_a_label_stands_at_the_upper_left_and_changes_nothing_else() -> None:
+    painter, frame = label(), grey()
+    changed = painter.paint(frame).y != frame.y
+    assert np.array_equal(frame.y, grey().y)
+    x1, y1, x2, y2 = painter.box
+    assert x1 > 0
+    assert y1 > 0
+    assert x2 < 160
+    assert y2 < 60
+    changed[y1:y2, x1:x2] = False
+    assert not changed.any()
+
+
+def test_in_portrait_a_label_hangs_below_what_phones_cover() -> None:
+    assert label(width=1080, height=1920).box[1] >= 131
+    assert label(width=1920, height=1080).box[1] < 100
+
+
+def test_a_label_keeps_its_shape_where_pixels_are_not_square() -> None:
+    plain, wide = label(), label(width=320, pixel_aspect=Fraction(2))
+    assert wide.box[3] - wide.box[1] == plain.box[3] - plain.box[1]
+    assert 2 * (wide.box[2] - wide.box[0]) == pytest.approx(plain.box[2] - plain.box[0], abs=2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    text=st.text(st.characters(), max_size=60),
+    size=st.sampled_from([(640, 360), (360, 640), (96, 64), (32, 32)]),
+    aspect=st.sampled_from([Fraction(1), Fraction(4, 3), Fraction(8, 15), Fraction(3)]),
+)
+def test_no_label_and_no_size_breaks_it(text: str, size: tuple[int, int], aspect: Fraction) -> None:
+    painter = label(text, *size, pixel_aspect=aspect)
+    x1, y1, x2, y2 = painter.box
+    assert 0 <= x1 < x2 <= size[0]
+    assert 0 <= y1 < y2 <= size[1]
+    painter.paint(grey(*size))
