@@ -75,6 +75,11 @@ class LipsyncSettings(Section):
         default=True,
         description="The bundled generator shuts the mouth where nobody sings for a second: no band moves the lips.",
     )
+    label: str = Field(
+        default="",
+        max_length=60,
+        description='Text at the upper left of every film, such as "AI-generated"; none where empty.',
+    )
     crf: int = Field(default=17, ge=0, le=40, description="x264 quality of the outputs; lower is better.")
     preset: str = Field(default="veryfast", description="x264 speed preset.")
 
@@ -117,8 +122,10 @@ class FilmSettings(Section):
         default="none",
         description="Label on each part: its tag_title, or else its pair_id; score adds its sync scores and verdict.",
     )
-    fill: Literal["black", "blur"] = Field(
-        default="black", description="What surrounds a part of another shape: black, or the part itself, out of focus."
+    fill: Literal["black", "blur", "crop"] = Field(
+        default="black",
+        description="What becomes of a part of another shape: it is surrounded by black, or by itself, out of focus; or "
+        "it is cropped around the face that sings.",
     )
     credentials: Literal["auto", "none"] = Field(
         default="auto", description="Content credentials (C2PA) in every film; auto: where the library works."

@@ -31,7 +31,9 @@ from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
 from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, network_crop
+from singalong.media.lettering import clean_text
 from singalong.media.timeline import source_times
+from singalong.media.titles import LabelPainter
 from singalong.media.units import MEL_STEPS_PER_S
 from singalong.media.vocals import rest_gain
 from singalong.store import Store
@@ -132,14 +134,15 @@ class _Shard:
         with ClipReader(self.clip) as reader:
             # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
             color = reader.read_chunk([self.pair.clip_start_s])[0].color
+            label = self._label()
             with self._writer(segment, color) as writer:
                 for start, end in self._chunks():
                     with self.watch.stage("decode"):
                         frames = reader.read_chunk(self.times_s[start:end].tolist())
                     outputs = self._sync(frames, start)
                     with self.watch.stage("encode"):
-                        for output in outputs:
-                            writer.write(output)
+                        for output in outputs:  # scored already, so the label has no say in the scores
+                            writer.write(output if label is None else label.paint(output))
         self._finish_score()
 
     def frames_table(self) -> pa.Table:
@@ -188,6 +191,11 @@ class _Shard:
             crf=self.settings.lipsync.crf,
             preset=self.settings.lipsync.preset,
         )
+
+    def _label(self) -> LabelPainter | None:
+        text, aspect = clean_text(self.settings.lipsync.label), self.clip.sample_aspect_ratio
+        size = {"width": self.pair.width, "height": self.pair.height}
+        return LabelPainter(text, **size, pixel_aspect=aspect) if text else None
 
     def _sync(self, frames: list[YuvFrame], start: int) -> list[YuvFrame]:
         """The frames with the lips of the song; frames without a usable face as they are."""
