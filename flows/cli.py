@@ -121,6 +121,38 @@ def run(
 
 
 @app.command()
+def reprocess(
+    run: Run,
+    failed: Annotated[bool, typer.Option("--failed", help="What failed, or was never finished.")] = False,
+    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected.")] = False,
+    below: Annotated[float | None, typer.Option("--below", help="Sync confidence under this.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
+    ] = None,
+    child: Annotated[
+        Path | None, typer.Option("--run", help="Folder of the new run; by default RUN.2, RUN.3 and so on.")
+    ] = None,
+    set_: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json: Json = False,
+) -> None:
+    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands."""
+    from flows.commands.reprocess import reprocess_command
+    from tasks.selection import Wanted
+
+    raise typer.Exit(
+        reprocess_command(
+            run,
+            Wanted(failed=failed, rejected=rejected, below=below, where=where),
+            child=child,
+            overrides=set_ or [],
+            dry_run=dry_run,
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def status(run: Run, json: Json = False) -> None:
     """Show how far a run is: shards by state, failures by class, rate and time left."""
     from flows.commands.inspect import status_command

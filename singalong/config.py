@@ -203,6 +203,17 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
         raise UsageError(_explain(exc), file=config) from exc
 
 
+def with_overrides(settings: Settings, overrides: list[str]) -> Settings:
+    """The settings with `section.key=value` overrides applied; raises as `load_settings` does."""
+    values = settings.model_dump(exclude_none=True)
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        raise UsageError(_explain(exc)) from exc
+
+
 def dump_settings(settings: Settings) -> str:
     """The settings as TOML, every key spelled out, in a form `load_settings` reads back."""
     lines: list[str] = []

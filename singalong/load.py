@@ -11,11 +11,18 @@ from singalong.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-_FILES = {"shards": "report.parquet", "pairs": "pairs.parquet", "montages": "montages.parquet"}
+_FILES = {
+    "shards": "report.parquet",
+    "pairs": "pairs.parquet",
+    "montages": "montages.parquet",
+    "takes": "takes.parquet",
+}
 
 
-def load_report(run: str | os.PathLike[str], table: Literal["shards", "pairs", "montages"] = "shards") -> pd.DataFrame:
-    """A report of a run as a data frame: one row a shard, a pair or a montage.
+def load_report(
+    run: str | os.PathLike[str], table: Literal["shards", "pairs", "montages", "takes"] = "shards"
+) -> pd.DataFrame:
+    """A report of a run as a data frame: one row a shard, a pair, a montage, or a take of what was made again.
 
     `run` is the run folder. Columns are those of `singalong.report_schema`; `seconds` holds dictionaries.
 

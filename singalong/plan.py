@@ -77,7 +77,7 @@ def make_plan(
         detector=detector,
         scorer=scorer,
         pairs=tuple(pairs),
-        shards=tuple(_plan_shards(pairs, settings, WorkKeys(settings, detector, scorer))),
+        shards=tuple(shards_of(pairs, settings, detector, scorer)),
         problems=tuple(problems),
     )
 
@@ -102,6 +102,25 @@ def cut_into_shards(num_frames: int, shard_frames: int) -> list[tuple[int, int]]
     if len(starts) > 1 and num_frames - starts[-1] < MIN_SHARD_FRAMES:
         starts.pop()
     return list(zip(starts, [*starts[1:], num_frames], strict=True))
+
+
+def shards_of(
+    pairs: Sequence[PairPlan], settings: Settings, detector: ModelRef, scorer: ModelRef | None
+) -> Iterator[ShardPlan]:
+    """The shards of pairs, by priority, highest first, then by row."""
+    work_keys = WorkKeys(settings, detector, scorer)
+    for pair in sorted(pairs, key=lambda pair: (-pair.priority, pair.row)):
+        ranges = cut_into_shards(pair.num_frames, round(Fraction(settings.plan.shard_s) * pair.fps))
+        keys = work_keys.keys(pair, ranges)
+        for index, ((start_frame, end_frame), work_key) in enumerate(zip(ranges, keys, strict=True)):
+            yield ShardPlan(
+                shard_id=f"{pair.pair_id}-{index:04d}",
+                pair_id=pair.pair_id,
+                index=index,
+                start_frame=start_frame,
+                end_frame=end_frame,
+                work_key=work_key,
+            )
 
 
 class Cost(Row):
@@ -242,18 +261,3 @@ def _problem(row: PairRow, error: InputError) -> RowProblem:
         rights=row.rights,
         tags=row.tags,
     )
-
-
-def _plan_shards(pairs: Sequence[PairPlan], settings: Settings, work_keys: WorkKeys) -> Iterator[ShardPlan]:
-    for pair in sorted(pairs, key=lambda pair: (-pair.priority, pair.row)):
-        ranges = cut_into_shards(pair.num_frames, round(Fraction(settings.plan.shard_s) * pair.fps))
-        keys = work_keys.keys(pair, ranges)
-        for index, ((start_frame, end_frame), work_key) in enumerate(zip(ranges, keys, strict=True)):
-            yield ShardPlan(
-                shard_id=f"{pair.pair_id}-{index:04d}",
-                pair_id=pair.pair_id,
-                index=index,
-                start_frame=start_frame,
-                end_frame=end_frame,
-                work_key=work_key,
-            )

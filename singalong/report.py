@@ -68,6 +68,7 @@ def fold_report(
     segment_path: Callable[[ShardResult], str | None] = lambda _: None,
     films: Mapping[str, Film] | None = None,
     montage_films: Mapping[str, Film] | None = None,
+    takes: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Report:
     """Fold a run into its report.
 
@@ -79,8 +80,9 @@ def fold_report(
         segment_path: where a shard's segment lies in the store; None where it no longer does.
         films: the pairs' films by pair id; a pair without one is not done.
         montage_films: the montages' films by name.
+        takes: `num_takes` and `take_run_id` of pairs that were made more than once, by pair id.
     """
-    folder = _Folder(plan, fold, merge, judge, segment_path, films or {}, montage_films or {})
+    folder = _Folder(plan, fold, merge, judge, segment_path, films or {}, montage_films or {}, takes or {})
     shards_of: defaultdict[str, list[ShardPlan]] = defaultdict(list)
     for shard in plan.shards:
         shards_of[shard.pair_id].append(shard)
@@ -106,6 +108,7 @@ class _Folder:
     segment_path: Callable[[ShardResult], str | None]
     films: Mapping[str, Film]
     montage_films: Mapping[str, Film]
+    takes: Mapping[str, Mapping[str, Any]]
 
     def problem(self, model: Any, problem: RowProblem) -> Any:
         """The row of a manifest row that could not be planned."""
@@ -122,7 +125,6 @@ class _Folder:
         return ReportRow(
             **self._run(),
             **_pair_facts(pair),
-            **self._models(pair),
             shard_id=shard.shard_id,
             work_key=shard.work_key,
             start_frame=shard.start_frame,
@@ -131,7 +133,7 @@ class _Folder:
             status=state.status,
             num_attempts=state.num_attempts,
             **_error(state.failure),
-            **(self._shard_result(state.result) if state.result else {}),
+            **self._models(pair) | (self._shard_result(state.result) if state.result else {}),
         )
 
     def pair(self, pair: PairPlan, shards: Sequence[ShardPlan]) -> PairReportRow:
@@ -143,7 +145,6 @@ class _Folder:
         return PairReportRow(
             **self._run(),
             **_pair_facts(pair),
-            **self._models(pair),
             position=pair.position,
             priority=pair.priority,
             num_frames=pair.num_frames,
@@ -153,11 +154,12 @@ class _Folder:
             num_done=len(results),
             num_attempts=sum(state.num_attempts for state in states),
             **(_totals(results) if results else {}),
-            **(self._pair_score(pair, shards, results) if complete else {}),
+            **self._models(pair) | (self._pair_score(pair, shards, results) if complete else {}),
             output=film.path,
             output_sha256=film.sha256,
             thumbnail=film.thumbnail,
             duration_s=film.duration_s,
+            **self.takes.get(pair.pair_id, {}),
         )
 
     def montages(self, pairs: Iterable[PairReportRow]) -> list[MontageReportRow]:
@@ -224,7 +226,8 @@ class _Folder:
         return {} if score is None else self._score(score)
 
     def _score(self, score: SyncScore) -> dict[str, Any]:
-        return {
+        scorer = {} if score.scorer is None else {"scorer": score.scorer}
+        return scorer | {
             "verdict": self.judge(score),
             "sync_confidence": score.confidence,
             "sync_distance": score.distance,

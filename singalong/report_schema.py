@@ -95,6 +95,28 @@ class PairReportRow(_Outcome):
     num_done: int = Field(default=0, description="shards done")
     duration_s: float | None = None
     thumbnail: str | None = None
+    num_takes: int = Field(default=1, description="how often it was made, in this run and in those before it")
+    take_run_id: str | None = Field(default=None, description="whose take stands, where there are several")
+
+
+class TakeRow(Row):
+    """One take of a pair that was made more than once."""
+
+    run_id: str = Field(description="run that reports it")
+    pair_id: str
+    take: int = Field(description="1 is the oldest")
+    take_run_id: str = Field(description="run in whose plan it is")
+    stands: bool = Field(description="whether it is the one in the films")
+    done: bool
+    rejected: bool = Field(description="whether a person sent it back")
+    verdict: Verdict | None = None
+    sync_confidence: float | None = None
+    sync_distance: float | None = None
+    sync_offset_frames: int | None = None
+    scorer: str | None = None
+    generator: str
+    weights_sha256: str
+    work_keys: tuple[str, ...] = Field(description="of its shards: where the store keeps it")
 
 
 class MontageReportRow(Row):
@@ -120,7 +142,7 @@ class MontageReportRow(Row):
     rights: str | None = None
 
 
-OutcomeT = TypeVar("OutcomeT", ReportRow, PairReportRow, MontageReportRow)
+OutcomeT = TypeVar("OutcomeT", ReportRow, PairReportRow, MontageReportRow, TakeRow)
 
 
 def report_schema(model: type[Row], tags: Sequence[str] = ()) -> pa.Schema:

@@ -7,6 +7,7 @@
     attempts/<shard>/<n>.started    written before attempt n
     attempts/<shard>/<n>.parquet    written after it; never rewritten
     frames/<shard>.parquet          the frames table of a finished shard, the store's own file if possible
+    pass.json  takes/<n>.parquet    of a run that makes part of another one again: what of it, and the takes before
 
 Every file is written whole or not at all. One driver at a time works on a run (`RunFolder.lock`); any number
 of readers may look on.
@@ -20,6 +21,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,9 +33,11 @@ from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
 from singalong.errors import UsageError
 from singalong.fold import RunFold, fold_attempts
+from singalong.heritage import read_heritage, write_heritage
 from singalong.plan_table import plan_from_table, plan_to_table
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
+from singalong.takes import Heritage
 
 RUN_SCHEMA_VERSION = 1
 _VERSION_KEY = b"singalong.plan_version"
@@ -55,11 +59,20 @@ class RunFolder:
     # ---- making and opening
 
     @classmethod
-    def create(cls, path: Path, plan: Plan, settings: Settings, *, manifest: Sequence[PairRow] = ()) -> RunFolder:
+    def create(
+        cls,
+        path: Path,
+        plan: Plan,
+        settings: Settings,
+        *,
+        manifest: Sequence[PairRow] = (),
+        heritage: Heritage | None = None,
+    ) -> RunFolder:
         """Make a run folder, or give an existing one a new plan.
 
         An existing run keeps its run id and all its attempts; of these count again those whose work the new
         plan asks for too. Its old plan stays under plans/. With nothing changed, nothing is written.
+        `heritage`: of a plan that makes part of another run again.
 
         Raises UsageError when the folder holds something else, is of a newer version, or is being worked on.
         """
@@ -72,6 +85,8 @@ class RunFolder:
             standing = cls.open(path) if (path / "plan.parquet").exists() else None
             if standing is not None and standing._asks_for(plan, settings, manifest):
                 return standing
+            if heritage is not None:
+                write_heritage(path, heritage)
             version = _next_version(path)
             _write_plan(path, version, plan, settings, manifest)
         return cls(path, plan=plan, version=version, settings=settings)
@@ -106,6 +121,22 @@ class RunFolder:
     def manifest(self) -> list[PairRow]:
         """The manifest rows the plan was made from."""
         return from_table(PairRow, pq.read_table(_version_path(self.path, self.version, ".manifest.parquet")))
+
+    @cached_property
+    def heritage(self) -> Heritage | None:
+        """What this run makes again of another one, and the takes before; None for a run of its own."""
+        heritage = read_heritage(self.path)
+        if heritage is None or heritage.order.parent_run_id != self.plan.parent_run_id:
+            return None  # the folder was given a plan of its own since
+        return heritage
+
+    def makes(self, pair_id: str) -> bool:
+        """Whether it is for this run to make a pair; a pass leaves the others as they were."""
+        return self.heritage is None or pair_id in self._made_again
+
+    @cached_property
+    def _made_again(self) -> frozenset[str]:
+        return frozenset(self.heritage.order.pairs if self.heritage else ())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run for one driver; UsageError naming the holder when there is another."""

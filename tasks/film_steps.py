@@ -17,21 +17,22 @@ from tasks.find_beats import known_beats
 from tasks.jobs import ConformJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
-from tasks.report import pair_rows, scorer_thresholds
+from tasks.report import pair_rows
 from tasks.session import Session
+from tasks.standing import Standing, scorer_thresholds
 from tasks.timelines import Scores, Timeline
 from tasks.titles import titles_of
 
 
 def join_pairs(session: Session) -> dict[str, PairFilm]:
     """Join the films of all pairs whose every shard is done; returns those that stand, by pair."""
-    films = _pair_films(session)
+    films = _pair_films(session, session.standing())
     return _standing(films, _make(session, "join", films))
 
 
 def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
-    planned = _montages(session, films)
+    planned = _montages(session, films, session.standing())
     standing = {montage.name: montage.standing() for montage in planned}
     todo = [montage for montage in planned if standing[montage.name] is None]
     jobs = {
@@ -60,9 +61,10 @@ def is_finished(run: RunFolder) -> bool:
     session = Session(run)
     if session.pending() or not (run.path / "index.html").exists():
         return False
-    films = _pair_films(session)
+    stands = session.standing()
+    films = _pair_films(session, stands)
     standing = _standing(films, {film.name: film.standing() for film in films})
-    return len(standing) == len(films) and all(montage.is_whole() for montage in _montages(session, standing))
+    return len(standing) == len(films) and all(montage.is_whole() for montage in _montages(session, standing, stands))
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class _Montage:
     films: Mapping[str, PairFilm]
     titles: Mapping[str, Title]
     scores: Scores
+    stands: Standing
 
     def is_whole(self) -> bool:
         """Whether its film and its timeline stand; opens no film."""
@@ -121,9 +124,9 @@ class _Montage:
 
     @cached_property
     def _timeline(self) -> Timeline:
-        store, plan = self.session.store, self.session.plan
+        store, plan = self.session.store, self.stands.plan
         pair_ids = {part.pair.pair_id for part in self.parts}
-        thresholds = scorer_thresholds(plan.scorer)
+        thresholds = scorer_thresholds(plan.scorer.name if plan.scorer else None)
         scored_by = [
             self.session.settings.score.min_windows,
             None if thresholds is None else thresholds.model_dump(),
@@ -156,11 +159,11 @@ class _Montage:
         return there if len(there) == len(copies) else None
 
 
-def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]:
-    planned = montages(session.plan.pairs)
-    titles = titles_of(session.run, session.settings) if planned else {}
+def _montages(session: Session, films: Mapping[str, PairFilm], stands: Standing) -> list[_Montage]:
+    planned = montages(stands.plan.pairs)
+    titles = titles_of(session.run, session.store, session.settings) if planned else {}
     records = {name: film.record for name, film in films.items()}
-    scores = cache(partial(pair_rows, session.run))
+    scores = cache(partial(pair_rows, session.run, session.store))
     found = []
     for name, members in planned.items():
         there = [pair for pair in members if pair.pair_id in films]
@@ -168,13 +171,12 @@ def _montages(session: Session, films: Mapping[str, PairFilm]) -> list[_Montage]
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
             missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
             parts = tuple(montage_parts(there, records))
-            found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles, scores))
+            found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles, scores, stands))
     return found
 
 
-def _pair_films(session: Session) -> list[Film]:
-    results = session.results()
-    return pair_films(session.run.path, session.plan, results, session.store, signing=session.signing)
+def _pair_films(session: Session, stands: Standing) -> list[Film]:
+    return pair_films(session.run.path, stands.plan, stands.results, session.store, signing=session.signing)
 
 
 def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -> dict[str, PairFilm]:
@@ -183,7 +185,8 @@ def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -
 
 
 def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:
-    standing = {film.name: film.standing() for film in films}
+    parent = session.run.heritage.order.parent if session.run.heritage else None
+    standing = {film.name: film.standing() or (film.adopt(Path(parent)) if parent else None) for film in films}
     todo = {f"{stage} {film.name}": film for film in films if standing[film.name] is None}
     recorder = OutcomeRecorder()
     session.dispatch(stage, [Item(item_id, film.job()) for item_id, film in todo.items()], recorder)

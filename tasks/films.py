@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from singalong import __version__
 from singalong.config import Settings
 from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult, Title
-from singalong.durable import write_atomic
+from singalong.durable import link_or_copy, write_atomic
 from singalong.store import Store
 from tasks.credentials import credentials_for
 from tasks.jobs import ConformJob, Credentials, FilmFacts, JoinJob, Segment, Signing, SpanOfSong
@@ -116,6 +116,20 @@ class Film:
         except FileNotFoundError:
             return None
         return record if record.num_bytes == num_bytes else None
+
+    def adopt(self, run: Path) -> FilmRecord | None:
+        """Take the film over from another run, if it stands there as it should be; None if it does not."""
+        theirs = replace(self, folder=run / self.folder.name)
+        record = theirs.standing()
+        if record is None or record.film is None:
+            return None
+        try:
+            link_or_copy(theirs.output, self.output)
+            if theirs.thumbnail.is_file():
+                link_or_copy(theirs.thumbnail, self.thumbnail)
+        except FileNotFoundError:
+            return None  # somebody tidied up in the meantime
+        return self.commit(record.film.model_copy(update={"path": str(self.output)}))
 
     def commit(self, facts: FilmFacts) -> FilmRecord:
         """Write the record of a film that was just made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,15 @@ from tasks.find_beats import beats_for
 from tasks.probe_media import clip_facts, probe_all, song_facts
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run; no scorer where none is wanted."""
+
+    generator: ModelRef
+    detector: ModelRef
+    scorer: ModelRef | None
 
 
 def plan_run(
@@ -37,10 +47,21 @@ def plan_run(
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
     UsageError for a certificate that films cannot be signed with.
     """
+    rows = read_manifest(manifest, require=("rights",) if require_rights else ())
+    return plan_rows(rows, settings=settings, store=store, progress=progress), rows
+
+
+def plan_rows(
+    rows: list[PairRow],
+    *,
+    settings: Settings,
+    store: Store,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> Plan:
+    """Make the plan of checked manifest rows; raises as `plan_run` does, but for ManifestError."""
     home = default_models_home()
     if settings.film.certificate or settings.film.certificate_key:
         signing_of(settings)  # one that cannot be used is better known now than when the first film is made
-    rows = read_manifest(manifest, require=("rights",) if require_rights else ())
     generator_for = _generator_resolver(settings, home)
     for row in rows:
         generator_for(row.generator)
@@ -57,20 +78,29 @@ def plan_run(
     beats = beats_for(
         rows, songs, settings=settings, store=store, progress=lambda done, total: progress("beats", done, total)
     )
-    now = datetime.now(UTC)
-    plan = make_plan(
+    now, models = datetime.now(UTC), resolve_models(settings)
+    return make_plan(
         rows,
         clips,
         songs,
         beats=beats,
         settings=settings,
         generator_for=generator_for,
-        detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
-        scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
+        detector=models.detector,
+        scorer=models.scorer,
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         created_at=now.isoformat(timespec="seconds"),
     )
-    return plan, rows
+
+
+def resolve_models(settings: Settings) -> Models:
+    """The models that the settings name. Raises InputError for one that is not installed."""
+    home = default_models_home()
+    return Models(
+        generator=_required(registry.resolve(settings.lipsync.generator, "generator", home=home)),
+        detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
+        scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
+    )
 
 
 def _song_paths(rows: list[PairRow]) -> Iterable[str]:

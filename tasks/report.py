@@ -8,93 +8,70 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from models import registry
-from singalong.config import default_models_home
-from singalong.contracts import ModelRef, PairPlan, ShardPlan, ShardResult, Status, SyncScore
+from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.durable import write_atomic, write_parquet_atomic
-from singalong.errors import InputError
-from singalong.fold import RunFold
-from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED
 from singalong.plan import montages
-from singalong.report import Film, Judge, Merge, Report, fold_report, judge_without_thresholds
+from singalong.report import Film, Merge, Report, fold_report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table
 from singalong.runfolder import RunFolder
-from singalong.scoring import Thresholds, combine_rows, verdict
+from singalong.scoring import Thresholds
 from singalong.store import Store
+from singalong.takes import JudgedTake, best_take
 from tasks.credentials import signing_of
 from tasks.films import FilmRecord, pair_films, read_film_record
 from tasks.report_page import render_page
+from tasks.standing import Standing, judge_of, score_of_pair, standing
 from tasks.summary import model_notes
-
-_SCORE_COLUMNS = [DISTANCES, MISMATCHED, UNTOUCHED]
+from tasks.take_table import take_table
 
 
 def write_reports(run: RunFolder, store: Store, *, thresholds: Thresholds | None = None) -> list[Path]:
-    """Write the three tables and index.html of a run; returns their paths.
+    """Write the tables and index.html of a run; returns their paths.
 
     `thresholds` decide the verdicts; by default they are those of the scorer's card, and where it has none
     every output with a score is for review. Frames tables of finished shards are kept in the run folder on
     the way.
     """
-    fold = run.fold()
-    results = _results_in_store(run, store, fold)
-    for shard_id, result in results.items():
+    stands = standing(run, store, thresholds=thresholds)
+    for shard_id, result in stands.results.items():
         run.keep_frames(shard_id, store.frames_path(result))
-    report = fold_report(
-        run.plan,
-        fold,
-        merge=_merge_from(run),
-        judge=_judge(thresholds or scorer_thresholds(run.plan.scorer)),
-        segment_path=_segment_path(store, results),
-        films=_pair_films(run, store, results),
+    return _write(run, stands, fold_run(run, store, stands, thresholds=thresholds))
+
+
+def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thresholds | None = None) -> Report:
+    """All rows of a run's report, of the takes that stand."""
+    return fold_report(
+        stands.plan,
+        stands.fold,
+        merge=_merge(run, store, stands),
+        judge=judge_of(thresholds),
+        segment_path=_segment_path(store, stands.results),
+        films=_pair_films(run, store, stands),
         montage_films=_montage_films(run),
+        takes={pair_id: _facts_of(takes) for pair_id, takes in stands.takes.items()},
     )
-    return _write(run, fold, report)
 
 
-def pair_rows(run: RunFolder) -> dict[str, PairReportRow]:
+def pair_rows(run: RunFolder, store: Store) -> dict[str, PairReportRow]:
     """Scores and verdicts of all pairs as pairs.parquet has them, by pair id; films are not looked at."""
-    judge = _judge(scorer_thresholds(run.plan.scorer))
-    report = fold_report(run.plan, run.fold(), merge=_merge_from(run), judge=judge)
+    stands = standing(run, store)
+    report = fold_report(stands.plan, stands.fold, merge=_merge(run, store, stands), judge=judge_of())
     return {row.pair_id: row for row in report.pairs}
 
 
-def scorer_thresholds(scorer: ModelRef | None) -> Thresholds | None:
-    """The thresholds on a scorer's card; None where there is no scorer, no card, or nothing on it."""
-    if scorer is None:
-        return None
-    try:
-        values = registry.find_card(scorer.name, default_models_home()).thresholds
-        return Thresholds.model_validate(values) if values else None
-    except (InputError, ValueError):
-        return None  # the model was removed or its card edited since the run: scores stay, people judge
-
-
-def _write(run: RunFolder, fold: RunFold, report: Report) -> list[Path]:
+def _write(run: RunFolder, stands: Standing, report: Report) -> list[Path]:
     tables = {
         "report.parquet": report_table(ReportRow, report.shards),
         "pairs.parquet": report_table(PairReportRow, report.pairs),
         "montages.parquet": report_table(MontageReportRow, report.montages),
     }
+    if run.heritage is not None:
+        tables["takes.parquet"] = take_table(stands)
     for name, table in tables.items():
         write_parquet_atomic(table, run.path / name)
-    page = render_page(run, fold, report, notes=model_notes(run))
+    page = render_page(run, stands.fold, report, notes=model_notes(run))
     write_atomic(run.path / "index.html", page.encode("utf-8", "replace"))
     return [*(run.path / name for name in tables), run.path / "index.html"]
-
-
-def _results_in_store(run: RunFolder, store: Store, fold: RunFold) -> dict[str, ShardResult]:
-    """Results of finished shards by shard id, as far as the store still has them."""
-    found = {}
-    for shard in run.plan.shards:
-        if fold.shards[shard.shard_id].status is Status.DONE:
-            result = store.find(shard.work_key)
-            if result is not None:
-                found[shard.shard_id] = result
-    return found
 
 
 def _segment_path(store: Store, results: dict[str, ShardResult]) -> Callable[[ShardResult], str | None]:
@@ -102,30 +79,23 @@ def _segment_path(store: Store, results: dict[str, ShardResult]) -> Callable[[Sh
     return lambda result: there.get(result.work_key)
 
 
-def _judge(thresholds: Thresholds | None) -> Judge:
-    if thresholds is None:
-        return judge_without_thresholds
-    return lambda score: verdict(score, thresholds)
-
-
-def _merge_from(run: RunFolder) -> Merge:
-    """Scores a pair from the frames tables in the run folder."""
+def _merge(run: RunFolder, store: Store, stands: Standing) -> Merge:
+    """Scores a pair from the frames tables of its shards."""
 
     def merge(_: PairPlan, shards: Sequence[ShardPlan]) -> SyncScore | None:
-        if run.plan.scorer is None:
-            return SyncScore()
-        try:
-            tables = [pq.read_table(run.frames_path(shard.shard_id), columns=_SCORE_COLUMNS) for shard in shards]
-        except (OSError, pa.ArrowException):
-            return None
-        return combine_rows(tables, scorer=run.plan.scorer.name, min_windows=run.settings.score.min_windows)
+        results = [stands.fold.shards[shard.shard_id].result for shard in shards]
+        return score_of_pair(shards, [result for result in results if result is not None], run, store)
 
     return merge
 
 
-def _pair_films(run: RunFolder, store: Store, results: dict[str, ShardResult]) -> dict[str, Film]:
+def _facts_of(takes: Sequence[JudgedTake]) -> dict[str, object]:
+    return {"num_takes": len(takes), "take_run_id": best_take(takes).take.run_id}
+
+
+def _pair_films(run: RunFolder, store: Store, stands: Standing) -> dict[str, Film]:
     films = {}
-    for film in pair_films(run.path, run.plan, results, store, signing=signing_of(run.settings)):
+    for film in pair_films(run.path, stands.plan, stands.results, store, signing=signing_of(run.settings)):
         record = film.standing() or read_film_record(film.record_path)
         if record is not None and record.key == film.key():
             films[film.name] = _film(run, record, film.output)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Protocol
 
 from singalong.config import Settings
-from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, ShardResult, Status
+from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, Status
 from singalong.errors import ErrorClass, InputError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -23,6 +23,7 @@ from tasks.pool import InProcessPool, Pool
 from tasks.prepare_song import song_version
 from tasks.probe_media import clip_facts, probe_all
 from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
+from tasks.standing import Standing, standing
 
 
 class Watcher(Protocol):
@@ -75,23 +76,16 @@ class Session:
 
     # ---- what is left to do
 
-    def results(self) -> dict[str, ShardResult]:
-        """Results that are recorded as done and still stand in the store, by shard."""
-        fold = self.run.fold()
-        done = {}
-        for shard in self.plan.shards:
-            if fold.shards[shard.shard_id].status is Status.DONE:
-                result = self.store.find(shard.work_key)
-                if result is not None:
-                    done[shard.shard_id] = result
-        return done
+    def standing(self) -> Standing:
+        """What films are made of at this moment: of every pair the take that stands."""
+        return standing(self.run, self.store)
 
     def pending(self) -> list[ShardPlan]:
         """Shards to do, in the plan's order; of shards that need the same work the first stands for all.
 
         What the store holds already is recorded as reused on the way.
-        Quarantined shards stay so: their input is at fault, and another input has another work key. Failed ones are
-        tried again.
+        A pass does not touch what it was not asked for. Quarantined shards stay so: their input is at fault, and
+        another input has another work key. Failed ones are tried again.
         """
         fold = self.run.fold()
         todo: dict[str, ShardPlan] = {}
@@ -101,6 +95,8 @@ class Session:
             if status is Status.QUARANTINED:
                 continue
             result = self.store.find(shard.work_key)
+            if result is None and not self.run.makes(shard.pair_id):
+                continue
             if result is None and shard.work_key in todo:
                 self._twins[shard.work_key].append(shard)
             elif result is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from singalong.contracts import Row, Status
+from singalong.contracts import Plan, Row, Status
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.films import read_film_record
@@ -43,8 +43,8 @@ class RunSummary(Row):
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Fold the run folder into a summary; the folder is all it needs."""
-    plan, fold = run.plan, run.fold()
+    """Fold the run folder into a summary; the folder is all it needs. Of a pass: what it was to make."""
+    plan, fold = _own_part(run), run.fold()
     counts = Counter(str(fold.shards[shard.shard_id].status) for shard in plan.shards)
     failures = [
         FailureNote(name=problem.pair_id, error_class=problem.error_class, message=problem.error_message)
@@ -71,6 +71,17 @@ def summarise(run: RunFolder) -> RunSummary:
         notes=model_notes(run),
         report=str(run.path / "index.html"),
     )
+
+
+def _own_part(run: RunFolder) -> Plan:
+    plan = run.plan
+    if run.heritage is None:
+        return plan
+    own = {
+        name: tuple(row for row in getattr(plan, name) if run.makes(row.pair_id))
+        for name in ("pairs", "shards", "problems")
+    }
+    return plan.model_copy(update=own)
 
 
 def model_notes(run: RunFolder) -> tuple[str, ...]:

@@ -6,13 +6,14 @@ from singalong.config import Settings
 from singalong.contracts import PairPlan, Title
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
+from singalong.store import Store
 from tasks.report import pair_rows
 
 TITLE_TAG = "title"
 """The manifest column `tag_title` names the pair for people."""
 
 
-def titles_of(run: RunFolder, settings: Settings) -> dict[str, Title]:
+def titles_of(run: RunFolder, store: Store, settings: Settings) -> dict[str, Title]:
     """The title of each pair by its id; none where `film.titles` is none. Pairs that are not done have no scores."""
     match settings.film.titles:
         case "none":
@@ -20,7 +21,7 @@ def titles_of(run: RunFolder, settings: Settings) -> dict[str, Title]:
         case "name":
             return {pair.pair_id: Title(name=shown_name(pair)) for pair in run.plan.pairs}
         case "score":
-            rows = pair_rows(run)
+            rows = pair_rows(run, store)
             return {pair.pair_id: _with_score(pair, rows[pair.pair_id]) for pair in run.plan.pairs}
 
 

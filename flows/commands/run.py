@@ -27,7 +27,7 @@ def run_command(
 ) -> int:
     """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
     summary = _run(manifest, run, load_settings(config, overrides), require_rights=require_rights)
-    return _finish(summary, as_json=as_json)
+    return finish(summary, as_json=as_json)
 
 
 def demo_command(folder: Path, *, as_json: bool) -> int:
@@ -41,7 +41,7 @@ def demo_command(folder: Path, *, as_json: bool) -> int:
     summary = _run(manifest, folder / "run", load_settings(overrides=_DEMO_SETTINGS))
     if summary is not None and summary.montages and not as_json:
         out.print(f"{'watch':<9} {summary.montages[0]}", markup=False)
-    return _finish(summary, as_json=as_json)
+    return finish(summary, as_json=as_json)
 
 
 def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool = False) -> RunSummary | None:
@@ -58,14 +58,15 @@ def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool 
     if is_finished(folder):
         err.print("nothing to do: this run is finished")
         return summarise(folder)
-    return _execute(folder, settings)
+    return execute(folder, settings)
 
 
-def _finish(summary: RunSummary | None, *, as_json: bool) -> int:
+def finish(summary: RunSummary | None, *, as_json: bool) -> int:
+    """Say what became of a run; its exit code."""
     return print_outcome(summary, complete=lambda done: done.complete, show=_show, as_json=as_json)
 
 
-def _execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
+def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
     """Run the flow; None if it was interrupted."""
     from flows.watchers import terminal_progress
 

@@ -21,6 +21,7 @@ SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--require-rights", "--json", "manifest"},
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
+    "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--json", "run"},
     "report": {"--json", "run"},
     "score": {"--audio", "--config", "--set", "--json", "videos"},

@@ -86,7 +86,7 @@ def test_columns_of_the_pair_report_are_frozen() -> None:
         **STATE,
         **COMMON,
         **{"priority": "int64", "num_shards": "int64", "num_done": "int64", "duration_s": "double"},
-        "thumbnail": "string",
+        **{"thumbnail": "string", "num_takes": "int64", "take_run_id": "string"},
     }
 
 

@@ -26,8 +26,9 @@ from tasks import report_page
 from tasks.credentials import signing_of
 from tasks.films import pair_films
 from tasks.jobs import FilmFacts
-from tasks.report import scorer_thresholds, write_reports
+from tasks.report import write_reports
 from tasks.report_page import bar, histogram
+from tasks.standing import scorer_thresholds
 from tests.singalong.builders import attempt, model, pair_row, plan_of, sha, shard_result, touch
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
@@ -152,17 +153,17 @@ def test_thresholds_make_the_verdicts(tmp_path: Path, store: Store) -> None:
 def test_thresholds_come_from_the_card_of_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     card = SimpleNamespace(thresholds={"pass_confidence": 4.0, "fail_confidence": 2.0})
     monkeypatch.setattr(registry, "find_card", lambda name, home: card)
-    assert scorer_thresholds(model("expert")) == Thresholds(pass_confidence=4.0, fail_confidence=2.0)
+    assert scorer_thresholds("expert") == Thresholds(pass_confidence=4.0, fail_confidence=2.0)
     assert scorer_thresholds(None) is None
     for broken in ({}, {"pass_confidence": "high"}):
         card.thresholds = broken
-        assert scorer_thresholds(model("expert")) is None
+        assert scorer_thresholds("expert") is None
 
     def gone(name: str, home: Path) -> Any:
         raise InputError("there is no such model")
 
     monkeypatch.setattr(registry, "find_card", gone)
-    assert scorer_thresholds(model("expert")) is None
+    assert scorer_thresholds("expert") is None
 
 
 def test_a_film_of_a_former_plan_is_not_passed_off_as_the_present_one(tmp_path: Path, store: Store) -> None:

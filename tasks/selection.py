@@ -1,0 +1,83 @@
+"""Which pairs of a run are to be made again: those that failed, that a person rejected, that scored low, or that a
+query on the report finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+from pydantic import Field
+
+from singalong.contracts import Row, Status
+from singalong.errors import UsageError
+from singalong.report import Report
+from singalong.report_schema import ReportRow, report_table
+
+
+class Wanted(Row):
+    """How pairs are chosen; what is named by several ways is chosen once."""
+
+    failed: bool = Field(default=False, description="failed, quarantined or never finished")
+    rejected: bool = Field(default=False, description="sent back by a person, in the review")
+    below: float | None = Field(default=None, description="sync confidence under this")
+    where: str | None = Field(default=None, description="SQL condition on the rows of report.parquet")
+
+    def words(self) -> tuple[str, ...]:
+        """As on the command line."""
+        words = [f"--{name}" for name in ("failed", "rejected") if getattr(self, name)]
+        words += [f"--below {self.below:g}"] if self.below is not None else []
+        return (*words, f"--where {self.where}") if self.where is not None else tuple(words)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Pairs by id in the order of the manifest, each with the reasons why."""
+
+    reasons: dict[str, tuple[str, ...]]
+
+
+def select_pairs(report: Report, wanted: Wanted, *, rejected: frozenset[str] = frozenset()) -> Selection:
+    """Choose pairs of a run by its report.
+
+    Args:
+        report: of the run as it stands.
+        wanted: how.
+        rejected: ids of pairs that a person sent back.
+
+    Raises UsageError for a query that cannot be run, naming the columns there are.
+    """
+    found = set() if wanted.where is None else _where(report, wanted.where)
+    reasons = {}
+    for pair in report.pairs:
+        own = []
+        if wanted.failed and pair.status is not Status.DONE:
+            own.append(f"{pair.status.value}: {pair.error_message}" if pair.error_message else pair.status.value)
+        if wanted.rejected and pair.pair_id in rejected:
+            own.append("rejected")
+        if wanted.below is not None and pair.sync_confidence is not None and pair.sync_confidence < wanted.below:
+            own.append(f"confidence {pair.sync_confidence:.2f}")
+        if pair.pair_id in found:
+            own.append("found by the query")
+        if own:
+            reasons[pair.pair_id] = tuple(own)
+    return Selection(reasons)
+
+
+def _where(report: Report, condition: str) -> set[str]:
+    """Pairs with a shard, or an unusable row, for which the condition is true."""
+    table = report_table(ReportRow, report.shards)
+    try:
+        with duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"}) as database:
+            database.register("report", table)
+            database.execute("SET lock_configuration = true")
+            # as one value of a prepared statement nothing can follow the condition
+            (statement,) = database.extract_statements(f"SELECT DISTINCT pair_id FROM report WHERE ({condition}\n)")
+            return {pair_id for (pair_id,) in database.execute(statement).fetchall()}
+    except (duckdb.Error, ValueError) as exc:
+        raise UsageError(
+            f"the query cannot be run: {str(exc).splitlines()[0]}",
+            value=condition,
+            expected=f"a SQL condition on these columns: {', '.join(table.column_names)}",
+            action='Example: --where "sync_confidence < 3 and face_coverage > 0.5"',
+        ) from exc

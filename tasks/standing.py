@@ -1,0 +1,140 @@
+"""What a run's films and its report are made of: of every pair the take that stands.
+
+For a run of its own that is its plan and its ledger as they are. In a pass the best take of each pair is chosen, by
+score, from what the store holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models import registry
+from singalong.config import default_models_home
+from singalong.contracts import Plan, ShardPlan, ShardResult, Status, SyncScore
+from singalong.errors import InputError
+from singalong.fold import RunFold, ShardFold
+from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED
+from singalong.report import Judge
+from singalong.runfolder import RunFolder
+from singalong.scoring import Thresholds, combine_rows, verdict
+from singalong.store import Store
+from singalong.takes import JudgedTake, Take, best_take, takes_of, with_takes
+
+_SCORE_COLUMNS = [DISTANCES, MISMATCHED, UNTOUCHED]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The takes that stand.
+
+    Attributes:
+        plan: the run's plan, with earlier takes in place of its own where they are better.
+        fold: where the shards of that plan stand.
+        results: of its finished shards that the store still holds, by shard id.
+        takes: all takes of each pair that was made more than once, oldest first, by pair id.
+    """
+
+    plan: Plan
+    fold: RunFold
+    results: dict[str, ShardResult]
+    takes: dict[str, list[JudgedTake]] = field(default_factory=dict)
+
+    def best(self, pair_id: str) -> JudgedTake | None:
+        """The take of a pair that stands; None where it has one take only."""
+        return best_take(self.takes[pair_id]) if pair_id in self.takes else None
+
+
+def standing(run: RunFolder, store: Store, *, thresholds: Thresholds | None = None) -> Standing:
+    """Find out what stands. `thresholds` decide the verdicts; by default those on the card of the score's scorer."""
+    plan, fold = run.plan, run.fold()
+    judge = judge_of(thresholds)
+    takes = {
+        pair_id: [_judged(take, run, store, judge) for take in own]
+        for pair_id, own in takes_of(plan, run.heritage).items()
+    }
+    best = {pair_id: best_take(own) for pair_id, own in takes.items()}
+    others = {pair_id: chosen for pair_id, chosen in best.items() if chosen.take.run_id != plan.run_id}
+    if others:
+        plan = with_takes(plan, {pair_id: chosen.take for pair_id, chosen in others.items()})
+        fold = _folded(plan, fold, others.values())
+    return Standing(plan, fold, _results(plan, fold, store), takes)
+
+
+def score_of_pair(
+    shards: Sequence[ShardPlan], results: Sequence[ShardResult], run: RunFolder, store: Store
+) -> SyncScore | None:
+    """The score of finished shards as one pair, merged from their frames tables in the store, or else in the run.
+
+    None where these cannot be read any more.
+    """
+    if len(results) == 1:
+        return results[0].score
+    scorer = results[0].score.scorer
+    if scorer is None:
+        return SyncScore()
+    try:
+        tables = [_score_rows(shard, result, run, store) for shard, result in zip(shards, results, strict=True)]
+    except (OSError, pa.ArrowException):
+        return None
+    return combine_rows(tables, scorer=scorer, min_windows=run.settings.score.min_windows)
+
+
+def judge_of(thresholds: Thresholds | None = None) -> Judge:
+    """Gives verdicts, by these thresholds or by those of each score's own scorer."""
+    if thresholds is not None:
+        return lambda score: verdict(score, thresholds)
+    known = cache(scorer_thresholds)
+    return lambda score: verdict(score, known(score.scorer))
+
+
+def scorer_thresholds(scorer: str | None) -> Thresholds | None:
+    """The thresholds on a scorer's card; None where there is no scorer, no card, or nothing on it."""
+    if scorer is None:
+        return None
+    try:
+        values = registry.find_card(scorer, default_models_home()).thresholds
+        return Thresholds.model_validate(values) if values else None
+    except (InputError, ValueError):
+        return None  # the model was removed or its card edited since the run: scores stay, people judge
+
+
+def _judged(take: Take, run: RunFolder, store: Store, judge: Judge) -> JudgedTake:
+    found = [store.find(shard.work_key) for shard in take.shards]
+    results = tuple(result for result in found if result is not None)
+    if len(results) != len(found) or not found:
+        return JudgedTake(take, None, SyncScore(), None)
+    score = score_of_pair(take.shards, results, run, store) or SyncScore()
+    return JudgedTake(take, results, score, judge(score))
+
+
+def _score_rows(shard: ShardPlan, result: ShardResult, run: RunFolder, store: Store) -> pa.Table:
+    path: Path = store.frames_path(result)
+    return pq.read_table(path if path.exists() else run.frames_path(shard.shard_id), columns=_SCORE_COLUMNS)
+
+
+def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
+    """The fold of a plan in which these takes, all done, stand in place of its own."""
+    states = dict(fold.shards)
+    for judged in chosen:
+        for shard, result in zip(judged.take.shards, judged.results or (), strict=True):
+            tries = fold.shards.get(shard.shard_id)
+            states[shard.shard_id] = ShardFold(
+                shard_id=shard.shard_id,
+                status=Status.DONE,
+                num_attempts=tries.num_attempts if tries else 0,
+                result=result,
+                reused=True,
+            )
+    return fold.model_copy(update={"shards": {shard.shard_id: states[shard.shard_id] for shard in plan.shards}})
+
+
+def _results(plan: Plan, fold: RunFold, store: Store) -> dict[str, ShardResult]:
+    done = (shard for shard in plan.shards if fold.shards[shard.shard_id].status is Status.DONE)
+    found = {shard.shard_id: store.find(shard.work_key) for shard in done}
+    return {shard_id: result for shard_id, result in found.items() if result is not None}
