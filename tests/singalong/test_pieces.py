@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from singalong.track_table import ShotTable, TrackTable
-from tasks.training.prepare_tracks import pieces_of
+from singalong.pieces import pieces_of
 
 
 def tracks(*seen: tuple[int, int, np.ndarray]) -> TrackTable:
