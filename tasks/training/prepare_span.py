@@ -216,10 +216,11 @@ def _push_frames(takes: Sequence[_Take], clip: ClipFacts, reader: ClipReader, pa
     """Decode what the takes show, once for all of them, and give each its crops."""
     for shown in face_frames([take.candidate for take in takes], clip, reader):
         take, frame = takes[shown.number], shown.frame
-        size = {"width": frame.width, "height": frame.height}
-        take.writer.add(network_crop(face_region_to_bgr(frame, pad_box(shown.box, pads, **size))))
+        width, height = frame.width, frame.height
+        padded = pad_box(shown.box, pads, width=width, height=height)
+        take.writer.add(network_crop(face_region_to_bgr(frame, padded)))
         if take.scorer is not None:
-            take.scorer.push(shown.index, shown.box, partial(face_region_to_bgr, frame), **size)
+            take.scorer.push(shown.index, shown.box, partial(face_region_to_bgr, frame), width=width, height=height)
 
 
 def _keep_speakers(takes: Sequence[_Take]) -> None:
