@@ -121,6 +121,9 @@ class SongFacts(Row):
     num_samples: int
     duration_s: float
     codec: str
+    heard_channel: int | None = Field(
+        default=None, description="the loudest channel, where all together cancel each other out; None: their mean"
+    )
     warnings: tuple[str, ...] = ()
 
 
@@ -148,6 +151,8 @@ class PairPlan(Row):
     finds_voice: bool = Field(
         default=False, description="whether the voice is a mix in which somebody sings here and there"
     )
+    voice_channel: int | None = Field(default=None, description="the voice's only channel; None: the mean of all")
+    separator_id: str | None = Field(default=None, description="the separator that the voice goes through first")
     clip_start_s: float
     clip_end_s: float
     song_start_s: float

@@ -19,5 +19,5 @@ VOICE_VERSION = "1"
 PREPARE_VERSION = 1
 """Cutting talking videos into training sequences; part of a dataset's identity."""
 
-BEATS_VERSION = "1"
+BEATS_VERSION = "2"
 """Beats of a song. Not part of the work keys: beats decide spans, and those are."""

@@ -13,7 +13,7 @@ from singalong.errors import InputError, classify
 from singalong.media.probe import probe_clip, probe_song
 from singalong.store import Store
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Raise when probing changes what it says of a file."""
 
 Facts = TypeVar("Facts", ClipFacts, SongFacts)

@@ -21,6 +21,7 @@ from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import MediaError
 from singalong.media.audio_reader import iter_audio, pick_audio_stream
+from singalong.media.channels import CancellationMeter
 from singalong.media.containers import check_is_file, open_input
 from singalong.media.demux import TimedFrame, VideoSource, pick_video_stream
 from singalong.media.frames import TRANSFER_HLG, TRANSFER_PQ
@@ -108,8 +109,8 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         _check_duration(path, container, limits)
         sample_rate_hz, num_channels = stream.codec_context.sample_rate, stream.codec_context.channels
         codec = stream.codec_context.codec.canonical_name
-    num_samples = 0
-    for block in iter_audio(path, sample_rate_hz=sample_rate_hz, num_channels=1):
+    num_samples, meter = 0, CancellationMeter()
+    for block in iter_audio(path, sample_rate_hz=sample_rate_hz, num_channels=1, meter=meter):
         num_samples += len(block)
         if num_samples > limits.max_duration_s * sample_rate_hz:
             raise too_long(path, num_samples / sample_rate_hz, limits.max_duration_s)
@@ -122,7 +123,13 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         num_samples=num_samples,
         duration_s=samples_to_s(num_samples, sample_rate_hz),
         codec=codec,
+        heard_channel=meter.heard_channel,
+        warnings=() if meter.heard_channel is None else (_cancelled(meter.heard_channel),),
     )
+
+
+def _cancelled(heard_channel: int) -> str:
+    return f"its channels cancel each other out: lips and scores hear channel {heard_channel} alone"
 
 
 def _read_header(container: InputContainer, video: VideoStream, path: Path, limits: LimitSettings) -> _Header:
