@@ -203,6 +203,7 @@ def _plan_pair(
         row=row.row,
         clip=row.clip,
         clip_sha256=clip.sha256,
+        clip_file_sha256=clip.file_sha256,
         song=row.song,
         song_sha256=song.sha256,
         voice=voice.path,
