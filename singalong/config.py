@@ -72,8 +72,12 @@ class LimitSettings(Section):
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 
+READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "min_sharpness"})
+"""Settings of the analysis that apply where it is read: another value needs no new analysis."""
+
+
 class AnalysisSettings(Section):
-    """Shots, faces and tracks of a clip; a change here makes a new analysis."""
+    """Shots, faces and tracks of a clip; a change here makes a new analysis, but for READ_TIME_SETTINGS."""
 
     detector: str = Field(default="centerface", description="Registry name of the face detector.")
     detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two detections, seconds.")
@@ -85,6 +89,23 @@ class AnalysisSettings(Section):
     min_score: float = Field(default=0.5, gt=0, lt=1, description="Detections below this are not faces.")
     max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
     min_face_px: int = Field(default=24, gt=0, description="Faces lower than this are not usable.")
+    max_turn_deg: float = Field(
+        default=50.0,
+        gt=0,
+        le=90,
+        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, three-quarter "
+        "views up to 47.",
+    )
+    min_sharpness: float = Field(
+        default=0.3,
+        ge=0,
+        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, blurred by a twentieth of their "
+        "height 0.17 to 0.28.",
+    )
+    smoothing: Literal["zero_phase", "paper"] = Field(
+        default="zero_phase", description="How a face's path is smoothed: without lag, or the paper's mean of frames."
+    )
+    smooth_s: float = Field(default=0.5, ge=0, description="Reach of the zero-phase smoothing to either side, seconds.")
     smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
 
 
