@@ -28,9 +28,18 @@ NUM_DIRECTIONS = 8
 """Gradients are counted by cell and direction, as in Dalal and Triggs, "Histograms of Oriented Gradients for Human
 Detection" (CVPR 2005)."""
 
+SHARPNESS_SIDE_PX = 32
+"""Detail finer than this shows is no matter of blur but of the picture's size."""
+
+NOISE_DEVIATION = 3.0
+"""Brightness levels: a face in the dark has no more than noise, and that is sharp."""
+
 LANDMARKS_AT = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.60], [0.35, 0.78], [0.65, 0.78]])
 """Where eyes, nose and mouth corners lie in a frontal face's box, as shares of its sides; for detectors that give
 none, and where the aligned face has them."""
+
+MIN_SPREAD = 0.1
+"""Landmarks on less than this share of a box are none; those of real faces span half of it."""
 
 TEXTURE_WEIGHT = 0.5
 """Share of the pattern of the face in a look; the rest is colour."""
@@ -49,6 +58,24 @@ def look_of(bgr: Image, box: Floats, landmarks: Floats) -> Look:
     return unit(np.concatenate([texture * np.sqrt(TEXTURE_WEIGHT), colours * np.sqrt(1 - TEXTURE_WEIGHT)]))
 
 
+def mean_look(looks_ND: NDArray[np.float32], weights_N: Floats) -> Look:
+    """The look of several pictures of one face (D,), better ones weighing more."""
+    return unit(np.average(looks_ND, axis=0, weights=weights_N).astype(np.float32))
+
+
+def sharpness_of(bgr: Image, box: Floats, landmarks: Floats) -> float:
+    """How sharp a face is for its size, whatever its contrast; arguments as for `look_of`.
+
+    Strength of fine detail (Laplacian) over that of all detail, of the face at 32 pixels a side: about 1, and a quarter
+    where it is blurred by a twentieth of its height.
+    """
+    face = aligned_face(bgr, box, landmarks, side_px=SHARPNESS_SIDE_PX)
+    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    inside = slice(3, -3)
+    fine = cv2.Laplacian(grey, cv2.CV_32F)[inside, inside]
+    return float(fine.std() / (grey[inside, inside].std() + NOISE_DEVIATION))
+
+
 def likeness(left: Look, right: Look) -> float:
     """How alike two looks are, from -1 to 1."""
     return float(np.dot(left, right))
@@ -61,7 +88,7 @@ def aligned_face(
     points = _points(np.asarray(box, np.float64), np.asarray(landmarks, np.float64))
     target = (LANDMARKS_AT + margin) / (1 + 2 * margin) * side_px
     matrix = _similarity(points, target)
-    shrink = int(1 / max(np.hypot(*matrix[:, 0]), 1e-3))
+    shrink = min(int(1 / max(np.hypot(*matrix[:, 0]), 1e-3)), *bgr.shape[:2])
     if shrink > 1:  # average whole pixels first, or the fine ones would make patterns that are not there
         height, width = (side // shrink for side in bgr.shape[:2])
         cut = bgr[: height * shrink, : width * shrink]
@@ -78,7 +105,9 @@ def unit(values: NDArray[np.float32]) -> Look:
 
 def _points(box: Floats, landmarks: Floats) -> Floats:
     if landmarks.shape == (NUM_LANDMARKS, 2) and np.isfinite(landmarks).all():
-        return landmarks
+        spread = landmarks.max(axis=0) - landmarks.min(axis=0)
+        if spread.max() > MIN_SPREAD * (box[2:] - box[:2]).max():
+            return landmarks
     return np.asarray(box[:2] + LANDMARKS_AT * (box[2:] - box[:2]))
 
 

@@ -7,8 +7,8 @@ are done again.
 ALGORITHM_VERSION = 1
 """Lip-sync, paste-back, encoding and scores."""
 
-ANALYSIS_VERSION = 1
-"""Shots, faces and tracks."""
+ANALYSIS_VERSION = 2
+"""Shots, faces, tracks and looks."""
 
 SONG_VERSION = "1"
 """Mel spectrogram, 16 kHz samples and voice activity by energy."""
@@ -21,3 +21,9 @@ PREPARE_VERSION = 1
 
 BEATS_VERSION = "2"
 """Beats of a song. Not part of the work keys: beats decide spans, and those are."""
+
+SPEAKERS_VERSION = "1"
+"""Who of several people speaks. Part of the work keys of pairs that ask for the speaker."""
+
+LIKENESS_VERSION = "1"
+"""The face in a picture that a pair's face is to be like. Part of the work keys of pairs that name one."""
