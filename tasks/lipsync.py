@@ -110,7 +110,7 @@ class _Shard:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        self.painter = FacePainter(settings.lipsync, generator, self.watch)
+        self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
         self.voice = voice = load_song(song)
         self.face = chosen_face(self.pair, analysis, settings.analysis)
         self.times_s = source_times(
