@@ -93,13 +93,24 @@ def plan(
     config: Config = None,
     set_: Overrides = None,
     require_rights: RequireRights = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option("--preview", metavar="DIR", help="Find the faces and write pictures of who would sing here."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check a manifest and show what a run would do: shards, what is done already, cost. Runs nothing."""
     from flows.commands.plan import plan_command
 
     raise typer.Exit(
-        plan_command(manifest, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+        plan_command(
+            manifest,
+            config=config,
+            overrides=set_ or [],
+            require_rights=require_rights,
+            preview_dir=preview,
+            as_json=json,
+        )
     )
 
 

@@ -25,7 +25,13 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 _MAX_FAILURES_SHOWN = 20
 _PIPED_WIDTH = 200
 """Columns of tables that go to a file or another program."""
-_PLANNING = {"clips": "looking at clips", "songs": "listening to songs", "beats": "finding the beats of songs"}
+_PLANNING = {
+    "clips": "looking at clips",
+    "songs": "listening to songs",
+    "beats": "finding the beats of songs",
+    "faces": "looking for the faces in clips",
+    "results": "painting a few frames of each pair",
+}
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -6,11 +6,11 @@ import difflib
 import json
 import os
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from singalong.errors import UsageError
 
@@ -26,9 +26,42 @@ class PlanSettings(Section):
 
     shard_s: float = Field(default=10.0, gt=0, description="Length of a shard's output, seconds.")
     still_fps: int = Field(default=25, ge=12, le=120, description="Frame rate given to a still image.")
+    still_motion: float = Field(
+        default=0.0, ge=0, le=0.1, description="Share of itself that a still drifts and zooms; 0: not, 0.02: gently."
+    )
     snap_to_beats: bool = Field(
         default=True, description="Montage rows without a song span of their own end on a beat of the song."
     )
+
+
+class SongSettings(Section):
+    """What is done to songs before they are heard."""
+
+    separator: tuple[str, ...] = Field(
+        default=(),
+        description="Command for `vocals = separate`, a list of arguments; {song}, {folder}, {output} are filled in.",
+    )
+    separated: str = Field(
+        default="**/vocals.*", min_length=1, description="The one file the separator leaves in {folder}; a pattern."
+    )
+    separator_timeout_s: float = Field(
+        default=1400.0, gt=0, description="A separator running longer, or 0.8 of run.shard_timeout_s, is killed."
+    )
+
+    @field_validator("separator")
+    @classmethod
+    def _can_work(cls, separator: tuple[str, ...]) -> tuple[str, ...]:
+        text = " ".join(separator)
+        if separator and not ("{song}" in text and ("{folder}" in text or "{output}" in text)):
+            raise ValueError("expected {song}, and {folder} or {output}, among the arguments")
+        return separator
+
+    @field_validator("separated")
+    @classmethod
+    def _is_below(cls, separated: str) -> str:
+        if PurePath(separated).is_absolute() or ".." in PurePath(separated).parts:
+            raise ValueError("expected a pattern of files below {folder}, e.g. **/vocals.*")
+        return separated
 
 
 class LimitSettings(Section):
@@ -39,8 +72,12 @@ class LimitSettings(Section):
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 
+READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "min_sharpness"})
+"""Settings of the analysis that apply where it is read: another value needs no new analysis."""
+
+
 class AnalysisSettings(Section):
-    """Shots, faces and tracks of a clip; a change here makes a new analysis."""
+    """Shots, faces and tracks of a clip; a change here makes a new analysis, but for READ_TIME_SETTINGS."""
 
     detector: str = Field(default="centerface", description="Registry name of the face detector.")
     detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two detections, seconds.")
@@ -52,6 +89,23 @@ class AnalysisSettings(Section):
     min_score: float = Field(default=0.5, gt=0, lt=1, description="Detections below this are not faces.")
     max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
     min_face_px: int = Field(default=24, gt=0, description="Faces lower than this are not usable.")
+    max_turn_deg: float = Field(
+        default=50.0,
+        gt=0,
+        le=90,
+        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, three-quarter "
+        "views up to 47.",
+    )
+    min_sharpness: float = Field(
+        default=0.3,
+        ge=0,
+        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, blurred by a twentieth of their "
+        "height 0.17 to 0.28.",
+    )
+    smoothing: Literal["zero_phase", "paper"] = Field(
+        default="zero_phase", description="How a face's path is smoothed: without lag, or the paper's mean of frames."
+    )
+    smooth_s: float = Field(default=0.5, ge=0, description="Reach of the zero-phase smoothing to either side, seconds.")
     smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
 
 
@@ -66,10 +120,18 @@ class LipsyncSettings(Section):
         default="auto", description="auto: bfloat16 where the device computes it natively, else float32."
     )
     mask: Literal["lower_face", "box"] = Field(
-        default="lower_face", description="What is pasted back: below the eyes, or the whole box as in the paper."
+        default="lower_face",
+        description="What is pasted back: below the eyes and within the jaw, or the whole box as in the paper.",
     )
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
+    )
+    match_color: bool = Field(
+        default=True, description="Painted faces get the clip's colours, as measured where they only repeat it."
+    )
+    keep_detail: bool = Field(
+        default=True,
+        description="Painted faces get the clip's own detail where they only repeat it; else enlarged as in the paper.",
     )
     rest: bool = Field(
         default=True,
@@ -156,6 +218,7 @@ class Settings(Section):
     """All settings of a run."""
 
     plan: PlanSettings = PlanSettings()
+    songs: SongSettings = SongSettings()
     limits: LimitSettings = LimitSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     lipsync: LipsyncSettings = LipsyncSettings()

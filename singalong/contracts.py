@@ -97,6 +97,7 @@ class ClipFacts(Row):
     width: int
     height: int
     rotation_deg: int = Field(description="clockwise turn that makes the coded frame upright: 0, 90, 180 or 270")
+    is_mirrored: bool = Field(default=False, description="whether left and right change places after the turn")
     fps: Rate = Field(description="average frame rate; the configured still rate for a still image")
     num_frames: int = Field(description="frames the container really holds; 1 for a still")
     first_frame_s: float = Field(description="presentation time of the first frame; may be late")
@@ -107,6 +108,8 @@ class ClipFacts(Row):
     sample_aspect_ratio: Rate = Fraction(1)
     has_audio: bool
     audio_duration_s: float = 0.0
+    still_motion: float = Field(default=0.0, description="share of itself that a still drifts and zooms; 0: not")
+    file_sha256: str | None = Field(default=None, description="of the file, where `sha256` stands for its motion, too")
     warnings: tuple[str, ...] = ()
 
 
@@ -121,6 +124,9 @@ class SongFacts(Row):
     num_samples: int
     duration_s: float
     codec: str
+    heard_channel: int | None = Field(
+        default=None, description="the loudest channel, where all together cancel each other out; None: their mean"
+    )
     warnings: tuple[str, ...] = ()
 
 
@@ -141,6 +147,7 @@ class PairPlan(Row):
     row: int
     clip: str
     clip_sha256: str
+    clip_file_sha256: str | None = Field(default=None, description="where it differs: see `ClipFacts.file_sha256`")
     song: str
     song_sha256: str
     voice: str = Field(description="audio that drives the lips and the scores: the song, or the row's own stem")
@@ -148,6 +155,8 @@ class PairPlan(Row):
     finds_voice: bool = Field(
         default=False, description="whether the voice is a mix in which somebody sings here and there"
     )
+    voice_channel: int | None = Field(default=None, description="the voice's only channel; None: the mean of all")
+    separator_id: str | None = Field(default=None, description="the separator that the voice goes through first")
     clip_start_s: float
     clip_end_s: float
     song_start_s: float

@@ -61,6 +61,11 @@ class Outcome(StrEnum):
     SYNCED = "synced"
     NO_FACE = "no_face"
     TOO_SMALL = "too_small"
+    TURNED = "turned"
+    """The face is turned too far to the side."""
+    BLURRED = "blurred"
+    HIDDEN = "hidden"
+    """Something is in front of the face."""
     OUTSIDE = "outside"
     """The face's box lies (almost) wholly beyond the frame's edge."""
 

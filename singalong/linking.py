@@ -2,7 +2,7 @@
 
 Pure functions on arrays. Boxes are `(x1, y1, x2, y2)` in pixels of the upright frame.
 
-Shape legend: N, M faces; K detections of one track; F frames of one track.
+Shape legend: N, M faces; K detections of one track; F frames of one track; D dimensions of a look.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.smoothing import smooth_boxes
-
 Floats = NDArray[np.float64]
+Looks = NDArray[np.float32]
 
 NUM_LANDMARKS = 5
 
@@ -31,17 +30,26 @@ MAX_SIZE_LOG_RATIO = 0.5
 STEADY_IOU = 0.6
 """A face that moved more than this between two detections is looked for in between as well."""
 
+LOOK_COST = 1.0
+"""What being wholly unlike costs, in sides of distance. On real clips a face is 0.9 like itself a moment ago and
+0.4 like another: so two people who cross are told apart by looks, not by place."""
+
+MAX_VELOCITY_S = 0.5
+"""Two detections further apart than this say nothing of how fast a face moves."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """The faces detected in one frame.
+    """The faces seen in one frame.
 
     Attributes:
         frame: index of the frame in the clip.
         pts_s: its presentation time.
         boxes: (N,4).
-        scores: (N,).
+        scores: (N,) of the detector; 0 for a face that it missed and that was followed by its picture.
         landmarks: (N,5,2); NaN where the detector gives none.
+        sharpness: (N,), see `singalong.looks.sharpness_of`.
+        looks: (N,D), see `singalong.looks.look_of`.
     """
 
     frame: int
@@ -49,16 +57,26 @@ class Sample:
     boxes: Floats
     scores: Floats
     landmarks: Floats
+    sharpness: Floats
+    looks: Looks
 
 
-def match_boxes(left_N4: Floats, right_M4: Floats) -> list[tuple[int, int]]:
+def match_boxes(left_N4: Floats, right_M4: Floats, extra_cost_NM: Floats | None = None) -> list[tuple[int, int]]:
     """Index pairs of boxes that show one face at two near times, closest first; each index once."""
     if not len(left_N4) or not len(right_M4):
         return []
+    return _cheapest_pairs(_match_cost(left_N4, right_M4) + (0.0 if extra_cost_NM is None else extra_cost_NM))
+
+
+def _match_cost(left_N4: Floats, right_M4: Floats) -> Floats:
+    """Distance in place and size of every left from every right box, infinite where they cannot be of one face."""
     iou_NM = box_iou(left_N4, right_M4)
     distance_NM, ratio_NM = box_distance(left_N4, right_M4)
     near_NM = (distance_NM <= MAX_DISTANCE) & (ratio_NM <= MAX_SIZE_LOG_RATIO)
-    cost_NM = np.where((iou_NM >= MIN_IOU) | near_NM, distance_NM + ratio_NM, np.inf)
+    return np.where((iou_NM >= MIN_IOU) | near_NM, distance_NM + ratio_NM, np.inf)
+
+
+def _cheapest_pairs(cost_NM: Floats) -> list[tuple[int, int]]:
     pairs: list[tuple[int, int]] = []
     while np.isfinite(cost_NM.min()):
         row, column = np.unravel_index(np.argmin(cost_NM), cost_NM.shape)
@@ -124,6 +142,71 @@ class _Growing:
     def last(self) -> Sample:
         return self.seen[-1][0]
 
+    @property
+    def last_box(self) -> Floats:
+        sample, face = self.seen[-1]
+        return np.asarray(sample.boxes[face])
+
+    @property
+    def last_look(self) -> Looks:
+        sample, face = self.seen[-1]
+        return np.asarray(sample.looks[face])
+
+    def box_at(self, pts_s: float) -> Floats:
+        """Where the face would be if it moved on as it did."""
+        if len(self.seen) < 2:
+            return self.last_box
+        before, face = self.seen[-2]
+        elapsed_s = self.last.pts_s - before.pts_s
+        if not 0 < elapsed_s <= MAX_VELOCITY_S:
+            return self.last_box
+        moved = self.last_box - before.boxes[face]
+        step = (moved[:2] + moved[2:]) / 2 / elapsed_s * (pts_s - self.last.pts_s)
+        return np.asarray(self.last_box + np.tile(step, 2))
+
+
+def link_samples(samples: list[Sample], *, max_gap_s: float, min_score: float = 0.0) -> list[list[tuple[Sample, int]]]:
+    """Follow the faces of one shot from sample to sample, by place, size and looks.
+
+    Args:
+        samples: of one shot, in frame order.
+        max_gap_s: a face not detected for longer than this is another track when it comes back.
+        min_score: weaker faces carry a track on, but do not start one.
+
+    Returns:
+        For each track, in order of appearance, its detections as (sample, index of the face in it).
+    """
+    tracks: list[_Growing] = []
+    active: list[_Growing] = []
+    for sample in samples:
+        active = [track for track in active if not track.missed or sample.pts_s - track.last.pts_s <= max_gap_s]
+        taken = {face: row for row, face in _matches(active, sample)}
+        for track in active:
+            track.missed = True
+        for face in range(len(sample.boxes)):
+            if face in taken:
+                track = active[taken[face]]
+            elif sample.scores[face] >= min_score:
+                track = _Growing()
+                tracks.append(track)
+                active.append(track)
+            else:
+                continue
+            track.seen.append((sample, face))
+            track.missed = False
+    return [track.seen for track in tracks]
+
+
+def _matches(active: list[_Growing], sample: Sample) -> list[tuple[int, int]]:
+    """Which active track goes on as which face: pairs (row of active, face)."""
+    if not active or not len(sample.boxes):
+        return []
+    stays = np.stack([track.last_box for track in active])
+    moves = np.stack([track.box_at(sample.pts_s) for track in active])
+    likeness = np.stack([track.last_look for track in active]) @ sample.looks.T
+    place = np.minimum(_match_cost(stays, sample.boxes), _match_cost(moves, sample.boxes))
+    return _cheapest_pairs(place + LOOK_COST * (1.0 - likeness.astype(np.float64)))
+
 
 @dataclass(frozen=True)
 class FaceTrack:
@@ -135,7 +218,9 @@ class FaceTrack:
         boxes: (F,4) integers, smoothed.
         detected: (F,) whether the face was detected in this frame; else its row is interpolated.
         scores: (F,) of the detector.
-        landmarks: (F,5,2).
+        landmarks: (F,5,2), smoothed as the boxes.
+        sharpness: (F,).
+        hidden: (F,) whether the face was looked for here or nearby and not found.
     """
 
     frames: NDArray[np.int64]
@@ -144,76 +229,5 @@ class FaceTrack:
     detected: NDArray[np.bool_]
     scores: Floats
     landmarks: Floats
-
-
-def link_samples(samples: list[Sample], *, max_gap_s: float) -> list[list[tuple[Sample, int]]]:
-    """Follow the faces of one shot from sample to sample.
-
-    Args:
-        samples: of one shot, in frame order.
-        max_gap_s: a face not detected for longer than this is another track when it comes back.
-
-    Returns:
-        For each track, in order of appearance, its detections as (sample, index of the face in it).
-    """
-    tracks: list[_Growing] = []
-    active: list[_Growing] = []
-    for sample in samples:
-        active = [track for track in active if not track.missed or sample.pts_s - track.last.pts_s <= max_gap_s]
-        last_boxes = np.array([last.boxes[face] for last, face in (track.seen[-1] for track in active)])
-        taken = {face: row for row, face in match_boxes(last_boxes.reshape(-1, 4), sample.boxes)}
-        for track in active:
-            track.missed = True
-        for face in range(len(sample.boxes)):
-            if face in taken:
-                track = active[taken[face]]
-            else:
-                track = _Growing()
-                tracks.append(track)
-                active.append(track)
-            track.seen.append((sample, face))
-            track.missed = False
-    return [track.seen for track in tracks]
-
-
-def fill_track(
-    seen: list[tuple[Sample, int]],
-    frame_times_s: Floats,
-    *,
-    first_frame: int,
-    smooth_window: int,
-    frame_size: tuple[int, int],
-) -> FaceTrack:
-    """Give a track a row in every frame from its first to its last detection.
-
-    Boxes, scores and landmarks are interpolated linearly over presentation time; boxes are then rounded,
-    clipped to the frame and smoothed as in the paper. Smoothing comes last, over every frame, because the
-    paper's window counts frames and its detector runs on each: so it also rounds off the corners that
-    interpolation leaves.
-
-    Args:
-        seen: detections as `link_samples` gives them.
-        frame_times_s: presentation times of the shot's frames.
-        first_frame: index of the shot's first frame in the clip.
-        smooth_window: see `singalong.smoothing.smooth_boxes`.
-        frame_size: width and height to clip to, pixels.
-    """
-    frames = np.arange(seen[0][0].frame, seen[-1][0].frame + 1)
-    pts_s = frame_times_s[frames - first_frame]
-    seen_s = np.array([sample.pts_s for sample, _ in seen])
-    values_KV = np.stack([_flat(sample, face) for sample, face in seen])
-    values_FV = np.stack([np.interp(pts_s, seen_s, column) for column in values_KV.T], axis=1)
-    width, height = frame_size
-    boxes_F4 = np.rint(values_FV[:, :4]).astype(np.int64).clip(0, [width, height, width, height])
-    return FaceTrack(
-        frames=frames,
-        pts_s=pts_s,
-        boxes=smooth_boxes(boxes_F4, smooth_window),
-        detected=np.isin(frames, [sample.frame for sample, _ in seen]),
-        scores=values_FV[:, 4],
-        landmarks=values_FV[:, 5:].reshape(-1, NUM_LANDMARKS, 2),
-    )
-
-
-def _flat(sample: Sample, face: int) -> Floats:
-    return np.concatenate([sample.boxes[face], sample.scores[face : face + 1], sample.landmarks[face].ravel()])
+    sharpness: Floats
+    hidden: NDArray[np.bool_]

@@ -1,7 +1,7 @@
 """What a person looks like, as a vector: for finding the same person again in another shot of a clip.
 
 A look is made of the pattern of the face, brought into one place and size by its landmarks, and of the colours of
-hair, skin and clothes, relative to the face's own brightness. Faces of one film share camera and clothes, which is
+hair, skin and clothes, relative to the face's own brightness. People of one film share camera and clothes, which is
 what makes so plain a measure do; it is no proof of who somebody is.
 
 Shape legend: D dimensions of a look.
@@ -18,18 +18,34 @@ from singalong.linking import NUM_LANDMARKS, Floats
 Look = NDArray[np.float32]
 """(D,), of unit length."""
 
-FACE_SIDE_PX = 64
-"""Side of the aligned face."""
+Image = NDArray[np.uint8]
+
+FACE_SIDE_PX = 48
+"""Side of the aligned face: faces of 24 pixels are the smallest that are analysed."""
+
+CELL_PX = 8
+NUM_DIRECTIONS = 8
+"""Gradients are counted by cell and direction, as in Dalal and Triggs, "Histograms of Oriented Gradients for Human
+Detection" (CVPR 2005)."""
+
+SHARPNESS_SIDE_PX = 32
+"""Detail finer than this shows is no matter of blur but of the picture's size."""
+
+NOISE_DEVIATION = 3.0
+"""Brightness levels: a face in the dark has no more than noise, and that is sharp."""
 
 LANDMARKS_AT = np.array([[0.31, 0.40], [0.69, 0.40], [0.50, 0.60], [0.35, 0.78], [0.65, 0.78]])
 """Where eyes, nose and mouth corners lie in a frontal face's box, as shares of its sides; for detectors that give
 none, and where the aligned face has them."""
 
+MIN_SPREAD = 0.1
+"""Landmarks on less than this share of a box are none; those of real faces span half of it."""
+
 TEXTURE_WEIGHT = 0.5
 """Share of the pattern of the face in a look; the rest is colour."""
 
 
-def look_of(bgr: NDArray[np.uint8], box: Floats, landmarks: Floats) -> Look:
+def look_of(bgr: Image, box: Floats, landmarks: Floats) -> Look:
     """The look of one face.
 
     Args:
@@ -37,11 +53,27 @@ def look_of(bgr: NDArray[np.uint8], box: Floats, landmarks: Floats) -> Look:
         box: (4,) x1, y1, x2, y2 of the face, pixels of `bgr`.
         landmarks: (5,2) as in TRACKS_SCHEMA, pixels of `bgr`; NaN where there are none.
     """
-    points = _points(np.asarray(box, np.float64), np.asarray(landmarks, np.float64))
-    texture = _texture(_aligned(bgr, points, FACE_SIDE_PX, 0.0))
-    colours = _colours(_aligned(bgr, points, FACE_SIDE_PX, 1.0))
-    parts = [texture * np.sqrt(TEXTURE_WEIGHT), colours * np.sqrt(1 - TEXTURE_WEIGHT)]
-    return _unit(np.concatenate(parts))
+    texture = _texture(aligned_face(bgr, box, landmarks))
+    colours = _colours(aligned_face(bgr, box, landmarks, margin=1.0))
+    return unit(np.concatenate([texture * np.sqrt(TEXTURE_WEIGHT), colours * np.sqrt(1 - TEXTURE_WEIGHT)]))
+
+
+def mean_look(looks_ND: NDArray[np.float32], weights_N: Floats) -> Look:
+    """The look of several pictures of one face (D,), better ones weighing more."""
+    return unit(np.average(looks_ND, axis=0, weights=weights_N).astype(np.float32))
+
+
+def sharpness_of(bgr: Image, box: Floats, landmarks: Floats) -> float:
+    """How sharp a face is for its size, whatever its contrast; arguments as for `look_of`.
+
+    Strength of fine detail (Laplacian) over that of all detail, of the face at 32 pixels a side: about 1, and a quarter
+    where it is blurred by a twentieth of its height.
+    """
+    face = aligned_face(bgr, box, landmarks, side_px=SHARPNESS_SIDE_PX)
+    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    inside = slice(3, -3)
+    fine = cv2.Laplacian(grey, cv2.CV_32F)[inside, inside]
+    return float(fine.std() / (grey[inside, inside].std() + NOISE_DEVIATION))
 
 
 def likeness(left: Look, right: Look) -> float:
@@ -49,36 +81,64 @@ def likeness(left: Look, right: Look) -> float:
     return float(np.dot(left, right))
 
 
-def _points(box: Floats, landmarks: Floats) -> Floats:
-    if landmarks.shape == (NUM_LANDMARKS, 2) and np.isfinite(landmarks).all():
-        return landmarks
-    return box[:2] + LANDMARKS_AT * (box[2:] - box[:2])
-
-
-def _aligned(bgr: NDArray[np.uint8], points: Floats, side_px: int, margin: float) -> NDArray[np.uint8]:
-    """The face turned upright and scaled, with `margin` of its side shown around it."""
+def aligned_face(
+    bgr: Image, box: Floats, landmarks: Floats, *, side_px: int = FACE_SIDE_PX, margin: float = 0.0
+) -> Image:
+    """The face turned upright and scaled to (side_px, side_px, 3), with `margin` of its side shown around it."""
+    points = _points(np.asarray(box, np.float64), np.asarray(landmarks, np.float64))
     target = (LANDMARKS_AT + margin) / (1 + 2 * margin) * side_px
-    matrix, _ = cv2.estimateAffinePartial2D(points, target, method=cv2.LMEDS)
-    if matrix is None:
-        matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    matrix = _similarity(points, target)
+    shrink = min(int(1 / max(np.hypot(*matrix[:, 0]), 1e-3)), *bgr.shape[:2])
+    if shrink > 1:  # average whole pixels first, or the fine ones would make patterns that are not there
+        height, width = (side // shrink for side in bgr.shape[:2])
+        cut = bgr[: height * shrink, : width * shrink]
+        bgr = np.asarray(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        matrix = _similarity((points + 0.5) / shrink - 0.5, target)
     shown = cv2.warpAffine(bgr, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(shown, dtype=np.uint8)
 
 
-def _texture(face: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of gradients of the aligned face: what is bright beside what is dark, whatever the light."""
-    hog = cv2.HOGDescriptor((FACE_SIDE_PX, FACE_SIDE_PX), (16, 16), (16, 16), (8, 8), 8)
-    values = np.asarray(hog.compute(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)), np.float32).ravel()
-    return _unit(values - values.mean())
+def unit(values: NDArray[np.float32]) -> Look:
+    """The vector brought to unit length; zeros stay zeros."""
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), dtype=np.float32)
 
 
-def _colours(around: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _points(box: Floats, landmarks: Floats) -> Floats:
+    if landmarks.shape == (NUM_LANDMARKS, 2) and np.isfinite(landmarks).all():
+        spread = landmarks.max(axis=0) - landmarks.min(axis=0)
+        if spread.max() > MIN_SPREAD * (box[2:] - box[:2]).max():
+            return landmarks
+    return np.asarray(box[:2] + LANDMARKS_AT * (box[2:] - box[:2]))
+
+
+def _similarity(points: Floats, target: Floats) -> Floats:
+    """Turn, scale and shift (2,3) that bring points to target with the least squares."""
+    mean, target_mean = points.mean(axis=0), target.mean(axis=0)
+    left, right = (values @ [1, 1j] for values in (points - mean, target - target_mean))
+    turn = np.vdot(left, right) / max(float(np.vdot(left, left).real), 1e-6)
+    matrix = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+    return np.column_stack([matrix, target_mean - matrix @ mean])
+
+
+def _texture(face: Image) -> NDArray[np.float32]:
+    """How strongly the aligned face is edged in each cell and direction, whatever the light."""
+    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    strength = np.hypot(across, down)
+    place = (np.arctan2(down, across) / np.pi % 1.0) * NUM_DIRECTIONS
+    cells = np.empty((NUM_DIRECTIONS, *(FACE_SIDE_PX // CELL_PX,) * 2), np.float32)
+    for direction in range(NUM_DIRECTIONS):
+        away = np.abs((place - direction + NUM_DIRECTIONS / 2) % NUM_DIRECTIONS - NUM_DIRECTIONS / 2)
+        near = strength * np.maximum(1 - away, 0)
+        cells[direction] = cv2.resize(near, cells.shape[1:], interpolation=cv2.INTER_AREA)
+    around = cv2.GaussianBlur((cells**2).sum(axis=0), (0, 0), 1.0)
+    values = np.sqrt(cells / np.sqrt(around + 1.0))
+    return unit((values - values.mean(axis=(1, 2), keepdims=True)).ravel())
+
+
+def _colours(around: Image) -> NDArray[np.float32]:
     """Mean colours on a coarse grid of head and shoulders, against the face's own."""
     lab = cv2.cvtColor(around, cv2.COLOR_BGR2LAB).astype(np.float32)
-    grid = cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA)
+    grid = np.asarray(cv2.resize(lab, (6, 6), interpolation=cv2.INTER_AREA))
     middle = grid[2:4, 2:4].mean(axis=(0, 1))
-    return _unit((grid - middle).ravel())
-
-
-def _unit(values: NDArray[np.float32]) -> Look:
-    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), dtype=np.float32)
+    return unit((grid - middle).ravel())

@@ -34,7 +34,8 @@ COLUMNS: dict[str, str] = {
     "face": "Who sings: largest (default), index:N, or at:X,Y@T.",
     "fit": "What a clip does that is shorter than its song: cut, loop, bounce (default) or hold.",
     "generator": "Name of an installed generator; default: that of the settings.",
-    "vocals": "auto (default): somebody sings in parts of the song; none: all that is loud is voice; or a stem's path.",
+    "vocals": "auto (default): somebody sings in parts of the song; none: all that is loud is voice; left, right or "
+    "channel:N: one channel of the song; separate: by the program set; or a stem's path.",
     "rights": "Who allowed this use of the clip and the song, and where that is written.",
     "priority": "Whole number; higher ones are done first; default: 0.",
 }
@@ -134,7 +135,7 @@ def _generator(check: _Check, value: Cell) -> str:
 
 
 def _vocals(check: _Check, value: Cell) -> str:
-    return str(value) if value in ("auto", "none") else check.files.path(value)
+    return cells.vocals(value) or check.files.path(value)
 
 
 def _tag(_: _Check, value: Cell) -> str:

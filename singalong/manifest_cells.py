@@ -28,6 +28,10 @@ _UNSIGNED = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _FACE = re.compile(rf"largest|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
 _FACE_FORMS = "largest, index:N, or at:X,Y@T (pixels and seconds)"
 
+VOCALS_WORDS = ("auto", "none", "left", "right", "separate")
+_CHANNEL = re.compile(r"channel:[0-9]|channel:[1-5][0-9]|channel:6[0-3]")
+_VOCALS_FORMS = "auto, none, left, right, channel:N (from 0), separate, or a stem's path"
+
 
 class BadCellError(ValueError):
     """A cell that cannot be used; whoever knows the row and the column makes an InputError of it."""
@@ -118,6 +122,16 @@ def face(value: Cell) -> str:
     if not _FACE.fullmatch(choice):
         raise BadCellError("not a choice of face", expected=_FACE_FORMS)
     return choice
+
+
+def vocals(value: Cell) -> str | None:
+    """A word of the vocals column; None for anything else, which is the path of a stem."""
+    word = text(value)
+    if word in VOCALS_WORDS or _CHANNEL.fullmatch(word):
+        return word
+    if word.startswith("channel:") or (word.lower() in VOCALS_WORDS and not Path(word).suffix):
+        raise BadCellError("not a choice of vocals", expected=_VOCALS_FORMS)
+    return None
 
 
 def _refuse_formula(value: str) -> None:

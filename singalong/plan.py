@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from singalong.config import Settings
+from singalong.config import Settings, SongSettings
 from singalong.contracts import (
     ClipFacts,
     ModelRef,
@@ -28,6 +28,7 @@ from singalong.contracts import (
 from singalong.errors import InputError
 from singalong.spans import Spans, resolve_spans
 from singalong.versions import ALGORITHM_VERSION
+from singalong.voices import stem_of, voice_of
 from singalong.work_keys import WorkKeys
 
 MIN_SHARD_FRAMES = 5
@@ -68,7 +69,7 @@ def make_plan(
 
     Pairs stand in the order of the rows; shards by priority, highest first, then by row.
     """
-    pairs, problems = _plan_pairs(rows, _Media(clips, songs, beats or {}), generator_for)
+    pairs, problems = _plan_pairs(rows, _Media(clips, songs, beats or {}, settings.songs), generator_for)
     return Plan(
         run_id=run_id,
         parent_run_id=parent_run_id,
@@ -176,11 +177,12 @@ def _in_playing_order(rows: Sequence[PairRow]) -> Iterator[PairRow]:
 
 @dataclass(frozen=True)
 class _Media:
-    """What is known of the files that rows name."""
+    """What is known of the files that rows name, and how their songs are heard."""
 
     clips: Mapping[str, ClipFacts | InputError]
     songs: Mapping[str, SongFacts | InputError]
     beats: Mapping[str, Sequence[float]]
+    song_settings: SongSettings
 
 
 def _plan_pairs(
@@ -208,7 +210,9 @@ def _plan_pair(
 ) -> PairPlan:
     generator = generator_for(row.generator)
     clip, song = _facts(media.clips, row.clip), _facts(media.songs, row.song)
-    stem = None if row.vocals in ("auto", "none") else _facts(media.songs, row.vocals)
+    stem_path = stem_of(row.vocals)
+    stem = None if stem_path is None else _facts(media.songs, stem_path)
+    voice = voice_of(row, song, stem, media.song_settings)
     track = (row.montage or "", song.sha256)
     beats_s = media.beats.get(row.song, ())
     spans: Spans = resolve_spans(row, clip, song, stem, cursor_s=cursors[track], beats_s=beats_s)
@@ -218,11 +222,14 @@ def _plan_pair(
         row=row.row,
         clip=row.clip,
         clip_sha256=clip.sha256,
+        clip_file_sha256=clip.file_sha256,
         song=row.song,
         song_sha256=song.sha256,
-        voice=row.song if stem is None else row.vocals,
-        voice_sha256=(stem or song).sha256,
-        finds_voice=row.vocals == "auto",
+        voice=voice.path,
+        voice_sha256=voice.sha256,
+        finds_voice=voice.finds_voice,
+        voice_channel=voice.channel,
+        separator_id=voice.separator_id,
         clip_start_s=spans.clip_start_s,
         clip_end_s=spans.clip_end_s,
         song_start_s=spans.song_start_s,

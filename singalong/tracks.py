@@ -8,6 +8,7 @@ Shape legend: R rows, T times.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from singalong.errors import NoFaceError, UsageError
+from singalong.frames_table import Outcome
 from singalong.linking import box_distance
 from singalong.looks import Look, likeness
 from singalong.people import Person, numbered, people_of
 from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
+from singalong.usable import FLAWS
 
 Box = tuple[int, int, int, int]
 
@@ -28,6 +31,13 @@ MIN_LIKENESS = 0.5
 
 POINT_MARGIN = 0.25
 """`at:X,Y@T` may miss a box by this share of its sides."""
+
+_FLAW_WORDS = {
+    Outcome.TOO_SMALL: "too small",
+    Outcome.TURNED: "turned away",
+    Outcome.BLURRED: "blurred",
+    Outcome.HIDDEN: "hidden",
+}
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _AT = re.compile(rf"at:\s*{_NUMBER}\s*,\s*{_NUMBER}\s*@\s*{_NUMBER}\s*")
@@ -104,7 +114,9 @@ class ChosenFace:
         pts_s: (R,) presentation times of the source frames that show the face.
         boxes: (R,4) x1, y1, x2, y2, whole pixels of the upright frame.
         landmarks: (R,5,2), see TRACKS_SCHEMA.
-        usable: (R,) whether the face is high enough to be lip-synced.
+        usable: (R,) whether the face can be lip-synced.
+        flaws: (R,) why it cannot, see `singalong.usable.FLAWS`.
+        weights: (R,) how much of the new lips to show, 0 to 1.
         shot, track: (R,) which ones.
         tolerance_s: a time matches a row this near, half a frame.
     """
@@ -113,6 +125,8 @@ class ChosenFace:
     boxes: Ints
     landmarks: Floats
     usable: Bools
+    flaws: Ints
+    weights: Floats
     shot: Ints
     track: Ints
     tolerance_s: float
@@ -154,10 +168,25 @@ class ChosenFace:
         row = int(self.rows_at([pts_s])[0])
         return int(self.shot[row]) if row >= 0 else -1
 
+    def outcome_at(self, pts_s: float) -> Outcome:
+        """What is to become of the face in the source frame at this time, and if not lip-synced, why."""
+        row = int(self.rows_at([pts_s])[0])
+        return FLAWS[int(self.flaws[row])] if row >= 0 else Outcome.NO_FACE
+
     def too_small_at(self, pts_s: float) -> bool:
         """Whether the source frame at this time shows the face, but too small to be lip-synced."""
+        return self.outcome_at(pts_s) is Outcome.TOO_SMALL
+
+    def weight_at(self, pts_s: float) -> float:
+        """How much of the new lips to show, 0 to 1: falls before a face turns away, and rises as it comes back."""
         row = int(self.rows_at([pts_s])[0])
-        return row >= 0 and not self.usable[row]
+        return float(self.weights[row]) if row >= 0 else 0.0
+
+    @property
+    def flaw_words(self) -> str:
+        """Why no frame can be lip-synced, in words for a message: "turned away or too small"; empty without faces."""
+        counts = Counter(FLAWS[flaw] for flaw in self.flaws.tolist() if flaw)
+        return " or ".join(_FLAW_WORDS[outcome] for outcome, _ in counts.most_common())
 
     def _usable_row(self, pts_s: float) -> int | None:
         row = int(self.rows_at([pts_s])[0])
@@ -308,6 +337,8 @@ def _chosen(tracks: TrackTable, rows: list[NDArray[np.int64]]) -> ChosenFace:
         boxes=table.boxes,
         landmarks=table.landmarks,
         usable=table.usable,
+        flaws=table.flaws,
+        weights=table.weights,
         shot=table.shot,
         track=table.track,
         tolerance_s=float(shortest) / 2,

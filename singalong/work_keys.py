@@ -39,6 +39,8 @@ class WorkKeys:
             "clip": pair.clip_sha256,
             "voice": pair.voice_sha256,
             "finds_voice": VOICE_VERSION if pair.finds_voice else None,
+            "voice_channel": pair.voice_channel,
+            "separator": pair.separator_id,
             "clip_span_s": [repr(pair.clip_start_s), repr(pair.clip_end_s)],
             "song_span_s": [repr(pair.song_start_s), repr(pair.song_end_s)],
             "fit": pair.fit.value,

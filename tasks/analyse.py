@@ -3,15 +3,15 @@
     decode small -> split into shots -> detect faces in some frames -> link into tracks -> Parquet
 
 One pass over the clip in one thread; at most a few dozen small frames are held, whatever the clip's length. The
-folder it leaves in the store holds tracks.parquet, shots.parquet and facts.json.
+folder it leaves in the store holds tracks.parquet, looks.parquet, shots.parquet and facts.json.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,12 +21,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from singalong.config import AnalysisSettings
+from singalong.config import READ_TIME_SETTINGS, AnalysisSettings
 from singalong.contracts import ClipFacts, ModelRef, Row
-from singalong.linking import Floats, fill_track, link_samples
+from singalong.linking import Floats, Sample, link_samples
+from singalong.looks import Look, mean_look
 from singalong.media.decode import iter_small_frames
 from singalong.store import Store
-from singalong.track_table import SHOTS_SCHEMA, TRACKS_SCHEMA, ShotTable, TrackTable, shot_rows
+from singalong.track_filling import fill_track
+from singalong.track_table import (
+    LOOKS_SCHEMA,
+    SHOTS_SCHEMA,
+    TRACKS_SCHEMA,
+    ShotTable,
+    TrackTable,
+    looks_table,
+    shot_rows,
+)
+from singalong.usable import READ_MARGIN_S, judged, turn_deg
 from singalong.versions import ANALYSIS_VERSION
 from tasks.faces import FaceSampler, ShotSamples
 from tasks.shots import split_shots
@@ -69,10 +80,16 @@ class Analysis:
     shots: ShotTable
     facts: AnalysisFacts
 
+    @property
+    def looks(self) -> Mapping[int, Look]:
+        """What the face of each track of the span looks like, by track number."""
+        return self.tracks.looks
+
 
 def analysis_version(settings: AnalysisSettings, detector: ModelRef) -> str:
     """Names an analysis in the cache: a hash of the algorithm's version, the detector's weights and the settings."""
-    parts = [ANALYSIS_VERSION, detector.architecture, detector.weights_sha256, settings.model_dump(mode="json")]
+    values = settings.model_dump(mode="json", exclude=set(READ_TIME_SETTINGS))
+    parts = [ANALYSIS_VERSION, detector.architecture, detector.weights_sha256, values]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{ANALYSIS_VERSION}-{digest[:16]}"
 
@@ -98,17 +115,30 @@ def analyse_clip(
     return store.commit_cache(CACHE_KIND, facts.sha256, version, build)
 
 
-def load_analysis(folder: Path, start_s: float, end_s: float) -> Analysis:
-    """Read of an analysis what a span [start_s, end_s) of the clip needs, and the frame on screen as it starts."""
+def load_analysis(folder: Path, start_s: float, end_s: float, *, settings: AnalysisSettings | None = None) -> Analysis:
+    """Read of an analysis what a span [start_s, end_s) of the clip needs, and the frame on screen as it starts.
+
+    `settings` decide which faces are usable; by default those the analysis was made with.
+    """
     facts = AnalysisFacts.model_validate_json((folder / "facts.json").read_bytes())
-    first_s = start_s - facts.longest_frame_s - facts.frame_s
-    in_span = (pc.field("pts_s") >= first_s) & (pc.field("pts_s") < end_s + facts.frame_s)
-    tracks = pq.read_table(folder / "tracks.parquet", filters=in_span)
-    return Analysis(
-        tracks=TrackTable.from_arrow(tracks, frame_size=(facts.width, facts.height), frame_s=facts.frame_s),
-        shots=ShotTable.from_arrow(pq.read_table(folder / "shots.parquet")),
-        facts=facts,
+    shots = ShotTable.from_arrow(pq.read_table(folder / "shots.parquet"))
+    first_s, last_s = start_s - facts.longest_frame_s - facts.frame_s, end_s + facts.frame_s
+    near = (pc.field("pts_s") >= first_s - READ_MARGIN_S) & (pc.field("pts_s") < last_s + READ_MARGIN_S)
+    table = TrackTable.from_arrow(
+        pq.read_table(folder / "tracks.parquet", filters=near),
+        frame_size=(facts.width, facts.height),
+        frame_s=facts.frame_s,
     )
+    table = judged(table, shots, settings or facts.settings)
+    table = table.select((table.pts_s >= first_s) & (table.pts_s < last_s))
+    return Analysis(tracks=replace(table, looks=_looks(folder, table)), shots=shots, facts=facts)
+
+
+def _looks(folder: Path, tracks: TrackTable) -> dict[int, Look]:
+    wanted = pc.field("track").isin(np.unique(tracks.track).tolist())
+    table = pq.read_table(folder / "looks.parquet", filters=wanted)
+    values = (np.asarray(look, np.float32) for look in table.column("look").to_pylist())
+    return dict(zip(table.column("track").to_pylist(), values, strict=True))
 
 
 class _Analyser:
@@ -129,12 +159,16 @@ class _Analyser:
         """Fill the folder."""
         small = iter_small_frames(self._clip, max_side_px=self._settings.detect_side_px)
         frames = _timed(split_shots(_timed(small, self._watch, "decode")), self._watch, "shots")
-        with pq.ParquetWriter(folder / "tracks.parquet", TRACKS_SCHEMA, compression="zstd") as writer:
+        with (
+            pq.ParquetWriter(folder / "tracks.parquet", TRACKS_SCHEMA, compression="zstd") as tracks,
+            pq.ParquetWriter(folder / "looks.parquet", LOOKS_SCHEMA, compression="zstd") as looks,
+        ):
             for shot in _timed(self._sampler.shots(frames), self._watch, "detect"):
                 with self._watch.stage("link"):
                     rows = self._rows(shot)
                     if len(rows):
-                        writer.write_table(rows.to_arrow())
+                        tracks.write_table(rows.to_arrow())
+                        looks.write_table(looks_table(rows.looks))
         shots = pa.Table.from_pylist(self._shots, schema=SHOTS_SCHEMA)
         pq.write_table(shots, folder / "shots.parquet")
         (folder / "facts.json").write_text(self._facts().model_dump_json(indent=1), encoding="utf-8")
@@ -144,27 +178,22 @@ class _Analyser:
         times_s = np.array(shot.frame_times_s)
         self._note_shot(shot.first_frame, times_s)
         size = self._clip.width, self._clip.height
+        linked = link_samples(shot.samples, max_gap_s=self._settings.max_gap_s, min_score=self._settings.min_score)
+        looked = [sample.frame for sample in shot.samples]
         tracks = [
             fill_track(
-                seen,
-                times_s,
-                first_frame=shot.first_frame,
-                smooth_window=self._settings.smooth_window,
-                frame_size=size,
+                seen, times_s, first_frame=shot.first_frame, looked=looked, settings=self._settings, frame_size=size
             )
-            for seen in link_samples(shot.samples, max_gap_s=self._settings.max_gap_s)
+            for seen in linked
         ]
         rows = shot_rows(
-            tracks,
-            shot=len(self._shots) - 1,
-            first_track=self._num_tracks,
-            min_face_px=self._settings.min_face_px,
-            frame_size=size,
-            frame_s=self._frame_s,
+            tracks, shot=len(self._shots) - 1, first_track=self._num_tracks, frame_size=size, frame_s=self._frame_s
         )
+        looks = {number: _look(seen) for number, seen in enumerate(linked, start=self._num_tracks)}
         self._num_tracks += len(tracks)
-        self._num_face_frames += len(np.unique(rows.frame[rows.usable]))
-        return rows
+        usable = judged(rows, ShotTable.from_rows(self._shots[-1:]), self._settings).usable
+        self._num_face_frames += len(np.unique(rows.frame[usable]))
+        return replace(rows, looks=looks)
 
     def _note_shot(self, first_frame: int, times_s: Floats) -> None:
         start_s = float(times_s[0])
@@ -210,6 +239,14 @@ class _Analyser:
             coverage=self._num_face_frames / num_frames if num_frames else 0.0,
             seconds=own,
         )
+
+
+def _look(seen: list[tuple[Sample, int]]) -> Look:
+    """The look of a track: frontal and sharp pictures of it count most."""
+    looks = np.stack([sample.looks[face] for sample, face in seen])
+    landmarks = np.stack([sample.landmarks[face] for sample, face in seen])
+    sharpness = np.array([sample.sharpness[face] for sample, face in seen])
+    return mean_look(looks, (0.05 + np.cos(np.radians(turn_deg(landmarks))) ** 4) * (0.05 + sharpness.clip(0, 1)))
 
 
 def _timed(items: Iterable[Item], watch: Stopwatch, stage: str) -> Iterator[Item]:

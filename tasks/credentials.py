@@ -72,7 +72,7 @@ def credentials_for(pairs: Iterable[PairPlan], signing: Signing | None) -> Crede
     if signing is None:
         return None
     pairs = list(pairs)
-    files = [("clip", pair.clip, pair.clip_sha256, pair.rights) for pair in pairs]
+    files = [("clip", pair.clip, pair.clip_file_sha256 or pair.clip_sha256, pair.rights) for pair in pairs]
     files += [("song", pair.song, pair.song_sha256, pair.rights) for pair in pairs]
     sources = {
         (role, sha256): SourceFile(role=role, title=Path(path).name, sha256=sha256, rights=rights)

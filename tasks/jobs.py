@@ -47,6 +47,8 @@ class SongJob(Row):
     path: str
     sha256: str
     finds_voice: bool = Field(default=False, description="whether it is a mix in which the voice is to be found")
+    channel: int | None = Field(default=None, description="the only channel heard; None: the mean of all")
+    separates: bool = Field(default=False, description="whether the separator that is set comes first")
 
 
 class LipsyncJob(Row):

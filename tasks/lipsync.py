@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from singalong.config import ScoreSettings, Settings
+from singalong.config import AnalysisSettings, ScoreSettings, Settings
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
@@ -110,9 +110,9 @@ class _Shard:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        self.painter = FacePainter(settings.lipsync, generator, self.watch)
+        self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
         self.voice = voice = load_song(song)
-        self.face = chosen_face(self.pair, analysis)
+        self.face = chosen_face(self.pair, analysis, settings.analysis)
         self.times_s = source_times(
             self.shard.start_frame,
             self.shard.end_frame,
@@ -218,7 +218,7 @@ class _Shard:
         elif face is not None:
             outcome = FrameOutcome.OUTSIDE
         else:
-            outcome = FrameOutcome.TOO_SMALL if self.face.too_small_at(frame.pts_s) else FrameOutcome.NO_FACE
+            outcome = self.face.outcome_at(frame.pts_s)
         self.log.source_s.append(frame.pts_s)
         self.log.outcomes.append(outcome)
         self.log.boxes.append(face)
@@ -277,20 +277,21 @@ class RestMotion:
         return float(np.mean(self._changes)) if self._changes else None
 
 
-def chosen_face(pair: PairPlan, analysis: Path) -> ChosenFace:
+def chosen_face(pair: PairPlan, analysis: Path, settings: AnalysisSettings | None = None) -> ChosenFace:
     """The face that sings in a pair, the same for each of its shards.
 
     Raises NoFaceError where the clip span shows none, with what to do.
     """
-    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s)
+    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s, settings=settings)
     face = choose_face(found.tracks, found.shots, pair.face, pair.clip_start_s, pair.clip_end_s)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
-            + (" (those found are too small)" if len(face.usable) else ""),
+            + (f" (those found are {face.flaw_words})" if face.flaw_words else ""),
             file=pair.clip,
             expected="a face that can be seen from the front",
-            action="Choose another span (clip_start_s, clip_end_s), or lower analysis.min_face_px or min_score.",
+            action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
+            "min_sharpness or min_score.",
         )
     return face
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from singalong.config import LipsyncSettings
+from singalong.media.color_match import ColorMatch
+from singalong.media.detail import DetailTransfer
 from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
 from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
-from singalong.media.warp import apply_warp
+from singalong.media.jaw import jaw_outline
+from singalong.media.warp import apply_warp, hold_still
 from singalong.tracks import ChosenFace
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.engine import Drawing, Engine
+
+U8 = NDArray[np.uint8]
 
 _MIN_BOX_PX = 8
 """A box with less than this inside the frame shows no mouth."""
@@ -53,16 +58,24 @@ class Painted:
     """
 
     frames: list[YuvFrame]
-    faces: dict[int, NDArray[np.uint8]]
+    faces: dict[int, U8]
 
 
 class FacePainter:
-    """Gives new lips to frames of one clip, in the order in which they are shown."""
+    """Gives new lips to frames of one clip, in the order in which they are shown.
 
-    def __init__(self, settings: LipsyncSettings, generator: Engine, watch: Stopwatch | None = None) -> None:
-        """`watch` is told the time that goes into the stages crop, generate and paste."""
+    It remembers from frame to frame how the generator's colours are off and where it repeats the clip, so that neither
+    flickers; not beyond a shot. How the frames are split into calls of `paint` changes no pixel.
+    """
+
+    def __init__(
+        self, settings: LipsyncSettings, generator: Engine, *, fps: float, watch: Stopwatch | None = None
+    ) -> None:
+        """`fps` is the rate at which frames are shown; `watch` is told the time of the stages crop, generate, paste."""
         self.settings, self.generator = settings, generator
         self._watch = watch or Stopwatch()
+        self._colors, self._detail = ColorMatch(fps), DetailTransfer(fps)
+        self._shot: int | None = None
 
     def spot_at(self, face: ChosenFace, pts_s: float, *, width: int, height: int) -> Spot | None:
         """Where the source frame at this time gets lips; None where the face is not there, or hardly in the frame."""
@@ -87,43 +100,62 @@ class FacePainter:
         that can rest. Raises what `Engine.generate` raises.
         """
         with self._watch.stage("crop"):
-            crops = {
-                index: face_region_to_bgr(frame, spot.box)
+            sittings = {
+                index: _Sitting(frame, spot, face_region_to_bgr(frame, spot.box))
                 for index, (frame, spot) in enumerate(zip(frames, spots, strict=True))
                 if spot is not None
             }
-        faces = self._draw(crops, mels, sung)
-        with self._watch.stage("paste"):
-            outputs = [
-                frame if spot is None else self._paste(frame, spot, faces[index])
-                for index, (frame, spot) in enumerate(zip(frames, spots, strict=True))
-            ]
+            small = [network_crop(sitting.crop) for sitting in sittings.values()]
+        outputs, faces = list(frames), {}
+        if sittings:
+            indices = list(sittings)
+            with self._watch.stage("generate"):
+                drawings = self.generator.generate(
+                    mels[indices], np.stack(small), None if sung is None else sung[indices]
+                )
+            with self._watch.stage("paste"):
+                for (index, sitting), shown, drawing in zip(sittings.items(), small, drawings, strict=True):
+                    outputs[index], faces[index] = self._lay(sitting, shown, drawing)
         return Painted(outputs, faces)
 
-    def _draw(
-        self, crops: dict[int, NDArray[np.uint8]], mels: NDArray[np.float32], sung: NDArray[np.float32] | None
-    ) -> dict[int, NDArray[np.uint8]]:
-        if not crops:
-            return {}
-        with self._watch.stage("crop"):
-            small = np.stack([network_crop(crop) for crop in crops.values()])
-        with self._watch.stage("generate"):
-            indices = list(crops)
-            drawings = self.generator.generate(mels[indices], small, None if sung is None else sung[indices])
-            return {
-                index: _drawn(crop, drawing) for (index, crop), drawing in zip(crops.items(), drawings, strict=True)
-            }
+    def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
+        """The frame with a drawing in it, and the drawn face."""
+        mask = self.mask(sitting.spot)
+        if isinstance(drawing, np.ndarray):
+            made, face = drawing, self._finished(sitting, shown, drawing)
+        else:
+            made = face = apply_warp(sitting.crop, *hold_still(drawing.flow, drawing.patch, mask))
+            # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
+            mask = (face != sitting.crop).any(axis=2).astype(np.float32)
+        output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
+        paste_bgr(output, sitting.spot.box, face, mask)
+        return output, made
 
-    def _paste(self, frame: YuvFrame, spot: Spot, face: NDArray[np.uint8]) -> YuvFrame:
-        output = frame.copy()  # the source may be shown again, and its lips are scored too
+    def mask(self, spot: Spot) -> NDArray[np.float32]:
+        """How much of a painted face shows in each pixel of the box, float32 (h, w) in [0, 1]."""
         x1, y1, x2, y2 = spot.box
-        mask = paste_mask(x2 - x1, y2 - y1, style=self.settings.mask, feather=self.settings.feather)
-        paste_bgr(output, spot.box, fit_to_box(face, spot.box), mask)
-        return output
+        style, feather = self.settings.mask, self.settings.feather
+        mask = paste_mask(x2 - x1, y2 - y1, style=style, feather=feather)
+        if style == "box" or spot.landmarks is None:
+            return mask
+        jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather * min(x2 - x1, y2 - y1))
+        return mask if jaw is None else mask * jaw
+
+    def _finished(self, sitting: _Sitting, shown: U8, made: U8) -> U8:
+        """A painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+        if sitting.spot.shot != self._shot:
+            self._colors.cut()
+            self._detail.cut()
+            self._shot = sitting.spot.shot
+        matched = self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
+        if self.settings.keep_detail:
+            return self._detail.enlarge(sitting.crop, matched)
+        return fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
 
 
-def _drawn(face_bgr: NDArray[np.uint8], drawing: Drawing) -> NDArray[np.uint8]:
-    """The new face: of the network's size where it was painted, of its own size where it was bent."""
-    if isinstance(drawing, np.ndarray):
-        return drawing
-    return apply_warp(face_bgr, drawing.flow, drawing.patch)
+class _Sitting(NamedTuple):
+    """A frame, where in it the face is, and the face, BGR uint8 (h, w, 3)."""
+
+    frame: YuvFrame
+    spot: Spot
+    crop: U8

@@ -15,9 +15,11 @@ from singalong.contracts import ModelRef, PairRow, Plan
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.store import Store
+from singalong.voices import SEPARATE, stem_of
 from tasks.credentials import signing_of
 from tasks.find_beats import beats_for
 from tasks.probe_media import clip_facts, probe_all, song_facts
+from tasks.separate import check_separator
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,7 +47,7 @@ def plan_run(
     say who allowed its use.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
-    UsageError for a certificate that films cannot be signed with.
+    UsageError for a certificate that films cannot be signed with, and for a separator that is not there.
     """
     rows = read_manifest(manifest, require=("rights",) if require_rights else ())
     return plan_rows(rows, settings=settings, store=store, progress=progress), rows
@@ -62,6 +64,8 @@ def plan_rows(
     home = default_models_home()
     if settings.film.certificate or settings.film.certificate_key:
         signing_of(settings)  # one that cannot be used is better known now than when the first film is made
+    if settings.songs.separator and any(row.vocals == SEPARATE for row in rows):
+        check_separator(settings.songs)
     generator_for = _generator_resolver(settings, home)
     for row in rows:
         generator_for(row.generator)
@@ -106,8 +110,9 @@ def resolve_models(settings: Settings) -> Models:
 def _song_paths(rows: list[PairRow]) -> Iterable[str]:
     for row in rows:
         yield row.song
-        if row.vocals not in ("auto", "none"):
-            yield row.vocals
+        stem = stem_of(row.vocals)
+        if stem is not None:
+            yield stem
 
 
 def _generator_resolver(settings: Settings, home: Path) -> Callable[[str | None], ModelRef]:

@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from singalong.config import LimitSettings, Settings, SongSettings
 from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, mel_chunks, voiced_steps
+from singalong.media.probe import probe_song
 from singalong.media.units import SAMPLE_RATE_HZ, samples_to_s
 from singalong.media.vocals import HEARD_EVERY_STEPS, sung_steps
 from singalong.versions import SONG_VERSION, VOICE_VERSION
+from singalong.voices import separator_id
+from tasks.separate import separated_voice
 
 if TYPE_CHECKING:
     from singalong.store import Store
@@ -29,6 +33,19 @@ CACHE_KIND = "songs"
 _HEARD_AT_ONCE = 64
 
 _MEL, _SAMPLES, _VOICED, _FACTS = "mel.npy", "samples_16k.npy", "voiced.npy", "facts.json"
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How a song's voice is separated, and how long that may take."""
+
+    settings: SongSettings
+    timeout_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As a run's settings say: done before the job's own deadline, so that the program is ended cleanly."""
+        return cls(settings.songs, min(settings.songs.separator_timeout_s, 0.8 * settings.run.shard_timeout_s))
 
 
 @dataclass(frozen=True)
@@ -50,22 +67,48 @@ class PreparedSong:
         return samples_to_s(len(self.samples_16k), SAMPLE_RATE_HZ)
 
 
-def song_version(*, finds_voice: bool) -> str:
-    """Version of a prepared song in the cache: a file may be wanted both ways."""
-    return f"{SONG_VERSION}-voice{VOICE_VERSION}" if finds_voice else SONG_VERSION
+def song_version(*, finds_voice: bool, channel: int | None = None, separator: str | None = None) -> str:
+    """Version of a prepared song in the cache: a file may be wanted in several ways.
+
+    `channel` is the only one heard, `separator` the id of what it goes through first.
+    """
+    version = f"{SONG_VERSION}-voice{VOICE_VERSION}" if finds_voice else SONG_VERSION
+    version += "" if channel is None else f"-channel{channel}"
+    return version + ("" if separator is None else f"-by{separator}")
 
 
-def prepare_song(path: Path, *, sha256: str, store: Store, finds_voice: bool = False) -> Path:
+def prepare_song(
+    path: Path,
+    *,
+    sha256: str,
+    store: Store,
+    finds_voice: bool = False,
+    channel: int | None = None,
+    separation: Separation | None = None,
+) -> Path:
     """Prepare a song or stem, unless the store holds it already; returns the cache folder.
 
     finds_voice: look for the voice in a mix; else all that is loud counts as one, which is right for a stem.
-    Raises MediaError where the file has no audio that can be read. A song is prepared whole or not at all.
+    channel: the only one that is heard, from 0; None: the mean of all. separation: has its voice separated first.
+    Raises MediaError where the file has no audio that can be read, and what `separated_voice` raises. A song is
+    prepared whole or not at all.
     """
-    version = song_version(finds_voice=finds_voice)
+    separator = None if separation is None else separator_id(separation.settings)
+    version = song_version(finds_voice=finds_voice, channel=channel, separator=separator)
     folder = store.cached(CACHE_KIND, sha256, version)
     if folder is not None:
         return folder
-    return store.commit_cache(CACHE_KIND, sha256, version, lambda empty: _build(path, empty, finds_voice=finds_voice))
+
+    def build(empty: Path) -> None:
+        heard, heard_channel = path, channel
+        if separation is not None:
+            heard = separated_voice(
+                path, sha256=sha256, store=store, settings=separation.settings, timeout_s=separation.timeout_s
+            )
+            heard_channel = probe_song(heard, sha256="", limits=LimitSettings()).heard_channel
+        _build(heard, empty, version, finds_voice=finds_voice, channel=heard_channel)
+
+    return store.commit_cache(CACHE_KIND, sha256, version, build)
 
 
 def load_song(folder: Path) -> PreparedSong:
@@ -77,14 +120,14 @@ def load_song(folder: Path) -> PreparedSong:
     )
 
 
-def _build(path: Path, folder: Path, *, finds_voice: bool) -> None:
+def _build(path: Path, folder: Path, version: str, *, finds_voice: bool, channel: int | None) -> None:
     mel_stream = MelStream()
     levels_db: list[NDArray[np.float64]] = []
     with (
         _GrowingNpy(folder / _SAMPLES, np.float32) as samples_file,
         _GrowingNpy(folder / _MEL, np.float32, num_rows=NUM_BANDS) as mel_file,
     ):
-        for columns in _hear(path, mel_stream, samples_file):
+        for columns in _hear(path, channel, mel_stream, samples_file):
             mel_file.append(columns)
             levels_db.append(level_db(columns))
     voiced = voiced_steps(np.concatenate(levels_db))
@@ -92,7 +135,7 @@ def _build(path: Path, folder: Path, *, finds_voice: bool) -> None:
         voiced = _sung_steps(np.load(folder / _MEL, mmap_mode="r"), voiced)
     np.save(folder / _VOICED, voiced)
     facts = {
-        "version": song_version(finds_voice=finds_voice),
+        "version": version,
         "num_samples": samples_file.length,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         "duration_s": samples_to_s(samples_file.length, SAMPLE_RATE_HZ),
@@ -116,9 +159,11 @@ def _sung_steps(mel: NDArray[np.float32], loud: NDArray[np.bool_]) -> NDArray[np
     return sung_steps(np.concatenate(mouths), loud)
 
 
-def _hear(path: Path, mel_stream: MelStream, samples_file: _GrowingNpy) -> Iterator[NDArray[np.float32]]:
+def _hear(
+    path: Path, channel: int | None, mel_stream: MelStream, samples_file: _GrowingNpy
+) -> Iterator[NDArray[np.float32]]:
     """Mel columns as the song is decoded, its samples written on the way."""
-    for block in iter_mono_16k(path):
+    for block in iter_mono_16k(path, channel):
         samples_file.append(block)
         yield from mel_stream.push(block)
     yield from mel_stream.finish()

@@ -11,9 +11,10 @@ from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import InputError, classify
 from singalong.media.probe import probe_clip, probe_song
+from singalong.media.still_motion import moving_id
 from singalong.store import Store
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Raise when probing changes what it says of a file."""
 
 Facts = TypeVar("Facts", ClipFacts, SongFacts)
@@ -27,9 +28,16 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     def probe() -> ClipFacts:
         return probe_clip(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
 
-    return _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe).model_copy(
-        update={"path": path}
-    )
+    facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
+    return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
+
+
+def _moving(facts: ClipFacts, share: float) -> ClipFacts:
+    """The facts of a still that moves: to all that is kept of it, it is another clip."""
+    if not facts.is_still or share == 0:
+        return facts
+    moving = moving_id(facts.sha256, share, facts.fps)
+    return facts.model_copy(update={"still_motion": share, "sha256": moving, "file_sha256": facts.sha256})
 
 
 def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:

@@ -126,10 +126,11 @@ def _chosen_face(clip: ClipFacts, analysis: Path, face: str) -> ChosenFace:
     chosen = choose_face(found.tracks, found.shots, face, 0.0, clip.duration_s)
     if not chosen.usable.any():
         raise NoFaceError(
-            "no usable face in the whole video" + (" (those found are too small)" if len(chosen.usable) else ""),
+            "no usable face in the whole video"
+            + (f" (those found are {chosen.flaw_words})" if chosen.flaw_words else ""),
             file=clip.path,
             expected="a face that can be seen from the front",
-            action="Lower analysis.min_face_px or analysis.min_score if there is one.",
+            action="If there is one, loosen analysis.min_face_px, max_turn_deg, min_sharpness or min_score.",
         )
     return chosen
 

@@ -175,7 +175,13 @@ class Session:
             if pair.clip in clips and self._cached_analysis(pair) is None:
                 wanted.setdefault(_clip_item(pair), Item(_clip_item(pair), AnalyseJob(clip=clips[pair.clip])))
             if self._cached_song(pair) is None:
-                job = SongJob(path=pair.voice, sha256=pair.voice_sha256, finds_voice=pair.finds_voice)
+                job = SongJob(
+                    path=pair.voice,
+                    sha256=pair.voice_sha256,
+                    finds_voice=pair.finds_voice,
+                    channel=pair.voice_channel,
+                    separates=pair.separator_id is not None,
+                )
                 wanted.setdefault(_song_item(pair), Item(_song_item(pair), job))
         return wanted.values()
 
@@ -197,7 +203,7 @@ class Session:
         return self.store.cached("analysis", pair.clip_sha256, self._analysis_version)
 
     def _cached_song(self, pair: PairPlan) -> object:
-        return self.store.cached("songs", pair.voice_sha256, song_version(finds_voice=pair.finds_voice))
+        return self.store.cached("songs", pair.voice_sha256, _song_version(pair))
 
     @cached_property
     def _analysis_version(self) -> str:
@@ -246,7 +252,14 @@ def _clip_item(pair: PairPlan) -> str:
 
 
 def _song_item(pair: PairPlan) -> str:
-    return f"song {pair.voice_sha256[:16]}" + (" (finding its voice)" if pair.finds_voice else "")
+    how = " (finding its voice)" if pair.finds_voice else ""
+    how += "" if pair.voice_channel is None else f" (channel {pair.voice_channel})"
+    how += "" if pair.separator_id is None else " (separating its voice)"
+    return f"song {pair.voice_sha256[:16]}{how}"
+
+
+def _song_version(pair: PairPlan) -> str:
+    return song_version(finds_voice=pair.finds_voice, channel=pair.voice_channel, separator=pair.separator_id)
 
 
 def _changed(path: str) -> Failure:

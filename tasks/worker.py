@@ -91,10 +91,17 @@ class Worker:
         return Outcome(folder=str(folder))
 
     def _prepare_song(self, job: SongJob) -> Outcome:
-        from tasks.prepare_song import prepare_song
+        from tasks.prepare_song import Separation, prepare_song
 
-        path, finds_voice = Path(job.path), job.finds_voice
-        folder = prepare_song(path, sha256=job.sha256, store=self.store, finds_voice=finds_voice)
+        settings = self.spec.settings
+        folder = prepare_song(
+            Path(job.path),
+            sha256=job.sha256,
+            store=self.store,
+            finds_voice=job.finds_voice,
+            channel=job.channel,
+            separation=Separation.of(settings) if job.separates else None,
+        )
         return Outcome(folder=str(folder))
 
     def _lipsync(self, job: LipsyncJob) -> Outcome:

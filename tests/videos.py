@@ -49,6 +49,7 @@ def make_video(
     time_base: Fraction | None = None,
     first_number: int = 0,
     rotation_deg: int = 0,
+    is_mirrored: bool = False,
     audio_s: float = 0.0,
     audio_start_s: float = 0.0,
     options: dict[str, str] | None = None,
@@ -62,8 +63,8 @@ def make_video(
     """Write a video of `picture(0), picture(1), ...`; `size` is of the upright picture.
 
     `pts` are the presentation times in `time_base` (default 1/fps), `rotation_deg` the clockwise turn a player has
-    to make, `color` the matrix, range, primaries and transfer as ffmpeg's numbers. Further video streams are shifted
-    by 100 in their numbers.
+    to make, before it mirrors left to right if `is_mirrored`, `color` the matrix, range, primaries and transfer as
+    ffmpeg's numbers. Further video streams are shifted by 100 in their numbers.
     """
     base = time_base or 1 / fps
     ticks = list(range(num_frames)) if pts is None else list(pts)
@@ -80,8 +81,8 @@ def make_video(
             if color:
                 context = stream.codec_context
                 context.colorspace, context.color_range, context.color_primaries, context.color_trc = color
-            if rotation_deg:
-                stream.set_display_rotation(-rotation_deg)
+            if rotation_deg or is_mirrored:
+                stream.set_display_rotation(-rotation_deg, hflip=is_mirrored)
             if default_stream is not None:
                 stream.disposition = av.stream.Disposition.default if index == default_stream else 0
             streams.append(stream)
@@ -89,7 +90,8 @@ def make_video(
         for n, tick in enumerate(ticks):
             for index, stream in enumerate(streams):
                 upright = picture((first_number + n + 100 * index) % 256, *size)
-                coded = np.ascontiguousarray(np.rot90(upright, rotation_deg // 90))
+                mirrored = upright[:, ::-1] if is_mirrored else upright
+                coded = np.ascontiguousarray(np.rot90(mirrored, rotation_deg // 90))
                 out.mux(stream.encode(_frame(coded, pix_fmt, tick, base, color)))
         for stream in streams:
             out.mux(stream.encode(None))

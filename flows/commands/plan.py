@@ -11,24 +11,50 @@ from singalong.contracts import Plan
 from singalong.plan import estimate_cost, plan_summary
 from singalong.store import Store
 from tasks.plan_run import plan_run
+from tasks.preview.make import make_preview, preview_folder
+from tasks.preview.page import Preview
 
 
 def plan_command(
-    manifest: Path, *, config: Path | None, overrides: list[str], require_rights: bool, as_json: bool
+    manifest: Path,
+    *,
+    config: Path | None,
+    overrides: list[str],
+    require_rights: bool,
+    preview_dir: Path | None,
+    as_json: bool,
 ) -> int:
-    """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used."""
+    """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used.
+
+    With `preview_dir` pictures of who would sing are written to it.
+    """
     settings = load_settings(config, overrides)
     store = Store(settings.store_path)
+    folder = None if preview_dir is None else preview_folder(preview_dir)
     with planning() as progress:
         plan, _rows = plan_run(
             manifest, settings=settings, store=store, require_rights=require_rights, progress=progress
         )
+        preview = None if folder is None else make_preview(plan, folder, settings=settings, progress=progress)
     cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
     if as_json:
-        print_json(_document(plan, cached))
+        print_json(_document(plan, cached) | ({} if preview is None else {"preview": preview.model_dump(mode="json")}))
     else:
         _show(plan, cached, store)
-    return 1 if plan.problems else 0
+        if preview is not None:
+            _show_preview(preview)
+    return 0 if not plan.problems and (preview is None or preview.is_whole) else 1
+
+
+def _show_preview(preview: Preview) -> None:
+    for clip in preview.clips:
+        for problem in [clip.failure.message] if clip.failure else clip.problems:
+            print_warning(f"{clip.clip}: {problem}")
+    for result in preview.results:
+        if result.failure is not None:
+            print_warning(f"{result.pair_id}: {result.failure.message}")
+    num_files = sum(len(clip.files) for clip in preview.clips)
+    print_facts({"preview": f"{preview.page} ({num_files} contact sheets)"})
 
 
 def _document(plan: Plan, cached: set[str]) -> dict[str, object]:

@@ -80,12 +80,13 @@ def mel_spectrogram(samples: ArrayLike, sample_rate_hz: int) -> NDArray[np.float
     return np.concatenate([*stream.push(mono), *stream.finish()], axis=1)
 
 
-def iter_mono_16k(path: Path) -> Iterator[NDArray[np.float32]]:
+def iter_mono_16k(path: Path, channel: int | None = None) -> Iterator[NDArray[np.float32]]:
     """A file's audio, mono at 16 kHz, in float32 blocks (n,) from time 0 of the container.
 
-    Streams: memory does not grow with the song. Raises MediaError (see `iter_audio`).
+    `channel`: the only one to hear, from 0; None: the mean of all. Streams: memory does not grow with the song. Raises
+    MediaError (see `iter_audio`).
     """
-    for block in iter_audio(path, sample_rate_hz=SAMPLE_RATE_HZ, num_channels=1):
+    for block in iter_audio(path, sample_rate_hz=SAMPLE_RATE_HZ, num_channels=1, channel=channel):
         yield block[:, 0]
 
 

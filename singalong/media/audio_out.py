@@ -14,7 +14,8 @@ from av.codec.context import Flags as CodecFlags
 from av.container import OutputContainer
 from av.packet import Packet
 
-from singalong.media.audio_reader import AudioFormat, Samples, iter_audio, read_audio_format
+from singalong.media.audio_reader import AudioFormat, iter_audio, read_audio_format
+from singalong.media.channels import Samples
 from singalong.media.units import s_to_samples
 
 AAC_BIT_RATE = 192_000

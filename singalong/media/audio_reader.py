@@ -7,9 +7,8 @@ means the same place in the pictures and in the sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +21,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
-from numpy.typing import NDArray
 
 from singalong.errors import MediaError
+from singalong.media.channels import CancellationMeter, Samples, mix, only_channel
 from singalong.media.containers import open_input, raise_if_not_the_files_fault
 from singalong.media.demux import read_packets
-
-Samples = NDArray[np.float32]
-"""Samples (n, num_channels), nominally in [-1, 1)."""
 
 _BLOCK_SAMPLES = 1 << 15
 """Decoders deliver about a thousand samples at a time; gathering them keeps the cost per call small."""
@@ -48,19 +44,6 @@ _FORMATS: dict[str, tuple[str, float, float]] = {
     "s64": ("i8", 0.0, 2.0**63),
     "flt": ("f4", 0.0, 1.0),
     "dbl": ("f8", 0.0, 1.0),
-}
-
-# Shares of (left, right) of each speaker in a stereo downmix: centre and surrounds at -3 dB, low-frequency
-# effects left out (ITU-R BS.775-3, table 2). Speakers not listed go to both sides alike.
-_HALF = sqrt(0.5)
-_DOWNMIX: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("FL", "FLC", "WL", "DL"), (1.0, 0.0)),
-    **dict.fromkeys(("FR", "FRC", "WR", "DR"), (0.0, 1.0)),
-    **dict.fromkeys(("BL", "SL", "TFL", "TBL", "TSL"), (_HALF, 0.0)),
-    **dict.fromkeys(("BR", "SR", "TFR", "TBR", "TSR"), (0.0, _HALF)),
-    "FC": (_HALF, _HALF),
-    "LFE": (0.0, 0.0),
-    "LFE2": (0.0, 0.0),
 }
 
 
@@ -92,7 +75,14 @@ def pick_audio_stream(container: InputContainer, path: Path) -> AudioStream:
     return next((s for s in known if s.disposition & Disposition.default), known[0])
 
 
-def iter_audio(path: Path, *, sample_rate_hz: int, num_channels: int) -> Iterator[Samples]:
+def iter_audio(
+    path: Path,
+    *,
+    sample_rate_hz: int,
+    num_channels: int,
+    channel: int | None = None,
+    meter: CancellationMeter | None = None,
+) -> Iterator[Samples]:
     """Decode a file's audio track from its first to its last sample.
 
     Args:
@@ -100,6 +90,8 @@ def iter_audio(path: Path, *, sample_rate_hz: int, num_channels: int) -> Iterato
         sample_rate_hz: rate wanted; other rates are resampled with soxr's HQ recipe, as librosa's loader does.
             The length is then ceil(n * wanted / given).
         num_channels: 1 averages all channels, 2 mixes down (ITU-R BS.775) or doubles a mono track.
+        channel: the only one to hear, from 0, in the file's order; where it is missing there is silence.
+        meter: is shown all channels.
 
     Yields:
         float32 blocks (n, num_channels), n > 0, as they are: never rescaled, never clipped.
@@ -121,7 +113,10 @@ def iter_audio(path: Path, *, sample_rate_hz: int, num_channels: int) -> Iterato
                     expected="finite samples",
                     action="Export the song again from where it was made.",
                 )
-            for out in converter.push(_mix(block, layout.speakers, num_channels), layout.sample_rate_hz):
+            if meter is not None:
+                meter.add(block)
+            heard = block if channel is None else only_channel(block, channel)
+            for out in converter.push(mix(heard, layout.speakers, num_channels), layout.sample_rate_hz):
                 num_out += len(out)
                 yield out
     for out in converter.finish():
@@ -232,19 +227,6 @@ def _to_float(frame: AudioFrame) -> Samples:
     if full_scale == 1.0:
         return raw.astype(np.float32)
     return ((raw.astype(np.float64) - zero) / full_scale).astype(np.float32)
-
-
-def _mix(block: Samples, names: Sequence[str], num_channels: int) -> Samples:
-    if block.shape[1] == num_channels:
-        return block
-    if num_channels == 1:
-        mono: Samples = block.mean(axis=1, dtype=np.float32, keepdims=True)
-        return mono
-    if block.shape[1] == 1:
-        return np.repeat(block, 2, axis=1)
-    weights = np.array([_DOWNMIX.get(name, (0.5, 0.5)) for name in names])
-    weights /= max(1.0, weights.sum(axis=0).max())  # so that full scale on all speakers does not clip
-    return block @ weights.astype(np.float32)
 
 
 def _gather(blocks: Iterator[tuple[_Layout, Samples]]) -> Iterator[tuple[_Layout, Samples]]:

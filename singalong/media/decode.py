@@ -23,6 +23,7 @@ from singalong.media.containers import map_av_error, open_input
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
+from singalong.media.still_motion import moved_frame, moved_picture, path_times_s
 from singalong.media.stills import load_still
 
 _REACH_S = 2.0
@@ -88,11 +89,12 @@ class ClipReader:
         A time gets the last frame that starts at or before it (give or take `time_tolerance_s`), a time before the
         first frame gets the first, one after the last the last. Times may come in any order and repeat; every frame
         returned has planes of its own. Reading is fastest where a chunk begins shortly after the one before it ended;
-        a chunk of descending times costs one jump. Raises MediaError where the clip cannot be opened or nothing of it
+        a chunk of descending times costs one jump. A still that moves goes round its path (see `still_motion`), and
+        the frame's time is that on the path. Raises MediaError where the clip cannot be opened or nothing of it
         decodes.
         """
         if self._facts.is_still:
-            return [self._still_frame() for _ in times_s]
+            return [self._still_frame(time_s) for time_s in times_s]
         frames: dict[float, YuvFrame] = {}
         made: tuple[TimedFrame, YuvFrame] | None = None
         try:
@@ -105,10 +107,11 @@ class ClipReader:
             raise map_av_error(exc, self._path, problem="cannot be decoded") from exc
         return _unshared([frames[time_s] for time_s in times_s])
 
-    def _still_frame(self) -> YuvFrame:
+    def _still_frame(self, time_s: float) -> YuvFrame:
         if self._still is None:
             self._still = load_still(self._path)
-        return self._still.copy()
+        share = self._facts.still_motion
+        return moved_frame(self._still, share, time_s) if share else self._still.copy()
 
     def _move_to(self, time_s: float) -> TimedFrame:
         current = self._current
@@ -175,15 +178,15 @@ class SmallFrame:
 def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFrame]:
     """Every decodable frame of a clip in order, no side longer than `max_side_px`, never enlarged.
 
-    `scale` turns the clip's pixels into these: x_small = x * scale. A still gives its one frame. Holds one frame at a
-    time. Raises MediaError where the clip cannot be opened or nothing of it decodes.
+    `scale` turns the clip's pixels into these: x_small = x * scale. A still gives its one frame, one that moves those
+    of one round. Holds one frame at a time. Raises MediaError where the clip cannot be opened or nothing of it decodes.
     """
     scale = min(1.0, max_side_px / max(facts.width, facts.height))
     path = Path(facts.path)
     width, height = max(1, round(facts.width * scale)), max(1, round(facts.height * scale))
     if facts.is_still:
         bgr = cv2.resize(frame_to_bgr(load_still(path)), (width, height), interpolation=cv2.INTER_AREA)
-        yield SmallFrame(0.0, cast(U8, bgr), scale)
+        yield from _small_stills(facts, cast(U8, bgr), scale)
         return
     if facts.rotation_deg in (90, 270):
         width, height = height, width
@@ -192,10 +195,18 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFr
         source = VideoSource(container, path)
         while (timed := source.next()) is not None:
             num_frames += 1
-            bgr = small_bgr(timed.frame, reformatter, width=width, height=height, rotation_deg=facts.rotation_deg)
+            bgr = small_bgr(timed.frame, reformatter, width=width, height=height, facts=facts)
             yield SmallFrame(timed.time_s, bgr, scale)
     if num_frames == 0:
         raise MediaError("no frame of it can be decoded", file=path, action="Get the file again.")
+
+
+def _small_stills(facts: ClipFacts, bgr: U8, scale: float) -> Iterator[SmallFrame]:
+    if not facts.still_motion:
+        yield SmallFrame(0.0, bgr, scale)
+        return
+    for time_s in path_times_s(facts.fps):
+        yield SmallFrame(time_s, moved_picture(bgr, facts.still_motion, time_s), scale)
 
 
 def _unshared(frames: list[YuvFrame]) -> list[YuvFrame]:

@@ -22,11 +22,24 @@ _MEASURED_WIDTH_PX = 1 << 14
 BGR = tuple[int, int, int]
 
 
-def clean_text(text: str) -> str:
-    """A text as one line that can be drawn: no control characters, no lone surrogates, MAX_LINE_CHARS at most."""
+def clean_text(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
+    """A text as one line that can be drawn: no control characters, no lone surrogates, `max_chars` at most."""
     text = unicodedata.normalize("NFC", text)
     line = " ".join("".join(" " if unicodedata.category(char).startswith("C") else char for char in text).split())
-    return line if len(line) <= MAX_LINE_CHARS else line[: MAX_LINE_CHARS - 1].rstrip() + "…"
+    return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"
+
+
+def wrapped(text: str, *, size_px: int, weight: int = 500, room_px: int, max_lines: int = 3) -> list[TextLine]:
+    """A text on as many lines as it needs, broken between words; the last of `max_lines` is shortened."""
+    words, lines = clean_text(text, max_lines * MAX_LINE_CHARS).split(" "), []
+    while words and len(lines) < max_lines - 1:
+        taken = 1
+        while taken < len(words) and TextLine.fits(" ".join(words[: taken + 1]), size_px, weight, room_px):
+            taken += 1
+        lines.append(" ".join(words[:taken]))
+        words = words[taken:]
+    lines += [" ".join(words)] if words else []
+    return [TextLine(line, size_px=size_px, weight=weight, room_px=room_px) for line in lines]
 
 
 class TextLine:
@@ -39,6 +52,12 @@ class TextLine:
         self.text = self._shortened(clean_text(text), room_px)
         self.width = min(room_px, self._measure(self.text))
         self.height = round(_LINE * self._size_px)
+
+    @classmethod
+    def fits(cls, text: str, size_px: int, weight: int, room_px: int) -> bool:
+        """Whether a clean text fits in one line."""
+        line = cls(text, size_px=size_px, weight=weight, room_px=room_px)
+        return line.text == text
 
     def draw(self, picture: U8, x: int, y: int, color: BGR | tuple[int]) -> None:
         """Draw it on a picture (h, w, 3) or (h, w), its upper left at x, y; what lies outside is left out."""

@@ -51,7 +51,7 @@ class PlaneMaker:
     """Turns the decoded frames of one clip into `YuvFrame`s of the size that its facts promise."""
 
     def __init__(self, facts: ClipFacts) -> None:
-        self._turn = _TURNS.get(facts.rotation_deg)
+        self._facts = facts
         is_sideways = facts.rotation_deg in (90, 270)
         self._coded = (facts.height, facts.width) if is_sideways else (facts.width, facts.height)
         self._reformatter = VideoReformatter()
@@ -95,12 +95,11 @@ class PlaneMaker:
         )
 
     def _upright(self, plane: U8) -> U8:
-        if self._turn is None:
-            return np.array(plane)
-        return cast(U8, cv2.rotate(plane, self._turn))
+        upright = _upright(plane, self._facts)
+        return np.array(upright) if upright is plane else upright
 
 
-def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, height: int, rotation_deg: int) -> U8:
+def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, height: int, facts: ClipFacts) -> U8:
     """A frame scaled to `width` x `height` (as coded), then turned upright, as BGR uint8 (h, w, 3)."""
     color = color_of(frame)
     matrix = color.matrix_for(frame.width, frame.height)
@@ -115,9 +114,15 @@ def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, h
         interpolation=Interpolation.BILINEAR,
         threads=1,
     )
-    bgr = np.array(_view(small.planes[0], channels=3))
-    turn = _TURNS.get(rotation_deg)
-    return bgr if turn is None else cast(U8, cv2.rotate(bgr, turn))
+    return _upright(np.array(_view(small.planes[0], channels=3)), facts)
+
+
+def _upright(pixels: U8, facts: ClipFacts) -> U8:
+    """Turned and mirrored as the clip's display matrix says; the array given, where it says nothing."""
+    turn = _TURNS.get(facts.rotation_deg)
+    if turn is not None:
+        pixels = cast(U8, cv2.rotate(pixels, turn))
+    return cast(U8, cv2.flip(pixels, 1)) if facts.is_mirrored else pixels
 
 
 def _is_rgb(frame: VideoFrame) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import atan2, degrees
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +22,7 @@ from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import MediaError
 from singalong.media.audio_reader import iter_audio, pick_audio_stream
+from singalong.media.channels import CancellationMeter
 from singalong.media.containers import check_is_file, open_input
 from singalong.media.demux import TimedFrame, VideoSource, pick_video_stream
 from singalong.media.frames import TRANSFER_HLG, TRANSFER_PQ
@@ -70,7 +72,7 @@ def probe_clip(path: Path, *, sha256: str, limits: LimitSettings, still_fps: int
         scan = scan_packets(container, video, audio, path=path, max_duration_s=limits.max_duration_s)
     first = _first_frame(path, scan, limits)
     times_s = _decodable_times(path, scan, first, header, notes)
-    rotation_deg = _rotation(first.frame, header.rotate_tag, notes)
+    rotation_deg, is_mirrored = _orientation(first.frame, header.rotate_tag, notes)
     width, height = _upright_size(first.frame, rotation_deg, notes)
     check_size(path, width, height, limits)
     _note_oddities(first.frame, notes)
@@ -83,6 +85,7 @@ def probe_clip(path: Path, *, sha256: str, limits: LimitSettings, still_fps: int
         width=width,
         height=height,
         rotation_deg=rotation_deg,
+        is_mirrored=is_mirrored,
         fps=frame_rate(header.stated_fps, times_s),
         num_frames=len(times_s),
         first_frame_s=times_s[0],
@@ -108,8 +111,8 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         _check_duration(path, container, limits)
         sample_rate_hz, num_channels = stream.codec_context.sample_rate, stream.codec_context.channels
         codec = stream.codec_context.codec.canonical_name
-    num_samples = 0
-    for block in iter_audio(path, sample_rate_hz=sample_rate_hz, num_channels=1):
+    num_samples, meter = 0, CancellationMeter()
+    for block in iter_audio(path, sample_rate_hz=sample_rate_hz, num_channels=1, meter=meter):
         num_samples += len(block)
         if num_samples > limits.max_duration_s * sample_rate_hz:
             raise too_long(path, num_samples / sample_rate_hz, limits.max_duration_s)
@@ -122,7 +125,13 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
         num_samples=num_samples,
         duration_s=samples_to_s(num_samples, sample_rate_hz),
         codec=codec,
+        heard_channel=meter.heard_channel,
+        warnings=() if meter.heard_channel is None else (_cancelled(meter.heard_channel),),
     )
+
+
+def _cancelled(heard_channel: int) -> str:
+    return f"its channels cancel each other out: lips and scores hear channel {heard_channel} alone"
 
 
 def _read_header(container: InputContainer, video: VideoStream, path: Path, limits: LimitSettings) -> _Header:
@@ -227,19 +236,23 @@ def _last_s(source: VideoSource, frame: TimedFrame | None) -> float | None:
     return last_s
 
 
-def _rotation(frame: VideoFrame, rotate_tag: str, notes: list[str]) -> int:
-    """Clockwise turn that makes the frame upright: from its display matrix, else from a tag of old phones."""
+def _orientation(frame: VideoFrame, rotate_tag: str, notes: list[str]) -> tuple[int, bool]:
+    """How the frame is made upright: the clockwise turn, and whether it is mirrored left to right after that.
+
+    By its display matrix, else by a tag of old phones. A matrix ((a, b), (c, d)) shows the pixel (x, y) at
+    (ax + cy, bx + dy); to mirror is to negate a and c.
+    """
     matrix = cast(Mapping[SideDataType, Buffer], frame.side_data).get(SideDataType.DISPLAYMATRIX)
+    is_mirrored = False
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
-        if a * d - b * c < 0:
-            notes.append("its display matrix mirrors the picture: only the turn is applied")
-        clockwise = -frame.rotation
+        is_mirrored = bool(a * d - b * c < 0)
+        clockwise = round(degrees(atan2(b, -a if is_mirrored else a)))
     else:
         clockwise = int(rotate_tag) if rotate_tag.lstrip("-").isdigit() else 0
     if clockwise % 90:
         notes.append(f"it is to be turned by {clockwise % 360} degrees: the nearest quarter turn is applied")
-    return round(clockwise / 90) * 90 % 360
+    return round(clockwise / 90) * 90 % 360, is_mirrored
 
 
 def _upright_size(frame: VideoFrame, rotation_deg: int, notes: list[str]) -> tuple[int, int]:

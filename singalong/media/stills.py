@@ -31,7 +31,9 @@ _FORMATS = tuple(name for name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", 
 _MOVING_AS_VIDEO = ("GIF", "PNG", "AVIF")  # libav plays these; of an animated WebP, only the first frame can be had
 _SIGNATURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _EXIF_ORIENTATION = 0x0112
-_EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}  # clockwise; 2, 4, 5 and 7 are mirrored as well
+_EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
+"""Clockwise turns by what EXIF calls the orientation."""
+_EXIF_MIRRORED = (2, 4, 5, 7)
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError)
 
 
@@ -69,6 +71,7 @@ def probe_still(path: Path, *, sha256: str, limits: LimitSettings, still_fps: in
         width=width,
         height=height,
         rotation_deg=_EXIF_TURNS.get(orientation, 0),
+        is_mirrored=orientation in _EXIF_MIRRORED,
         fps=Fraction(still_fps),
         num_frames=1,
         first_frame_s=0.0,

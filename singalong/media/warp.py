@@ -34,6 +34,20 @@ def apply_warp(face_bgr: NDArray[np.uint8], flow: NDArray[np.float32], patch: ND
     return out
 
 
+def hold_still(
+    flow: NDArray[np.float32], patch: NDArray[np.float32], mask: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The same fields, calmed where a paste mask (h, w) fades: nothing moves where it is 0.
+
+    To scale the flow leaves no seam; to blend the bent face with the clip's would show both where it fades. Paint is
+    covered in full to the middle of the fade.
+    """
+    calm = np.asarray(cv2.resize(mask, flow.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
+    patch = patch.copy()
+    patch[3] *= np.minimum(1, 2 * calm)
+    return flow * calm[..., None], patch
+
+
 def _paint(face_bgr: NDArray[np.uint8], patch: NDArray[np.float32]) -> None:
     """Lay the patch over a face, in place, touching only the rectangle that it covers."""
     rows, columns = (np.flatnonzero((patch[3] > _MIN_COVER).any(axis=axis)) for axis in (1, 0))

@@ -14,25 +14,22 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from models.scorers import Scorer
 from singalong.config import PrepareSettings, Settings
 from singalong.contracts import ClipFacts, SyncScore
 from singalong.media.decode import ClipReader
-from singalong.media.frames import YuvFrame, face_region_to_bgr
+from singalong.media.frames import face_region_to_bgr
 from singalong.media.geometry import network_crop, pad_box
 from singalong.media.units import SCORE_FPS
+from singalong.pieces import Candidate, Piece, pieces_of
 from tasks.analyse import load_analysis
+from tasks.face_frames import face_frames
 from tasks.jobs import SequencesJob
 from tasks.shard_score import ShardScorer
 from tasks.training.prepare_records import PreparedRow, Reason, is_finished, marker_path, write_marker
 from tasks.training.prepare_sound import SpanSound, read_span_sound
-from tasks.training.prepare_tracks import Candidate, Piece, pieces_of
 from tasks.training.sequences import MIN_FRAMES, SequenceWriter
 
-_CHUNK_BYTES = 32 * 1024 * 1024
-_MAX_CHUNK_FRAMES = 16
 _HANDOVER_STEPS = 5
 """Tracks of one person that follow each other may share a few frames."""
 
@@ -217,34 +214,13 @@ class _Span:
 
 def _push_frames(takes: Sequence[_Take], clip: ClipFacts, reader: ClipReader, pads: tuple[int, int, int, int]) -> None:
     """Decode what the takes show, once for all of them, and give each its crops."""
-    if not takes:
-        return
-    size = max(1, min(_MAX_CHUNK_FRAMES, _CHUNK_BYTES // (clip.width * clip.height * 3 // 2)))
-    first = min(take.candidate.first_step for take in takes)
-    end = max(take.candidate.end_step for take in takes)
-    for start in range(first, end, size):
-        steps = range(start, min(start + size, end))
-        wanted = sorted({float(pts_s) for take in takes for pts_s in _times(take.candidate, steps)})
-        frames = dict(zip(wanted, reader.read_chunk(wanted), strict=True))
-        for take in takes:
-            for step in steps:
-                if take.candidate.first_step <= step < take.candidate.end_step:
-                    _push(take, step - take.candidate.first_step, frames, pads)
-
-
-def _times(candidate: Candidate, steps: range) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    first = max(steps.start - candidate.first_step, 0)
-    return candidate.pts_s[first : max(steps.stop - candidate.first_step, 0)]
-
-
-def _push(take: _Take, index: int, frames: dict[float, YuvFrame], pads: tuple[int, int, int, int]) -> None:
-    frame = frames[float(take.candidate.pts_s[index])]
-    x1, y1, x2, y2 = take.candidate.boxes[index].tolist()
-    box, width, height = (x1, y1, x2, y2), frame.width, frame.height
-    padded = pad_box(box, pads, width=width, height=height)
-    take.writer.add(network_crop(face_region_to_bgr(frame, padded)))
-    if take.scorer is not None:
-        take.scorer.push(index, box, partial(face_region_to_bgr, frame), width=width, height=height)
+    for shown in face_frames([take.candidate for take in takes], clip, reader):
+        take, frame = takes[shown.number], shown.frame
+        width, height = frame.width, frame.height
+        padded = pad_box(shown.box, pads, width=width, height=height)
+        take.writer.add(network_crop(face_region_to_bgr(frame, padded)))
+        if take.scorer is not None:
+            take.scorer.push(shown.index, shown.box, partial(face_region_to_bgr, frame), width=width, height=height)
 
 
 def _keep_speakers(takes: Sequence[_Take]) -> None:

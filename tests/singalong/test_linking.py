@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singalong.linking import Sample, fill_track, link_samples, match_boxes, samples_between
+from singalong.config import AnalysisSettings
+from singalong.linking import FaceTrack, Sample, link_samples, match_boxes, samples_between
+from singalong.track_filling import fill_track
 
 FPS = 25.0
 
@@ -14,10 +17,37 @@ def box(x: float, y: float = 100.0, side: float = 80.0) -> list[float]:
     return [x, y, x + side, y + side]
 
 
-def sample(frame: int, *boxes: list[float], pts_s: float | None = None) -> Sample:
+PAPER = AnalysisSettings(smoothing="paper")
+LINES = AnalysisSettings(smooth_s=0)
+
+LOOKS = np.eye(4, dtype=np.float32)
+
+
+def sample(
+    frame: int,
+    *boxes: list[float],
+    pts_s: float | None = None,
+    people: Sequence[int] | None = None,
+    score: float = 0.9,
+) -> Sample:
+    """Faces in a frame; all of one look, unless `people` numbers them."""
     corners = np.array(boxes, dtype=float).reshape(-1, 4)
     landmarks = np.repeat(corners[:, None, :2], 5, axis=1) + np.arange(5)[None, :, None]
-    return Sample(frame, frame / FPS if pts_s is None else pts_s, corners, np.full(len(corners), 0.9), landmarks)
+    looks = LOOKS[list(people or [0] * len(corners))]
+    scores, sharpness = np.full(len(corners), score), np.full(len(corners), 0.8)
+    return Sample(frame, frame / FPS if pts_s is None else pts_s, corners, scores, landmarks, sharpness, looks)
+
+
+def filled(
+    seen: list[tuple[Sample, int]],
+    times_s: np.ndarray,
+    *,
+    settings: AnalysisSettings,
+    first_frame: int = 0,
+    looked: Sequence[int] = (),
+    frame_size: tuple[int, int] = (640, 360),
+) -> FaceTrack:
+    return fill_track(seen, times_s, first_frame=first_frame, looked=looked, settings=settings, frame_size=frame_size)
 
 
 def frames_of(track: list[tuple[Sample, int]]) -> list[int]:
@@ -105,7 +135,7 @@ def test_neighbours_keep_their_tracks_when_the_detector_changes_their_order() ->
 def test_boxes_and_landmarks_between_detections_lie_on_a_line_over_presentation_time() -> None:
     times_s = np.array([10.0, 10.1, 10.3, 10.4])  # the third frame came late
     seen = [(sample(7, box(0), pts_s=10.0), 0), (sample(10, box(40), pts_s=10.4), 0)]
-    track = fill_track(seen, times_s, first_frame=7, smooth_window=1, frame_size=(640, 360))
+    track = filled(seen, times_s, first_frame=7, settings=LINES)
     assert track.frames.tolist() == [7, 8, 9, 10]
     assert track.boxes[:, 0].tolist() == [0, 10, 30, 40]
     np.testing.assert_allclose(track.landmarks[:, 2, 0], [2, 12, 32, 42])
@@ -115,19 +145,20 @@ def test_boxes_and_landmarks_between_detections_lie_on_a_line_over_presentation_
 
 def test_boxes_are_clipped_to_the_frame() -> None:
     seen = [(sample(0, [-5.4, 20.0, 90.0, 110.3]), 0)]
-    track = fill_track(seen, np.zeros(1), first_frame=0, smooth_window=5, frame_size=(64, 100))
+    track = filled(seen, np.zeros(1), settings=AnalysisSettings(), frame_size=(64, 100))
     assert track.boxes.tolist() == [[0, 20, 64, 100]]
 
 
-def test_a_static_face_stays_static_when_smoothed() -> None:
+@pytest.mark.parametrize("settings", [PAPER, AnalysisSettings()], ids=["paper", "ours"])
+def test_a_static_face_stays_static_when_smoothed(settings: AnalysisSettings) -> None:
     seen = [(sample(frame, box(50.4)), 0) for frame in (0, 5, 10, 12)]
-    track = fill_track(seen, np.arange(13) / FPS, first_frame=0, smooth_window=5, frame_size=(640, 360))
+    track = filled(seen, np.arange(13) / FPS, settings=settings)
     assert np.unique(track.boxes, axis=0).tolist() == [[50, 100, 130, 180]]
 
 
-def test_smoothing_runs_over_the_frames_between_detections_too() -> None:
+def test_the_papers_smoothing_runs_over_the_frames_between_detections_too() -> None:
     seen = [(sample(0, box(0)), 0), (sample(10, box(100)), 0)]
-    track = fill_track(seen, np.arange(11) / FPS, first_frame=0, smooth_window=5, frame_size=(640, 360))
+    track = filled(seen, np.arange(11) / FPS, settings=PAPER)
     assert track.boxes[:7, 0].tolist() == [20, 30, 40, 50, 60, 70, 80]  # the paper's window looks two frames ahead
 
 
@@ -140,8 +171,7 @@ def test_tracks_equal_those_of_syncnet_python(golden: Path, case: str) -> None:
     samples = [sample(n, *detections[detections[:, 0] == n, 1:].tolist()) for n in range(num_frames)]
     times_s = np.arange(num_frames) / FPS
     tracks = [
-        fill_track(seen, times_s, first_frame=0, smooth_window=1, frame_size=(4096, 4096))
-        for seen in link_samples(samples, max_gap_s=1.0)
+        filled(seen, times_s, settings=LINES, frame_size=(4096, 4096)) for seen in link_samples(samples, max_gap_s=1.0)
     ]
     # It drops tracks of at most 100 detections, 50 in the last case; here those that use them decide.
     long = [track for track in tracks if track.detected.sum() > (50 if case == "short_mt50" else 100)]

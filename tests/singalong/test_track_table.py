@@ -1,7 +1,7 @@
 import numpy as np
 
 from singalong.linking import FaceTrack
-from singalong.track_table import SHOTS_SCHEMA, TRACKS_SCHEMA, ShotTable, TrackTable, shot_rows
+from singalong.track_table import LOOKS_SCHEMA, SHOTS_SCHEMA, TRACKS_SCHEMA, ShotTable, TrackTable, shot_rows
 
 
 def track(first: int, end: int, height: int) -> FaceTrack:
@@ -13,19 +13,21 @@ def track(first: int, end: int, height: int) -> FaceTrack:
         detected=np.arange(count) % 2 == 0,
         scores=np.full(count, 0.75),
         landmarks=np.arange(count * 10.0).reshape(count, 5, 2),
+        sharpness=np.linspace(0.25, 0.75, count),
+        hidden=np.arange(count) == 1,
     )
 
 
 def rows(*tracks: FaceTrack) -> TrackTable:
-    return shot_rows(tracks, shot=3, first_track=7, min_face_px=24, frame_size=(640, 360), frame_s=0.04)
+    return shot_rows(tracks, shot=3, first_track=7, frame_size=(640, 360), frame_s=0.04)
 
 
-def test_tracks_are_numbered_through_the_clip_and_only_high_faces_are_usable() -> None:
+def test_tracks_are_numbered_through_the_clip() -> None:
     table = rows(track(100, 103, height=24), track(101, 103, height=23))
     assert table.track.tolist() == [7, 7, 7, 8, 8]
     assert table.shot.tolist() == [3] * 5
     assert table.frame.tolist() == [100, 101, 102, 101, 102]
-    assert table.usable.tolist() == [True, True, True, False, False]
+    assert table.usable.all()
 
 
 def test_rows_survive_the_way_through_arrow() -> None:
@@ -46,8 +48,9 @@ def test_a_shot_without_tracks_has_no_rows_and_still_fits_the_schema() -> None:
 def test_columns_are_frozen() -> None:
     assert TRACKS_SCHEMA.names == [
         *("shot", "track", "frame", "pts_s", "x1", "y1", "x2", "y2"),
-        *("detected", "score", "landmarks", "usable"),
+        *("detected", "score", "landmarks", "sharpness", "hidden"),
     ]
+    assert LOOKS_SCHEMA.names == ["track", "look"]
     assert SHOTS_SCHEMA.names == ["shot", "start_frame", "end_frame", "start_s", "end_s"]
 
 

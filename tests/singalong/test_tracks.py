@@ -1,12 +1,17 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singalong.config import AnalysisSettings
 from singalong.errors import InputError, NoFaceError, UsageError
 from singalong.linking import FaceTrack
+from singalong.looks import LANDMARKS_AT
 from singalong.track_table import ShotTable, TrackTable, shot_rows
 from singalong.tracks import ChosenFace, choose_face, parse_face_spec
+from singalong.usable import judged
 
 FPS = 25.0
 FRAME_SIZE = (1000, 500)
@@ -18,6 +23,10 @@ def square(x: int, y: int = 200, side: int = 80) -> Box:
     return x, y, x + side, y + side
 
 
+def frontal(boxes: np.ndarray) -> np.ndarray:
+    return boxes[:, None, :2] + LANDMARKS_AT * (boxes[:, None, 2:] - boxes[:, None, :2])
+
+
 def track(first: int, end: int, box: Box, *, times_s: np.ndarray | None = None) -> FaceTrack:
     frames = np.arange(first, end)
     count = len(frames)
@@ -27,7 +36,9 @@ def track(first: int, end: int, box: Box, *, times_s: np.ndarray | None = None) 
         boxes=np.tile(box, (count, 1)).astype(np.int64),
         detected=np.ones(count, bool),
         scores=np.full(count, 0.9),
-        landmarks=np.full((count, 5, 2), float(box[0])),
+        landmarks=frontal(np.tile(box, (count, 1)).astype(float)),
+        sharpness=np.ones(count),
+        hidden=np.zeros(count, bool),
     )
 
 
@@ -35,18 +46,15 @@ def clip(*shots: tuple[int, list[FaceTrack]]) -> tuple[TrackTable, ShotTable]:
     """Tables of a clip from (number of frames, tracks) of each shot."""
     parts, starts, num_tracks = [], [0], 0
     for number, (num_frames, tracks) in enumerate(shots):
-        parts.append(
-            shot_rows(
-                tracks, shot=number, first_track=num_tracks, min_face_px=24, frame_size=FRAME_SIZE, frame_s=1 / FPS
-            )
-        )
+        parts.append(shot_rows(tracks, shot=number, first_track=num_tracks, frame_size=FRAME_SIZE, frame_s=1 / FPS))
         num_tracks += len(tracks)
         starts.append(starts[-1] + num_frames)
-    names = ("shot", "track", "frame", "pts_s", "detected", "score", "usable", "boxes", "landmarks")
+    names = [field.name for field in fields(TrackTable) if field.name not in ("frame_size", "frame_s", "looks")]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     bounds = np.array(starts)
     table = TrackTable(frame_size=FRAME_SIZE, frame_s=1 / FPS, **joined)
-    return table, ShotTable(np.arange(len(shots)), bounds[:-1], bounds[1:], bounds[:-1] / FPS, bounds[1:] / FPS)
+    cuts = ShotTable(np.arange(len(shots)), bounds[:-1], bounds[1:], bounds[:-1] / FPS, bounds[1:] / FPS)
+    return judged(table, cuts, AnalysisSettings()), cuts
 
 
 def lefts(face: ChosenFace, *times_s: float) -> list[int | None]:

@@ -22,6 +22,8 @@ from tasks.analyse import Analysis, analyse_clip, analysis_version, load_analysi
 
 REF = ModelRef(name="blobs", architecture="blobs", weights_sha256="ab" * 32)
 SCALE = 0.5
+SETTINGS = AnalysisSettings(min_sharpness=0)
+"""The faces drawn here are flat."""
 BACKDROPS = [
     cv2.resize(np.random.default_rng(seed).integers(0, 120, (5, 8, 3), dtype=np.uint8), (160, 90)) for seed in range(3)
 ]
@@ -97,7 +99,7 @@ class Studio:
             clip_facts(**changes),
             detector=self.detector,
             detector_ref=REF,
-            settings=settings or AnalysisSettings(),
+            settings=settings or SETTINGS,
             store=self.store,
         )
 
@@ -145,7 +147,7 @@ def test_a_short_miss_is_bridged_and_a_long_one_is_not(studio: Studio) -> None:
     faces = [1] * 10 + [0] * 10 + [1] * 10
     pictures = [picture(0, *[(40, 20, 30)] * here) for here in faces]
     assert spans(studio(pictures)) == [(0, 0, 29)]
-    settings = AnalysisSettings(max_gap_s=0.2)
+    settings = AnalysisSettings(max_gap_s=0.2, min_sharpness=0)
     assert spans(studio(pictures, settings=settings)) == [(0, 0, 9), (0, 20, 29)]
 
 

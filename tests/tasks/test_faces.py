@@ -80,7 +80,7 @@ def test_boxes_and_landmarks_are_in_pixels_of_the_source() -> None:
 
 
 def test_weak_detections_are_no_faces() -> None:
-    [shot] = sampled(frames([True] * 3, percent=49), min_score=0.5)
+    [shot] = sampled(frames([True] * 3, percent=29), min_score=0.5)
     assert all(len(sample.boxes) == 0 for sample in shot.samples)
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import Settings, load_settings
+from singalong.config import LimitSettings, Settings, load_settings
 from singalong.errors import MediaError
+from singalong.media.probe import probe_song
 from singalong.store import Store
 from tasks import find_beats
-from tasks.find_beats import beats_for
+from tasks.find_beats import beats_for, song_beats
 from tests.singalong.builders import pair_row, song_facts
+from tests.sounds import tone, write_sound
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Songs that were listened to."""
     paths: list[str] = []
 
-    def listen(path: Path) -> np.ndarray:
+    def listen(path: Path, channel: int | None) -> np.ndarray:
         paths.append(str(path))
         return np.array([0.5, 1.0001234])
 
@@ -60,3 +62,14 @@ def test_the_setting_turns_it_off(asked: list[str], tmp_path: Path) -> None:
     songs = {rows[0].song: song_facts(rows[0].song)}
     assert beats_for(rows, songs, settings=settings, store=Store(tmp_path)) == {}
     assert asked == []
+
+
+def test_beats_are_heard_where_the_channels_cancel_each_other_out(tmp_path: Path) -> None:
+    clicks = np.zeros(6 * 16000, np.float32)
+    for start in range(0, len(clicks), 8000):
+        clicks[start : start + 800] = tone(900, 0.05, 16000)
+    path = write_sound(tmp_path / "a.wav", np.stack([clicks, -clicks], axis=1), 16000)
+    facts = probe_song(path, sha256="a" * 64, limits=LimitSettings())
+    steps = np.diff(song_beats(facts, store=Store(tmp_path / "store")))
+    assert len(steps) > 5
+    assert abs(np.median(steps) - 0.5) < 0.02

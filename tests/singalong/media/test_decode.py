@@ -163,9 +163,14 @@ def top_corners(frame: YuvFrame) -> list[list[int]]:
     return [bgr[8, 8, ::-1].tolist(), bgr[8, -8, ::-1].tolist(), bgr[-8, 8, ::-1].tolist()]
 
 
+@pytest.mark.parametrize("is_mirrored", [False, True])
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_turned_clips_come_out_upright(tmp_path: Path, turn: int) -> None:
-    facts = probed(make_video(tmp_path / "a.mp4", rotation_deg=turn, num_frames=4, options={"crf": "5"}))
+def test_turned_and_mirrored_clips_come_out_upright(tmp_path: Path, turn: int, is_mirrored: bool) -> None:
+    path = make_video(
+        tmp_path / "a.mp4", rotation_deg=turn, is_mirrored=is_mirrored, num_frames=4, options={"crf": "5"}
+    )
+    facts = probed(path)
+    assert (facts.rotation_deg, facts.is_mirrored, facts.warnings) == (turn, is_mirrored, ())
     with ClipReader(facts) as reader:
         (frame,) = reader.read_chunk([0.08])
     assert (frame.width, frame.height) == (128, 96)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from singalong.media.lettering import MAX_LINE_CHARS, TextLine, clean_text
+from singalong.media.lettering import MAX_LINE_CHARS, TextLine, clean_text, wrapped
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,18 @@ def test_a_line_is_drawn_inside_its_width_and_height() -> None:
 @pytest.mark.parametrize("place", [(-500, 5), (5, -500), (390, 75), (10_000, 10_000)])
 def test_what_lies_outside_the_picture_is_left_out(place: tuple[int, int]) -> None:
     TextLine("outside", size_px=30).draw(np.zeros((80, 400, 3), np.uint8), *place, (255, 255, 255))
+
+
+def test_a_long_text_is_wrapped_between_words_and_loses_none_of_them() -> None:
+    text = "no shot of the span shows that many faces (saw 'index:1'); expected index:0 to index:0, from the left"
+    lines = wrapped(text, size_px=18, room_px=400)
+    assert len(lines) == 3
+    assert all(line.width <= 400 for line in lines)
+    assert " ".join(line.text for line in lines) == text
+
+
+@pytest.mark.parametrize("text", ["x" * 500, "word " * 200, "日本語" * 80, "", "\n\n"])
+def test_wrapping_ends_after_its_last_line_whatever_the_text(text: str) -> None:
+    lines = wrapped(text, size_px=18, room_px=300, max_lines=2)
+    assert 1 <= len(lines) <= 2
+    assert all(line.width <= 300 for line in lines)

@@ -3,6 +3,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.frames import frame_to_bgr
 from singalong.media.probe import probe_clip
 from singalong.media.stills import load_still
-from tests.videos import CORNERS_RGB, make_video, picture
+from tests.videos import CORNERS_RGB, make_video, number_in, picture
 
 ORIENTATION = 0x0112
 
@@ -47,16 +48,29 @@ def test_the_content_counts_not_the_name(tmp_path: Path) -> None:
     assert probed(path).is_still
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 180), (6, 90), (8, 270)])
-def test_a_picture_is_turned_as_its_camera_was_held(tmp_path: Path, orientation: int, turn: int) -> None:
+@pytest.mark.parametrize(
+    ("orientation", "turn", "is_mirrored"),
+    [
+        *((1, 0, False), (2, 0, True), (3, 180, False), (4, 180, True)),
+        *((5, 90, True), (6, 90, False), (7, 270, True), (8, 270, False)),
+    ],
+)
+def test_a_picture_is_turned_and_mirrored_as_its_camera_was_held(
+    tmp_path: Path, orientation: int, turn: int, is_mirrored: bool
+) -> None:
     path = tmp_path / "face.jpg"
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     upright = picture(5, 96, 64)
-    Image.fromarray(np.ascontiguousarray(np.rot90(upright, turn // 90))).save(path, exif=exif, quality=95)
+    coded = np.rot90(upright[:, ::-1] if is_mirrored else upright, turn // 90)
+    Image.fromarray(np.ascontiguousarray(coded)).save(path, exif=exif, quality=95)
     facts = probed(path)
-    assert (facts.width, facts.height, facts.rotation_deg) == (96, 64, turn)
-    assert_is_red(top_left_bgr(path))
+    assert (facts.width, facts.height, facts.rotation_deg, facts.is_mirrored) == (96, 64, turn, is_mirrored)
+    shown = load_still(path)
+    assert number_in(shown.y) == 5
+    bgr = frame_to_bgr(shown)
+    corners = np.array([bgr[4, 4], bgr[4, -4], bgr[-4, 4]])[:, ::-1].astype(int)
+    assert np.abs(corners - list(CORNERS_RGB.values())).max() <= 12
 
 
 def test_alpha_is_flattened_onto_black(tmp_path: Path) -> None:
@@ -75,6 +89,18 @@ def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "deep.tiff")
     assert abs(top_left_bgr(tmp_path / "deep.png")[0] - 128) <= 1
     assert abs(top_left_bgr(tmp_path / "deep.tiff")[0] - 128) <= 1
+
+
+def test_sixteen_bit_colour_keeps_its_colours(tmp_path: Path) -> None:
+    rgb = np.zeros((64, 64, 3), np.uint16)
+    rgb[:] = np.array(CORNERS_RGB["top left"]) * 257
+    (tmp_path / "deep.png").write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    assert_is_red(top_left_bgr(tmp_path / "deep.png"))
+
+
+def test_a_cmyk_jpeg_has_the_colours_a_viewer_shows(tmp_path: Path) -> None:
+    Image.fromarray(picture(5, 96, 64)).convert("CMYK").save(tmp_path / "print.jpg", quality=95)
+    assert_is_red(top_left_bgr(tmp_path / "print.jpg"))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "1", "LA"])

@@ -1,4 +1,4 @@
-"""Which stretches of a video may become training sequences: pure functions on the tables of an analysis.
+"""Stretches of a video in which a face can be followed: pure functions on the tables of an analysis.
 
 Time is cut at 25 steps a second from the video's start: step k is k / 25 s and shows the nearest source frame. A
 candidate is one track within one piece of one shot; pieces cut long shots into equal parts.

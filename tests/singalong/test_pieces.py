@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from singalong.pieces import pieces_of
 from singalong.track_table import ShotTable, TrackTable
-from tasks.training.prepare_tracks import pieces_of
 
 
 def tracks(*seen: tuple[int, int, np.ndarray]) -> TrackTable:
@@ -20,7 +20,10 @@ def tracks(*seen: tuple[int, int, np.ndarray]) -> TrackTable:
         pts_s=pts_s,
         detected=np.ones(num, bool),
         score=np.ones(num),
-        usable=np.ones(num, bool),
+        sharpness=np.ones(num),
+        hidden=np.zeros(num, bool),
+        flaws=np.zeros(num, np.int64),
+        weights=np.ones(num),
         boxes=np.stack([left, left, left + 100, left + 120], axis=1),
         landmarks=np.zeros((num, 5, 2)),
     )

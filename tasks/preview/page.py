@@ -1,0 +1,54 @@
+"""index.html of previews: one page that opens from the disk, with no script and no network."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from singalong import __version__
+from singalong.contracts import Plan, Row
+from singalong.durable import write_atomic
+from tasks.preview.clips import ClipPreview
+from tasks.preview.results import ResultPreview
+
+
+class Preview(Row):
+    """All that lies in a folder of previews."""
+
+    folder: str
+    page: str
+    clips: tuple[ClipPreview, ...]
+    results: tuple[ResultPreview, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every clip and every pair could be shown."""
+        clips = all(clip.failure is None and not clip.problems for clip in self.clips)
+        return clips and all(result.failure is None for result in self.results)
+
+
+def write_page(plan: Plan, preview: Preview) -> None:
+    """Write the page that shows all sheets and results of a preview."""
+    page = _template().render(plan=plan, preview=preview, version=__version__)
+    write_atomic(Path(preview.page), page.encode("utf-8", "replace"))
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "link": quote,
+        "file_name": lambda path: Path(path).name,
+        "percent": lambda share: f"{share:.0%}",
+        "css": lambda mark: mark.replace(" ", "-"),
+    }
+    return environment.get_template("preview.html.j2")

@@ -1,0 +1,145 @@
+"""Faces laid back into frames."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from models.engine import Bend
+from singalong.config import LipsyncSettings
+from singalong.media.frames import YuvFrame, frame_to_bgr
+from tasks.painter import FacePainter, Painted, Spot
+from tests.painted_faces import BOX, LANDMARKS, SPOT, DrawingEngine, face_frame, mels, with_cast
+
+X1, Y1, X2, Y2 = BOX
+PAPER = {"mask": "box", "feather": 0.0, "match_color": False, "keep_detail": False}
+PLAIN = {"match_color": False, "keep_detail": False}
+
+
+def painter(draw: object, **settings: object) -> FacePainter:
+    engine = DrawingEngine(draw)  # type: ignore[arg-type]
+    return FacePainter(LipsyncSettings.model_validate(settings), engine, fps=25)  # type: ignore[arg-type]
+
+
+def paint(frame: YuvFrame, draw: object, spot: Spot = SPOT, **settings: object) -> YuvFrame:
+    return painter(draw, **settings).paint([frame], [spot], mels(1)).frames[0]
+
+
+def steepest_step(source: YuvFrame, output: YuvFrame) -> float:
+    """Largest slope of (output - source), levels of luma a pixel, off the mouth and blurred: what shows as an edge."""
+    delta = cv2.GaussianBlur(output.y.astype(np.float32) - source.y, (0, 0), 2.0)
+    slope = np.hypot(*np.gradient(delta))
+    slope[200:235, 115:205] = 0
+    return float(slope.max())
+
+
+def test_a_generator_that_shifts_colours_leaves_no_visible_box() -> None:
+    frame = face_frame(grain=1.0)
+    paper, plain, ours = (steepest_step(frame, paint(frame, with_cast, **way)) for way in (PAPER, PLAIN, {}))
+    assert paper > 1.0
+    assert ours < 0.1 * paper
+    assert ours < 0.5 * plain
+
+
+def test_nothing_beside_the_jaw_changes() -> None:
+    frame = face_frame()
+    neighbour = np.s_[220:280, X1 : X1 + 18]  # where another face might be, inside the box
+    assert (paint(frame, lambda face: face // 2).y[neighbour] == frame.y[neighbour]).all()
+    plain = paint(frame, lambda face: face // 2, Spot(BOX))
+    assert (plain.y[neighbour] != frame.y[neighbour]).any()
+
+
+def test_without_landmarks_and_in_the_papers_way_the_masks_are_rectangles() -> None:
+    frame = face_frame()
+    output = paint(frame, lambda face: np.zeros_like(face), **PAPER)
+    assert (output.y[Y1:Y2, X1:X2] == 16).all()
+    mask = painter(with_cast).mask(Spot(BOX))
+    assert (mask == mask[:, ::-1]).all()
+    assert mask[200, 30] == mask[150, 30]
+    assert (painter(with_cast, mask="box", feather=0.0).mask(SPOT) == 1).all()
+
+
+def test_impossible_landmarks_are_not_followed() -> None:
+    lost = painter(with_cast).mask(Spot(BOX, np.zeros((5, 2))))
+    assert (lost == painter(with_cast).mask(Spot(BOX))).all()
+
+
+def bending(face: np.ndarray) -> Bend:
+    """Moves everything, up to the rim of the crop, and paints a dark mouth."""
+    flow = np.full((96, 96, 2), 0.03, np.float32)
+    patch = np.zeros((4, 96, 96), np.float32)
+    patch[3, 70:78, 38:58] = 1
+    return Bend(flow, patch)
+
+
+def test_a_bent_face_joins_without_a_seam() -> None:
+    frame = face_frame(grain=0.0)
+    output = paint(frame, bending)
+    x1, y1, x2, y2 = BOX
+    delta = np.abs(output.y.astype(int) - frame.y)
+    assert delta[y1:y2, x1:x2].max() > 30
+    outside = np.ones(delta.shape, bool)
+    outside[y1:y2, x1:x2] = False
+    assert delta[outside].max() == 0
+    assert max(delta[y2 - 3 : y2, x1:x2].max(), delta[200:y2, x1 : x1 + 3].max()) <= 4  # moved by a hair
+    assert delta[: y1 + 90].max() <= 1  # the eyes
+
+
+def test_of_a_bent_face_only_what_is_bent_or_painted_changes() -> None:
+    frame = face_frame(grain=12.0)
+
+    def little(face: np.ndarray) -> Bend:
+        fields = bending(face)
+        return Bend(np.zeros_like(fields.flow), fields.patch)
+
+    output = paint(frame, little)
+    changed = np.argwhere(output.y != frame.y)
+    assert len(changed) > 200
+    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
+    assert top >= 210
+    assert bottom <= 240
+    assert left >= 130
+    assert right <= 190
+    chroma = np.argwhere(output.u != frame.u)
+    assert (chroma.min(axis=0) >= (104, 64)).all()
+    assert (chroma.max(axis=0) <= (121, 96)).all()
+
+
+def test_frames_without_a_face_and_the_sources_are_left_alone() -> None:
+    frames = [face_frame(seed=i) for i in range(3)]
+    before = [frame.copy() for frame in frames]
+    made = painter(with_cast).paint(frames, [SPOT, None, SPOT], mels(3))
+    assert made.frames[1] is frames[1]
+    assert sorted(made.faces) == [0, 2]
+    for frame, copy in zip(frames, before, strict=True):
+        assert (frame.y == copy.y).all()
+
+
+def test_nothing_to_paint_needs_no_generator() -> None:
+    def refuse(face: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    assert painter(refuse).paint([face_frame()], [None], mels(1)).faces == {}
+
+
+@pytest.mark.parametrize("draw", [with_cast, lambda face: face[:, ::-1]])
+def test_how_frames_are_split_into_calls_changes_no_pixel(draw: object) -> None:
+    frames = [face_frame(seed=i, mouth_open=i % 3 / 2) for i in range(6)]
+    spots = [SPOT] * 3 + [None] + [Spot(BOX, LANDMARKS, shot=1)] * 2
+    whole = painter(draw).paint(frames, spots, mels(6)).frames
+    by_parts = painter(draw)
+    parts: list[Painted] = [by_parts.paint(frames[i : i + 2], spots[i : i + 2], mels(2)) for i in (0, 2, 4)]
+    for a, b in zip(whole, [frame for part in parts for frame in part.frames], strict=True):
+        assert (a.y == b.y).all()
+        assert (a.v == b.v).all()
+
+
+def test_a_painted_face_keeps_the_clips_grain_from_frame_to_frame() -> None:
+    frames = [face_frame(seed=i, grain=5.0) for i in range(4)]
+    cheek = np.s_[190:220, 90:115]
+    naive, ours = (painter(lambda face: face, **way).paint(frames, [SPOT] * 4, mels(4)).frames for way in (PLAIN, {}))
+    source, plain, kept = (np.std([f.y[cheek] for f in made], axis=0).mean() for made in (frames, naive, ours))
+    assert plain < 0.7 * source
+    assert 0.9 < kept / source < 1.1
+    assert np.abs(frame_to_bgr(ours[0]).astype(int) - frame_to_bgr(frames[0])).mean() < 2
