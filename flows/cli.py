@@ -172,11 +172,14 @@ def status(run: Run, json: Json = False) -> None:
 
 
 @app.command()
-def report(run: Run, json: Json = False) -> None:
-    """Write report.parquet, pairs.parquet, montages.parquet and index.html of a run, finished or not."""
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Write the tables and index.html of a run, finished or not; of several runs, show what changed."""
     from flows.commands.inspect import report_command
 
-    raise typer.Exit(report_command(run, as_json=json))
+    raise typer.Exit(report_command(runs, as_json=json))
 
 
 @app.command()

@@ -23,7 +23,7 @@ SURFACE = {
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--json", "run"},
-    "report": {"--json", "run"},
+    "report": {"--json", "runs"},
     "score": {"--audio", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,

@@ -186,3 +186,18 @@ def test_the_folder_of_another_run_is_refused(finished: Path, call: Any) -> None
     code, message = call("reprocess", finished, "--below", "100", "--run", finished)
     assert code == 2
     assert "another run" in message
+
+
+def test_two_runs_side_by_side_show_what_changed(finished: Path, call: Any, tmp_path: Path) -> None:
+    parent = tmp_path / "first"
+    shutil.copytree(finished, parent)
+    decision = {"pair_id": "part1", "reviewer": "ann", "decided_at": "2026-01-01T00:00:00.000+00:00"}
+    record_decision(parent, Decision(**decision, ruling=Ruling.REJECT))
+    _, told = call("reprocess", parent, "--rejected", "--set", "lipsync.generator=untrained")
+    code, compared = call("report", parent, told["run"])
+    assert code == 0
+    changes = {pair["pair_id"]: pair["change"] for pair in compared["pairs"]}
+    assert changes == {"part1": "worse", "part2": "same", "whole_song": "same"}
+    assert compared["pairs"][0]["pair_id"] == "part1"
+    assert compared["pairs"][0]["confidence_change"] < 0
+    assert [run["num_done"] for run in compared["runs"]] == [3, 3]
