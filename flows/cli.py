@@ -164,11 +164,17 @@ def reprocess(
 
 
 @app.command()
-def status(run: Run, json: Json = False) -> None:
-    """Show how far a run is: shards by state, failures by class, rate and time left."""
+def status(
+    run: Run,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Until nobody works on it any more; with --json one document a line.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show how far a run is: shards by state, failures by class, rate, time left, slowest shards, workers."""
     from flows.commands.inspect import status_command
 
-    raise typer.Exit(status_command(run, as_json=json))
+    raise typer.Exit(status_command(run, watch=watch, as_json=json))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from singalong.contracts import Row
 from singalong.errors import SingalongError
@@ -104,7 +105,19 @@ def print_table(title: str, columns: list[str], rows: list[list[object]]) -> Non
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Lines of `name: value`."""
+    """Lines of `name  value`; values may have several lines."""
+    for line in _fact_lines(facts):
+        out.print(line)
+
+
+def facts_text(facts: Mapping[str, object]) -> Text:
+    """The same lines, to be shown in place."""
+    return Text.from_markup("\n".join(_fact_lines(facts)))
+
+
+def _fact_lines(facts: Mapping[str, object]) -> Iterator[str]:
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
-        out.print(f"{escape(name):<{width}}  {escape(str(value))}")
+        first, *rest = str(value).split("\n")
+        yield f"{escape(name):<{width}}  {escape(first)}"
+        yield from (f"{'':<{width}}  {escape(line)}" for line in rest)

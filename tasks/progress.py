@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -11,6 +13,29 @@ from singalong.runfolder import RunFolder
 
 RATE_WINDOW_S = 600.0
 """The rate is of the last ten minutes of work: shards differ, and a run may have been paused."""
+
+
+NUM_SLOWEST = 5
+_STALL_FACTOR = 5.0
+"""A worker is quiet when it has not ended a shard for this many times what its shards take."""
+
+
+class SlowShard(Row):
+    """A finished shard that took long."""
+
+    shard_id: str
+    seconds: float
+    frames_per_s: float
+
+
+class WorkerState(Row):
+    """A worker by what it recorded: workers that died stay in the list, and are seen no more."""
+
+    worker: str
+    num_done: int
+    num_failed: int
+    last_seen_s: float = Field(description="seconds since it last ended a shard")
+    quiet: bool = Field(description="whether that is much longer than its shards take; nobody is while none is running")
 
 
 class RunProgress(Row):
@@ -28,6 +53,8 @@ class RunProgress(Row):
     frames_total: int
     frames_per_s: float | None = Field(description="over the last ten minutes of work; None before the first shard")
     seconds_left: float | None = Field(description="at that rate; None when it is unknown or nothing is left")
+    slowest: tuple[SlowShard, ...] = Field(description="finished shards that took longest, a frame")
+    workers: tuple[WorkerState, ...] = Field(description="those that recorded something, the last seen first")
 
 
 def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
@@ -37,7 +64,8 @@ def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
     settled = (Status.DONE, Status.QUARANTINED)
     done = sum(sizes[name] for name, shard in fold.shards.items() if shard.status is Status.DONE)
     left = sum(sizes[name] for name, shard in fold.shards.items() if shard.status not in settled)
-    rate = _frames_per_s(run.attempts(), sizes, now or datetime.now(UTC))
+    now, attempts = now or datetime.now(UTC), [row for row in run.attempts() if row.shard_id in sizes]
+    rate = _frames_per_s(attempts, sizes, now)
     return RunProgress(
         run=str(run.path),
         run_id=run.run_id,
@@ -55,12 +83,46 @@ def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
         frames_total=sum(sizes.values()),
         frames_per_s=rate,
         seconds_left=left / rate if rate and left else None,
+        slowest=tuple(_slowest(attempts, sizes)),
+        workers=tuple(_workers(attempts, now, working=holder is not None)),
     )
+
+
+def _slowest(attempts: Sequence[AttemptRow], sizes: dict[str, int]) -> list[SlowShard]:
+    made = [row for row in attempts if row.result is not None and not row.reused]
+    took = [(row.shard_id, max(_seconds(row), 1e-3)) for row in made]
+    slow = [SlowShard(shard_id=name, seconds=s, frames_per_s=sizes[name] / s) for name, s in took]
+    return sorted(slow, key=lambda shard: shard.frames_per_s)[:NUM_SLOWEST]
+
+
+def _workers(attempts: Sequence[AttemptRow], now: datetime, *, working: bool) -> list[WorkerState]:
+    rows: defaultdict[str, list[AttemptRow]] = defaultdict(list)
+    for row in attempts:
+        if row.worker:
+            rows[row.worker].append(row)
+    found = []
+    for worker, own in rows.items():
+        ago_s = max(0.0, (now - max(datetime.fromisoformat(row.finished_at) for row in own)).total_seconds())
+        typical_s = max(1.0, sum(map(_seconds, own)) / len(own))
+        found.append(
+            WorkerState(
+                worker=worker,
+                num_done=sum(row.result is not None for row in own),
+                num_failed=sum(row.failure is not None for row in own),
+                last_seen_s=ago_s,
+                quiet=working and ago_s > _STALL_FACTOR * typical_s,
+            )
+        )
+    return sorted(found, key=lambda state: state.last_seen_s)
+
+
+def _seconds(row: AttemptRow) -> float:
+    return (datetime.fromisoformat(row.finished_at) - datetime.fromisoformat(row.started_at)).total_seconds()
 
 
 def _frames_per_s(attempts: list[AttemptRow], sizes: dict[str, int], now: datetime) -> float | None:
     """Frames made over the time it took, counted over the last shards that ended."""
-    made = [row for row in attempts if row.result is not None and not row.reused and row.shard_id in sizes]
+    made = [row for row in attempts if row.result is not None and not row.reused]
     if not made:
         return None
     ends = [datetime.fromisoformat(row.finished_at) for row in made]

@@ -2,28 +2,61 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
-from flows.terminal import out, print_facts, print_json, print_table
+from rich.live import Live
+
+from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.compare import Change, Comparison, PairState, compare_runs
-from tasks.progress import RunProgress, progress_of
+from tasks.progress import RunProgress, WorkerState, progress_of
 from tasks.report import write_reports
 
 _MAX_PAIRS_SHOWN = 40
+_MAX_WORKERS_SHOWN = 16
+_WATCH_EVERY_S = 2.0
 
 
-def status_command(run: Path, *, as_json: bool) -> int:
-    """Show how far a run is; safe while it goes on."""
-    progress = progress_of(RunFolder.open(run))
+def status_command(run: Path, *, watch: bool, as_json: bool) -> int:
+    """Show how far a run is, once or until nobody works on it any more; safe while it goes on."""
+    folder = RunFolder.open(run)
+    progress = progress_of(folder)
+    if watch and not as_json:
+        progress = _watch(run, progress)
     if as_json:
-        print_json(progress.model_dump(mode="json"))
+        _print_states(run, progress, again=watch)
     else:
         print_facts(_facts(progress))
     return 0
+
+
+def _watch(run: Path, progress: RunProgress) -> RunProgress:
+    """Show a run as it goes on; what it was in the end."""
+    with Live(facts_text(_facts(progress)), console=out, transient=True, auto_refresh=False) as live:
+        while progress.holder is not None:
+            time.sleep(_WATCH_EVERY_S)
+            progress = progress_of(RunFolder.open(run))  # it may have been given another plan
+            live.update(facts_text(_facts(progress)), refresh=True)
+    return progress
+
+
+def _print_states(run: Path, progress: RunProgress, *, again: bool) -> None:
+    """One JSON document; or one a line for as long as somebody works on the run."""
+    if not again:
+        print_json(progress.model_dump(mode="json"))
+        return
+    while True:
+        sys.stdout.write(progress.model_dump_json() + "\n")
+        sys.stdout.flush()
+        if progress.holder is None:
+            return
+        time.sleep(_WATCH_EVERY_S)
+        progress = progress_of(RunFolder.open(run))
 
 
 def report_command(runs: list[Path], *, as_json: bool) -> int:
@@ -95,7 +128,18 @@ def _facts(progress: RunProgress) -> dict[str, object]:
         facts["rate"] = f"{progress.frames_per_s:.1f} frames/s"
     if progress.seconds_left is not None:
         facts["left"] = str(timedelta(seconds=round(progress.seconds_left)))
+    if progress.slowest:
+        slowest = (f"{shard.shard_id} ({shard.frames_per_s:.1f} frames/s)" for shard in progress.slowest)
+        facts["slowest"] = ", ".join(slowest)
+    if progress.holder is not None and progress.workers:
+        facts["workers"] = "\n".join(map(_worker_text, progress.workers[:_MAX_WORKERS_SHOWN]))
     return facts
+
+
+def _worker_text(state: WorkerState) -> str:
+    failed = f", {state.num_failed} failed" if state.num_failed else ""
+    seen = f"last seen {timedelta(seconds=round(state.last_seen_s))} ago"
+    return f"{state.worker}: {state.num_done} done{failed}, {seen}" + (" (quiet)" if state.quiet else "")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -11,6 +11,9 @@ import pytest
 from typer.main import get_command
 
 from flows.cli import app, main
+from singalong.config import Settings
+from singalong.runfolder import RunFolder
+from tests.singalong.builders import pair_row, plan_of
 
 TRAINING = {
     *("dataset", "--run", "--json", "--batch-size", "--num-steps", "--learning-rate", "--seed", "--eval-every"),
@@ -22,7 +25,7 @@ SURFACE = {
     "plan": {"--config", "--set", "--require-rights", "--preview", "--json", "manifest"},
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
-    "status": {"--json", "run"},
+    "status": {"--watch", "--json", "run"},
     "report": {"--json", "runs"},
     "score": {"--audio", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
@@ -162,3 +165,14 @@ def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "singalong-warper" in findings["generator"]["found"]
     assert "own.pem" in findings["signature"]["found"]
     assert "not who made it" in findings["signature"]["found"]
+
+
+def test_watching_a_run_that_nobody_works_on_shows_it_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder.create(tmp_path / "run", plan_of([pair_row()]), Settings())
+    assert call(monkeypatch, "status", run.path, "--watch") == 0
+    assert "nobody is working on it" in capsys.readouterr().out
+    assert call(monkeypatch, "status", run.path, "--watch", "--json") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["shards"] == {"pending": 3}
