@@ -32,7 +32,7 @@ MIN_LIKENESS = 0.5
 POINT_MARGIN = 0.25
 """`at:X,Y@T` may miss a box by this share of its sides."""
 
-_FLAW_WORDS = {
+FLAW_WORDS = {
     Outcome.TOO_SMALL: "too small",
     Outcome.TURNED: "turned away",
     Outcome.BLURRED: "blurred",
@@ -186,7 +186,7 @@ class ChosenFace:
     def flaw_words(self) -> str:
         """Why no frame can be lip-synced, in words for a message: "turned away or too small"; empty without faces."""
         counts = Counter(FLAWS[flaw] for flaw in self.flaws.tolist() if flaw)
-        return " or ".join(_FLAW_WORDS[outcome] for outcome, _ in counts.most_common())
+        return " or ".join(FLAW_WORDS[outcome] for outcome, _ in counts.most_common())
 
     def _usable_row(self, pts_s: float) -> int | None:
         row = int(self.rows_at([pts_s])[0])

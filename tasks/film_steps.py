@@ -9,12 +9,14 @@ from pathlib import Path
 
 from singalong.contracts import Title
 from singalong.media.join import segments_match
+from singalong.media.lettering import clean_text
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
+from tasks.analyse import analysis_version
 from tasks.dispatch import Item
 from tasks.films import Film, FilmRecord, MontagePart, montage_parts, pair_films
 from tasks.find_beats import known_beats
-from tasks.jobs import ConformJob, Segment
+from tasks.jobs import ConformJob, CropGuide, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
 from tasks.report import pair_rows
@@ -150,8 +152,28 @@ class _Montage:
 
     @cached_property
     def _jobs(self) -> dict[str, ConformJob]:
-        titles = ((part, self.titles.get(part.pair.pair_id)) for part in self.parts)
-        return {part.pair.pair_id: part.conform_job(self.session.settings, title) for part, title in titles}
+        settings, titles = self.session.settings, self.titles
+        return {
+            part.pair.pair_id: part.conform_job(settings, titles.get(part.pair.pair_id), self._crop(part))
+            for part in self.parts
+        }
+
+    def _crop(self, part: MontagePart) -> CropGuide | None:
+        """What a part is cropped by; None where parts are not to be."""
+        settings, pair = self.session.settings, part.pair
+        if settings.film.fill != "crop":
+            return None
+        version = analysis_version(settings.analysis, self.session.plan.detector)
+        analysis = self.session.store.cached("analysis", pair.clip_sha256, version)
+        tables = self.films[pair.pair_id].film.tables
+        return CropGuide(
+            tables=tuple(table.path for table in tables),
+            content_ids=tuple(table.content_id for table in tables),
+            shots=None if analysis is None else str(analysis / "shots.parquet"),
+            width=pair.width,
+            height=pair.height,
+            label=clean_text(settings.lipsync.label),
+        )
 
     def _copies(self) -> tuple[Segment, ...] | None:
         copies = [conformed(job, self.session.store) for job in self._jobs.values()]

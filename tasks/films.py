@@ -23,7 +23,7 @@ from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardRe
 from singalong.durable import link_or_copy, write_atomic
 from singalong.store import Store
 from tasks.credentials import credentials_for
-from tasks.jobs import ConformJob, Credentials, FilmFacts, JoinJob, Segment, Signing, SpanOfSong
+from tasks.jobs import ConformJob, Credentials, CropGuide, FilmFacts, JoinJob, Segment, Signing, SpanOfSong
 
 JOIN_VERSION = 2
 """Raise when the same segments and songs give another film."""
@@ -54,7 +54,7 @@ class FilmRecord(Row):
 
 @dataclass(frozen=True)
 class Film:
-    """A film to be: the pair's own, or a montage of several."""
+    """A film to be: the pair's own, with the frames tables of its segments, or a montage of several."""
 
     name: str
     folder: Path
@@ -63,6 +63,7 @@ class Film:
     fps: Fraction
     missing: tuple[str, ...] = ()
     signing: Signing | None = None
+    tables: tuple[Segment, ...] = ()
 
     @property
     def output(self) -> Path:
@@ -186,11 +187,15 @@ def pair_films(
     for pair in plan.pairs:
         own = sorted(shards[pair.pair_id], key=lambda shard: shard.start_frame)
         if all(shard.shard_id in results for shard in own):
-            own_results = (results[shard.shard_id] for shard in own)
+            own_results = [results[shard.shard_id] for shard in own]
             segments = tuple(
                 Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256) for done in own_results
             )
-            films.append(Film(pair.pair_id, run_folder / "outputs", (pair,), segments, pair.fps, signing=signing))
+            tables = tuple(
+                Segment(path=str(store.frames_path(done)), content_id=done.frames_sha256) for done in own_results
+            )
+            folder = run_folder / "outputs"
+            films.append(Film(pair.pair_id, folder, (pair,), segments, pair.fps, signing=signing, tables=tables))
     return films
 
 
@@ -225,8 +230,11 @@ class MontagePart:
         """Whether the pair's own segments can be joined as they are."""
         return Canvas(self.pair.width, self.pair.height, self.pair.fps) == self.canvas
 
-    def conform_job(self, settings: Settings, title: Title | None = None) -> ConformJob:
-        """The job that makes a copy of the pair's film on the canvas, under a title if there is one."""
+    def conform_job(self, settings: Settings, title: Title | None = None, crop: CropGuide | None = None) -> ConformJob:
+        """The job that makes a copy of the pair's film on the canvas, under a title if there is one.
+
+        `crop` is what is known of the film if it is to be cropped.
+        """
         assert self.source.film is not None
         return ConformJob(
             source=self.source.film.path,
@@ -239,6 +247,7 @@ class MontagePart:
             preset=settings.lipsync.preset,
             title=title,
             fill=settings.film.fill,
+            crop=crop,
         )
 
 

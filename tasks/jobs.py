@@ -114,6 +114,19 @@ class JoinJob(Row):
     credentials: Credentials | None = None
 
 
+class CropGuide(Row):
+    """What is known of a pair's film that is to be cropped: where its face is, and what it bears."""
+
+    tables: tuple[str, ...] = Field(description="frames tables of its shards, in order")
+    content_ids: tuple[str, ...] = Field(description="of the tables; change whenever they do")
+    shots: str | None = Field(
+        default=None, description="shots.parquet of the clip's analysis; None: it is no longer there"
+    )
+    width: int = Field(description="of the pair's frames, in whose pixels the boxes are")
+    height: int
+    label: str = Field(default="", description="painted again where cropping cuts it off")
+
+
 class ConformJob(Row):
     """Bring one finished pair to a montage's common size and frame rate, under its title if it has one."""
 
@@ -127,7 +140,8 @@ class ConformJob(Row):
     crf: int
     preset: str
     title: Title | None = None
-    fill: Literal["black", "blur"] = "black"
+    fill: Literal["black", "blur", "crop"] = "black"
+    crop: CropGuide | None = Field(default=None, description="if it is to be cropped")
 
 
 class SurveyJob(Row):

@@ -14,11 +14,14 @@ from singalong.media.thumbnails import write_thumbnail
 from singalong.store import Store
 from tasks.credentials import embed_credentials
 from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
+from tasks.reframe import face_path
 
 CONFORM_VERSION = 1
 """Raise when bringing a film to another canvas gives other pixels."""
 TITLE_VERSION = 1
 """Raise when the same title looks different."""
+CROP_VERSION = 1
+"""Raise when a film is cropped at another place."""
 _CONFORMED = "conformed.mp4"
 
 
@@ -59,24 +62,30 @@ def conform(job: ConformJob, store: Store) -> Path:
             num_frames=job.num_frames,
             title=job.title,
             fill=job.fill,
+            face=None if job.crop is None else face_path(job.crop),
+            label="" if job.crop is None else job.crop.label,
         )
 
-    return store.commit_cache("conformed", job.source_sha256, _conform_version(job), build)
+    return store.commit_cache("conformed", job.source_sha256, conform_version(job), build)
 
 
 def conformed(job: ConformJob, store: Store) -> Segment | None:
     """The copy this job makes, if it was made."""
-    version = _conform_version(job)
+    version = conform_version(job)
     folder = store.cached("conformed", job.source_sha256, version)
     return (
         None if folder is None else Segment(path=str(folder / _CONFORMED), content_id=f"{job.source_sha256} {version}")
     )
 
 
-def _conform_version(job: ConformJob) -> str:
+def conform_version(job: ConformJob) -> str:
+    """Names the copy that a job makes, among those of the same film."""
     fps = f"{job.fps.numerator}-{job.fps.denominator}"
     version = f"v{CONFORM_VERSION}-{job.width}x{job.height}-{fps}-{job.num_frames}-{job.crf}-{job.preset}"
-    if job.fill != "black":
+    if job.crop is not None:
+        guide = json.dumps([CROP_VERSION, job.crop.content_ids, job.crop.label])
+        version += f"-crop{hashlib.sha256(guide.encode()).hexdigest()[:16]}"
+    elif job.fill != "black":
         version += f"-{job.fill}"
     if job.title is None:
         return version

@@ -21,7 +21,10 @@ from singalong.media.containers import open_input
 from singalong.media.demux import VideoSource
 from singalong.media.encode import SegmentWriter, plane_samples
 from singalong.media.frames import ColorInfo, YuvFrame
-from singalong.media.titles import TitlePainter
+from singalong.media.reframe import FacePath, Ints, Size, cover_size, crop_offsets
+from singalong.media.titles import LabelPainter, TitlePainter
+
+Fill = Literal["black", "blur", "crop"]
 
 CANVAS_COLOR = ColorInfo(
     matrix=yuv.MATRIX_BT709,
@@ -58,9 +61,11 @@ def conform_video(
     preset: str,
     num_frames: int,
     title: Title | None = None,
-    fill: Literal["black", "blur"] = "black",
+    fill: Fill = "black",
+    face: FacePath | None = None,
+    label: str = "",
 ) -> int:
-    """Re-encode one film to a canvas: scaled to fit with its aspect kept, centred, in BT.709, no sound.
+    """Re-encode one film to a canvas: scaled with its aspect kept, padded or cropped, in BT.709, no sound.
 
     Args:
         src: a film; pixels that are not square are made square.
@@ -72,7 +77,10 @@ def conform_video(
         preset: x264's speed preset.
         num_frames: frames written, exactly; the last one stands where the source is shorter.
         title: painted over the lower left of the canvas.
-        fill: what surrounds a picture of another shape: black, or the picture itself, enlarged, dark and out of focus.
+        fill: what becomes of a picture of another shape: surrounded by black, or by itself, enlarged, dark and out of
+            focus; or cropped, so that it fills the canvas.
+        face: where the face is in each frame of the source, around which it is cropped; None: not known.
+        label: what the source bears at its upper left, painted again where cropping cuts it off.
 
     Returns:
         The number of frames.
@@ -91,8 +99,11 @@ def conform_video(
     )
     with writer, open_input(src) as container:
         source = VideoSource(container, src)
-        canvas = _Canvas(width, height, fill)
-        frames = _resample(_canvas_frames(source, canvas), fps, num_frames, slack_s=source.tick_s)
+        if fill == "crop":
+            pictures = _cropped_frames(source, (width, height), face, label)
+        else:
+            pictures = _canvas_frames(source, _Canvas(width, height, fill))
+        frames = _resample(pictures, fps, num_frames, slack_s=source.tick_s)
         for frame in frames if title is None else _titled(frames, title, width, height, fps):
             writer.write(frame)
         if writer.num_frames == 0:
@@ -139,7 +150,7 @@ def to_standard_color(
 class _Canvas:
     width: int
     height: int
-    fill: Literal["black", "blur"]
+    fill: Fill
 
 
 def _canvas_frames(source: VideoSource, canvas: _Canvas) -> Iterator[YuvFrame]:
@@ -150,6 +161,48 @@ def _canvas_frames(source: VideoSource, canvas: _Canvas) -> Iterator[YuvFrame]:
         inner = _fit(shown_size(timed.frame, aspect), canvas.width, canvas.height)
         scaled = to_standard_color(timed.frame, *inner, "yuv420p", reformatter)
         yield _pad(scaled, canvas, timed.time_s)
+
+
+def _cropped_frames(source: VideoSource, canvas: Size, face: FacePath | None, label: str) -> Iterator[YuvFrame]:
+    """Every frame of the source, cut to the canvas around the face."""
+    reformatter, aspect = VideoReformatter(), source.stream.sample_aspect_ratio
+    fps = float(source.stream.average_rate or 25)
+    offsets: Ints | None = None
+    painter: LabelPainter | None = None
+    number = 0
+    while (timed := source.next()) is not None:
+        shown = shown_size(timed.frame, aspect)
+        size = cover_size(shown, canvas)
+        if offsets is None:
+            offsets = crop_offsets(face, size, canvas, fps)
+            painter = _lost_label(label, shown, canvas, offsets)
+        scaled = to_standard_color(timed.frame, *size, "yuv420p", reformatter)
+        x, y = offsets[min(number, len(offsets) - 1)].tolist()
+        cut = _cut(scaled, canvas, (x, y), timed.time_s)
+        yield cut if painter is None else painter.paint(cut)
+        number += 1
+
+
+def _lost_label(label: str, shown: Size, canvas: Size, offsets: Ints) -> LabelPainter | None:
+    """Paints a label again that the source of size `shown` bears and that the cut does not keep whole."""
+    if not label:
+        return None
+    scale = cover_size(shown, canvas)[0] / shown[0]
+    own = LabelPainter(label, width=shown[0], height=shown[1]).box
+    x1, y1, x2, y2 = (side * scale for side in own)
+    last_x, last_y = offsets.max(axis=0)
+    first_x, first_y = offsets.min(axis=0)
+    is_whole = last_x <= x1 and last_y <= y1 and x2 <= first_x + canvas[0] and y2 <= first_y + canvas[1]
+    return None if is_whole else LabelPainter(label, width=canvas[0], height=canvas[1])
+
+
+def _cut(picture: VideoFrame, canvas: Size, offset: Size, pts_s: float) -> YuvFrame:
+    planes: list[NDArray[np.uint8]] = []
+    for plane, shrink in zip(picture.planes, (1, 2, 2), strict=True):
+        (x, y), (width, height) = (tuple(side // shrink for side in size) for size in (offset, canvas))
+        planes.append(plane_samples(plane)[y : y + height, x : x + width].copy())
+    luma, u, v = planes
+    return YuvFrame(luma, u, v, pts_s=pts_s, color=CANVAS_COLOR)
 
 
 def _titled(frames: Iterator[YuvFrame], title: Title, width: int, height: int, fps: Fraction) -> Iterator[YuvFrame]:

@@ -29,6 +29,10 @@ _REACH = 5
 """Cells of the network around a difference that count as different, too: a mouth's edge moves with it."""
 _RECOVER_S = 0.2
 """Time in which agreement comes back after a change; it is lost at once. Without it grain would flicker at its edge."""
+_ALL_KEPT = 0.995
+"""From here on a pixel is the clip's own to less than a level."""
+_FINE_PX = 1.5
+"""Detail finer than this blur is compared to tell whether a drawing lacks any."""
 _LACKING = 0.25
 """A drawing that lacks so much of the clip's detail (as a ratio, less one) gets the full steepening."""
 _STEEPER = 1.0
@@ -55,18 +59,24 @@ class DetailTransfer:
         if self._agreement is not None:
             now = np.minimum(now, self._agreement + self._recover * (now - self._agreement))
         self._agreement = now
+        # The clip's detail on the drawing's coarse colours: the clip, plus what differs coarsely.
         size = source.shape[1], source.shape[0]
-        kept = cv2.resize(now, size)[..., None]
-        large = _enlarged(made, size)
-        theirs, ours = source - _coarse(source, size), large - _coarse(made, size)
-        painted = _steep(made, large, self._strength_for(theirs, ours, 1 - kept))
-        result = painted * (1 - kept) + (large - ours + theirs) * kept
+        result = source + _enlarged(_coarse(made) - _coarse(source), size)
+        kept = np.asarray(cv2.resize(now, size), np.float32)
+        top, bottom, left, right = _extent(kept < _ALL_KEPT)
+        if bottom > top:
+            changed = np.s_[top:bottom, left:right]
+            kept = kept[changed]
+            large = _enlarged(made, size)
+            strength = self._strength_for(source[changed], large[changed], np.float32(1) - kept)
+            painted = _steep(made, large, changed, strength)
+            result[changed] = painted + (result[changed] - painted) * kept[..., None]
         return cast(U8, np.clip(result + 0.5, 0, 255).astype(np.uint8))
 
-    def _strength_for(self, theirs: F32, ours: F32, where: F32) -> float:
+    def _strength_for(self, source: U8, large: F32, where: F32) -> float:
         """How much to steepen, 0 to 1, from the detail of clip and drawing: never to more than the clip has."""
-        theirs_energy, ours_energy = (float((detail**2 * where).sum()) for detail in (theirs, ours))
-        lacking = math.sqrt(theirs_energy / max(ours_energy, 1e-6)) - 1 if theirs_energy > 0 else 0.0
+        theirs, ours = (float((_fine(face) ** 2 * where).sum()) for face in (source.astype(np.float32), large))
+        lacking = math.sqrt(theirs / max(ours, 1e-6)) - 1 if theirs > 0 else 0.0
         now = min(max(lacking / _LACKING, 0.0), 1.0)
         last = now if self._strength is None else self._strength
         self._strength = last + self._recover * (now - last)
@@ -85,19 +95,31 @@ def _enlarged(face: F32, size: tuple[int, int]) -> F32:
     return np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _coarse(face: U8 | F32, size: tuple[int, int]) -> F32:
-    """What of a face is coarser than the network's last octave, at the given size."""
+def _coarse(face: U8 | F32) -> F32:
+    """A face without the network's last octave, (N / 2, N / 2, 3)."""
     small = cv2.resize(face.astype(np.float32), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(small, np.float32)
 
 
-def _steep(made: F32, large: F32, strength: float) -> F32:
-    """The enlarged drawing with steeper edges, which never go beyond the colours beside them in `made`."""
+def _fine(face: F32) -> F32:
+    """The finest octave or two of a face's luma."""
+    gray = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+    return np.asarray(gray - cv2.GaussianBlur(gray, (0, 0), _FINE_PX), np.float32)
+
+
+def _extent(where: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """First and last + 1 row and column that hold a true value; all 0 where none does."""
+    rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
+    return (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1) if len(rows) else (0, 0, 0, 0)
+
+
+def _steep(made: F32, large: F32, part: tuple[slice, slice], strength: float) -> F32:
+    """A part of the enlarged drawing with steeper edges, which never go beyond the colours beside them in `made`."""
     size = large.shape[1], large.shape[0]
     scale = min(size) / NETWORK_SIDE_PX
     if scale <= 1 or strength <= 0:
-        return large
+        return large[part]
     around = np.ones((3, 3), np.uint8)
-    low, high = (cv2.resize(edge(made, around), size) for edge in (cv2.erode, cv2.dilate))
-    blurred = cv2.GaussianBlur(large, (0, 0), 0.6 * scale)
-    return np.asarray(np.clip(large + _STEEPER * strength * (large - blurred), low, high), np.float32)
+    low, high = (cv2.resize(edge(made, around), size)[part] for edge in (cv2.erode, cv2.dilate))
+    blurred = cv2.GaussianBlur(large[part], (0, 0), 0.6 * scale)
+    return np.asarray(np.clip(large[part] + _STEEPER * strength * (large[part] - blurred), low, high), np.float32)

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 from pydantic import Field
 
+from singalong.config import Settings
 from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, Row
 from singalong.durable import write_atomic
 from singalong.errors import InputError, SingalongError, classify
@@ -90,7 +91,7 @@ def _preview_clip(pairs: Sequence[PairPlan], worker: Worker, folder: Path) -> Cl
         outcome = worker.run(AnalyseJob(clip=clip))
         if outcome.folder is None:
             return preview.model_copy(update={"failure": outcome.failure})
-        return _write_sheets(preview, clip, pairs, Path(outcome.folder), folder)
+        return _write_sheets(preview, _Looker(clip, Path(outcome.folder), worker.spec.settings), pairs, folder)
     except Exception as error:  # noqa: BLE001 - one clip that cannot be shown must not hide the others
         return preview.model_copy(update={"failure": failure_of(error)})
 
@@ -103,10 +104,9 @@ def current_facts(pair: PairPlan, worker: Worker) -> ClipFacts:
     return clip
 
 
-def _write_sheets(
-    preview: ClipPreview, clip: ClipFacts, pairs: Sequence[PairPlan], analysis: Path, folder: Path
-) -> ClipPreview:
-    views = [_view(span, own, analysis) for span, own in _spans(pairs, clip)]
+def _write_sheets(preview: ClipPreview, looker: _Looker, pairs: Sequence[PairPlan], folder: Path) -> ClipPreview:
+    clip = looker.clip
+    views = [looker.view(span, own) for span, own in _spans(pairs, clip)]
     with ClipReader(clip) as reader:
         spans = [span_sheet(view, clip, reader, num_spans=len(views)) for view in views]
     stem = file_stem(Path(clip.path).stem, clip.sha256)
@@ -135,18 +135,25 @@ def _spans(pairs: Sequence[PairPlan], clip: ClipFacts) -> list[tuple[tuple[float
     return sorted(by_span.items())
 
 
-def _view(span: tuple[float, float], pairs: Sequence[PairPlan], analysis: Path) -> SpanView:
-    by_face: defaultdict[str, list[PairPlan]] = defaultdict(list)
-    for pair in pairs:
-        by_face[pair.face].append(pair)
-    wishes = [_wish(face, own, analysis) for face, own in by_face.items()]
-    return look_at_span(load_analysis(analysis, *span), *span, wishes)
+class _Looker:
+    """Looks at spans of one clip, by its analysis."""
 
+    def __init__(self, clip: ClipFacts, analysis: Path, settings: Settings) -> None:
+        self.clip, self._analysis, self._settings = clip, analysis, settings.analysis
 
-def _wish(face: str, pairs: Sequence[PairPlan], analysis: Path) -> Wish:
-    names = tuple(pair.pair_id for pair in pairs)
-    try:
-        chosen = chosen_face(pairs[0], analysis)
-    except Exception as error:  # noqa: BLE001 - said on the sheet, where the others are to be seen
-        return Wish(face, names, problem=what_is_wrong(classify(error)))
-    return Wish(face, names, tracks=frozenset(chosen.track.tolist()))
+    def view(self, span: tuple[float, float], pairs: Sequence[PairPlan]) -> SpanView:
+        """A span that these pairs use."""
+        by_face: defaultdict[str, list[PairPlan]] = defaultdict(list)
+        for pair in pairs:
+            by_face[pair.face].append(pair)
+        wishes = [self._wish(face, own) for face, own in by_face.items()]
+        found = load_analysis(self._analysis, *span, settings=self._settings)
+        return look_at_span(found, *span, wishes)
+
+    def _wish(self, face: str, pairs: Sequence[PairPlan]) -> Wish:
+        names = tuple(pair.pair_id for pair in pairs)
+        try:
+            chosen = chosen_face(pairs[0], self._analysis, self._settings)
+        except Exception as error:  # noqa: BLE001 - said on the sheet, where the others are to be seen
+            return Wish(face, names, problem=what_is_wrong(classify(error)))
+        return Wish(face, names, tracks=frozenset(chosen.track.tolist()))

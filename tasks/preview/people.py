@@ -5,16 +5,19 @@ Shape legend: R rows of the analysis's tracks, P people, F source frames.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from singalong.errors import SingalongError
+from singalong.frames_table import Outcome
 from singalong.media.time_strip import Mark
 from singalong.people import Person, numbered, people_of
 from singalong.track_table import Bools, Floats, Ints, TrackTable
-from singalong.tracks import choose_face
+from singalong.tracks import FLAW_WORDS, choose_face
+from singalong.usable import FLAWS
 from tasks.analyse import Analysis
 
 MAX_FRAMES_OF_SHOT = 3
@@ -143,14 +146,14 @@ def _people(
 
 
 def why_not(analysis: Analysis, rows: Ints) -> str:
-    """Why a face cannot sing in rows that are not usable; empty where there are none."""
-    if not len(rows):
-        return ""
-    heights = analysis.tracks.boxes[rows, 3] - analysis.tracks.boxes[rows, 1]
-    least = analysis.facts.settings.min_face_px
-    if (heights < least).any():
-        return f"too small: {int(np.median(heights))} px high, {least} are needed"
-    return "cannot be seen well enough"
+    """Why a face cannot sing in rows that are not usable, what is most frequent first; empty where there are none."""
+    numbers = Counter(analysis.tracks.flaws[rows].tolist())
+    names = {FLAWS[number]: count for number, count in numbers.most_common()}
+    words = [FLAW_WORDS[name] for name in names]
+    if Outcome.TOO_SMALL in names:
+        heights = analysis.tracks.boxes[rows, 3] - analysis.tracks.boxes[rows, 1]
+        words[list(names).index(Outcome.TOO_SMALL)] += f" ({int(heights.min())} px high)"
+    return ", ".join(words)
 
 
 def moments_of(view: SpanView, shot: ShotView) -> list[float]:

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from singalong.config import FilmSettings, Settings
 from singalong.contracts import Fit, ModelRef, PairPlan
-from tasks.films import Canvas, Film, FilmRecord, canvas_of, film_metadata, joined_spans, montage_parts
-from tasks.jobs import FilmFacts, Segment
+from singalong.store import Store
+from tasks.films import Canvas, Film, FilmRecord, MontagePart, canvas_of, film_metadata, joined_spans, montage_parts
+from tasks.jobs import CropGuide, FilmFacts, Segment
+from tasks.join import conform_version, conformed
 
 GENERATOR = ModelRef(name="g", architecture="wav2lip_generator", weights_sha256="0" * 64)
 
@@ -125,3 +128,24 @@ def test_the_label_says_that_faces_are_generated_and_by_whose_leave() -> None:
     assert tags["copyright"] == "CC BY 4.0: someone"
     untrained = GENERATOR.model_copy(update={"trained": False})
     assert "untrained" in film_metadata("a", [pair(generator=untrained)])["comment"]
+
+
+def guide(**changes: object) -> CropGuide:
+    values: dict[str, object] = {"tables": ("/t.parquet",), "content_ids": ("c1",), "width": 360, "height": 640}
+    return CropGuide.model_validate(values | changes)
+
+
+def test_a_part_is_cropped_anew_only_when_what_it_is_cropped_by_changes(tmp_path: Path) -> None:
+    part = MontagePart(pair(width=360, height=640), record("a"), Canvas(640, 360, Fraction(25)), 50)
+    settings, store = Settings(film=FilmSettings(fill="crop")), Store(tmp_path)
+
+    def stands(crop: CropGuide | None, of: Settings = settings) -> bool:
+        return conformed(part.conform_job(of, crop=crop), store) is not None
+
+    done = part.conform_job(settings, crop=guide())
+    store.commit_cache("conformed", done.source_sha256, conform_version(done), lambda folder: None)
+    assert stands(guide())
+    assert stands(guide(tables=("/moved/t.parquet",), shots="/elsewhere/shots.parquet"))
+    assert not stands(guide(content_ids=("c2",)))
+    assert not stands(guide(label="AI-generated"))
+    assert not stands(None, Settings())

@@ -6,12 +6,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from singalong.contracts import Title, Verdict
 from singalong.errors import MediaError
 from singalong.media.conform import CANVAS_COLOR, conform_video
 from singalong.media.frames import ColorInfo, bgr_to_frame, frame_to_bgr
 from singalong.media.join import join_segments, segments_match
+from singalong.media.reframe import FacePath, cover_size, crop_offsets
 from tests.segments import (
     BT601,
     BT709,
@@ -85,6 +87,74 @@ def test_a_blurred_surround_is_the_picture_out_of_focus_and_leaves_the_picture_a
     outside = np.delete(blur, np.s_[78:178], axis=1)
     assert 20 < outside.mean() < 0.8 * blur[:, 82:174].mean()
     assert np.abs(np.diff(outside[:, :70], axis=1)).max() < 12
+
+
+def cropped(src: Path, out: Path, size: tuple[int, int], **options: object) -> NDArray[np.int_]:
+    """Luma of the first frame of a cropped copy."""
+    conform_video(
+        src,
+        out,
+        width=size[0],
+        height=size[1],
+        fps=Fraction(25),
+        crf=1,
+        preset="veryfast",
+        num_frames=2,
+        fill="crop",
+        **options,  # type: ignore[arg-type]
+    )
+    frame = frames_of(out)[0]
+    assert (frame.width, frame.height) == size
+    return frame.to_ndarray(format="gray").astype(int)
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "canvas"),
+    [
+        ((96, 128), Fraction(1), (192, 108)),
+        ((128, 96), Fraction(1), (72, 128)),
+        ((128, 96), Fraction(3, 2), (96, 96)),
+        ((94, 50), Fraction(1), (96, 54)),
+        ((128, 96), Fraction(1), (128, 96)),
+    ],
+)
+def test_a_cropped_picture_fills_the_canvas_and_keeps_its_shape(
+    tmp_path: Path, size: tuple[int, int], aspect: Fraction, canvas: tuple[int, int]
+) -> None:
+    src = write_segment(tmp_path / "a.mp4", range(2), size=size, sample_aspect_ratio=aspect)
+    luma = cropped(src, tmp_path / "b.mp4", canvas)
+    assert min(luma[0].mean(), luma[-1].mean(), luma[:, 0].mean(), luma[:, -1].mean()) > 30  # no black edge
+    shown = (round(size[0] * aspect), size[1])
+    cover = cover_size(shown, canvas)
+    whole = frames_of(src)[0].reformat(*cover, "gray").to_ndarray().astype(int)
+    x, y = crop_offsets(None, cover, canvas, 25.0)[0]
+    assert np.abs(luma - whole[y : y + canvas[1], x : x + canvas[0]]).mean() < 6
+
+
+def test_a_picture_is_cropped_around_the_face(tmp_path: Path) -> None:
+    src = write_segment(tmp_path / "a.mp4", range(2), size=(256, 96))
+    pictures = []
+    for left in (0.0, 0.8):
+        boxes = np.tile([left, 0.3, left + 0.15, 0.6], (2, 1))
+        face = FacePath(boxes, np.zeros(2, np.int64))
+        pictures.append(cropped(src, tmp_path / f"{left}.mp4", (96, 96), face=face))
+    whole = frames_of(src)[0].to_ndarray(format="gray").astype(int)
+    assert np.abs(pictures[0] - whole[:, :96]).mean() < 4
+    assert np.abs(pictures[1] - whole[:, 160:]).mean() < 4
+
+
+def test_a_label_that_cropping_cuts_off_is_painted_again_and_one_that_stays_is_not(tmp_path: Path) -> None:
+    src = write_segment(tmp_path / "a.mp4", range(2), size=(256, 96))
+    change = {}
+    for left in (0.0, 0.8):  # the source's label lies at the left
+        face = FacePath(np.tile([left, 0.3, left + 0.15, 0.6], (2, 1)), np.zeros(2, np.int64))
+        pictures = [
+            cropped(src, tmp_path / f"{left}{label}.mp4", (192, 96), face=face, label=label) for label in ("", "AI")
+        ]
+        change[left] = np.abs(pictures[0] - pictures[1])
+    assert change[0.0].max() <= 6
+    assert change[0.8][:40, :60].max() > 60
+    assert change[0.8][50:].max() <= 6
 
 
 def test_a_title_changes_the_lower_left_and_nothing_else(tmp_path: Path) -> None:

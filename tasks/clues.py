@@ -1,0 +1,149 @@
+"""What is known of a clip's people besides where they are, read from the caches: who speaks, who looks like a picture.
+
+Reads a few rows; no network is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from singalong.config import AnalysisSettings
+from singalong.contracts import ModelRef, Row
+from singalong.errors import InputError
+from singalong.people import Person, people_of
+from singalong.speaking import UNSURE_MARGIN, Floats, TrackEvidence, at_offset, evidence_of, from_table
+from singalong.track_table import TrackTable
+from singalong.tracks import Clues
+from singalong.versions import LIKENESS_VERSION, SONG_VERSION, SPEAKERS_VERSION, VOICE_VERSION
+from tasks.analyse import Analysis, analysis_version
+
+SPEAKERS_KIND, LIKENESS_KIND = "speakers", "likeness"
+SPEAKERS_TABLE, LOOK_FILE, FACTS_FILE = "speakers.parquet", "look.npy", "facts.json"
+
+
+class SpeakersFacts(Row):
+    """facts.json: what was found in a clip, in numbers."""
+
+    algorithm_version: str = SPEAKERS_VERSION
+    clip: str
+    scorer: str
+    scorer_sha256: str
+    offset_frames: int = Field(description="common offset of picture and sound, 25 fps frames; negative: sound late")
+    num_shots: int = Field(description="shots of several people in which somebody is heard")
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """Who speaks in a span.
+
+    by_track: evidence by track number, for the tracks of people who can be judged; higher speaks.
+    unsure: shots in which the best two people are closer than UNSURE_MARGIN.
+    """
+
+    by_track: dict[int, float] = field(default_factory=dict)
+    unsure: tuple[int, ...] = ()
+
+
+def speakers_version(analysis: AnalysisSettings, detector: ModelRef, scorer: ModelRef) -> str:
+    """Names a clip's speakers in the cache: a hash of all that they are found with."""
+    parts = [analysis_version(analysis, detector), scorer.architecture, scorer.weights_sha256, SONG_VERSION]
+    digest = hashlib.sha256(json.dumps([*parts, VOICE_VERSION]).encode()).hexdigest()
+    return f"{SPEAKERS_VERSION}-{digest[:16]}"
+
+
+def likeness_version(analysis: AnalysisSettings, detector: ModelRef) -> str:
+    """Names the look of a picture's face in the cache: pictures are looked at as clips are analysed."""
+    return f"{LIKENESS_VERSION}-{analysis_version(analysis, detector)}"
+
+
+def clues_of(
+    analysis: Analysis,
+    *,
+    start_s: float,
+    end_s: float,
+    speakers: Path | None = None,
+    likeness: Path | None = None,
+    clip: str,
+    row: int | None = None,
+) -> Clues:
+    """All clues for choosing a face in a span [start_s, end_s).
+
+    Args:
+        analysis: of the span.
+        start_s: start of the span in the clip's time.
+        end_s: its end, exclusive.
+        speakers: cache folder of the clip's speakers, where the speaker is asked for.
+        likeness: cache folder of a picture's face, where one like it is asked for.
+        clip: path for messages.
+        row: manifest row for messages.
+
+    Raises InputError where the speaker is asked for among several people and nobody is heard.
+    """
+    speaking = Speaking()
+    if speakers is not None:
+        speaking = load_speaking(speakers, analysis.tracks, start_s, end_s)
+        people = people_of(analysis.tracks, start_s, end_s).values()
+        if not speaking.by_track and any(len(singers_of(group, analysis.tracks)) > 1 for group in people):
+            raise _nobody_heard(clip, row, start_s, end_s)
+    wanted = None if likeness is None else np.load(likeness / LOOK_FILE)
+    return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
+
+
+def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float) -> Speaking:
+    """Who speaks in a span [start_s, end_s) of a clip whose `tracks` are those of the span.
+
+    Judged by the pieces that touch the span, at the whole clip's offset.
+    """
+    facts = SpeakersFacts.model_validate_json((folder / FACTS_FILE).read_bytes())
+    touches = (pc.field("start_s") < end_s) & (pc.field("end_s") > start_s)
+    rows = from_table(pq.read_table(folder / SPEAKERS_TABLE, filters=touches))
+    by_track: dict[int, float] = {}
+    unsure = []
+    for shot, people in people_of(tracks, start_s, end_s).items():
+        evidence = {number: at_offset(curve, facts.offset_frames) for number, curve in judge(people, rows).items()}
+        for number, value in evidence.items():
+            by_track |= dict.fromkeys(people[number].tracks, value)
+        best = sorted(evidence.values())[-2:]
+        if len(best) == 2 and best[1] - best[0] < UNSURE_MARGIN:
+            unsure.append(shot)
+    return Speaking(by_track, tuple(unsure))
+
+
+def singers_of(people: Sequence[Person], tracks: TrackTable) -> list[Person]:
+    """Those whose face can sing in some frame."""
+    return [person for person in people if tracks.usable[person.rows].any()]
+
+
+def judge(people: Sequence[Person], rows: Sequence[TrackEvidence]) -> dict[int, Floats]:
+    """`evidence_of` the people of a shot, by their number in it."""
+    of_track: defaultdict[int, list[TrackEvidence]] = defaultdict(list)
+    for row in rows:
+        of_track[row.track].append(row)
+    found = {
+        number: [row for track in person.tracks for row in of_track[track]] for number, person in enumerate(people)
+    }
+    return evidence_of({number: rows for number, rows in found.items() if rows})
+
+
+def _nobody_heard(clip: str, row: int | None, start_s: float, end_s: float) -> InputError:
+    return InputError(
+        f"nobody is heard between {start_s:.2f} s and {end_s:.2f} s for as long as several people are seen, so it "
+        "cannot be told who speaks",
+        file=clip,
+        row=row,
+        column="face",
+        value="speaker",
+        expected="a span in which somebody talks for a second",
+        action="Say who is to sing with index:N (from the left) or at:X,Y@T, or choose another span.",
+    )
