@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from singalong import __version__
-from singalong.errors import SingalongError
+from singalong.errors import InputError
 
 app = typer.Typer(
     name="singalong",
@@ -357,7 +357,9 @@ def _report_error(error: Exception) -> int:
     from flows.terminal import print_error
     from singalong.errors import classify
 
-    print_error(classify(error))
+    known = classify(error)
+    print_error(known)
     if os.environ.get("SINGALONG_TRACEBACK"):
         raise error
-    return EXIT_USAGE if isinstance(error, SingalongError) else EXIT_SOME_FAILED
+    # our own word that the input is wrong; a path that vanished under a running command is no such word
+    return EXIT_USAGE if isinstance(error, InputError) else EXIT_SOME_FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from tasks.dispatch import Item
+from tasks.dispatch import Item, TooManyBugsError
 from tasks.film_steps import join_montages, join_pairs
 from tasks.report import write_reports
 from tasks.session import Session
@@ -32,12 +32,19 @@ def run_stages(
     wrap: Wrap = call_plainly,
     on_progress: Callable[[float], None] = lambda _percent: None,
 ) -> RunSummary:
-    """Prepare, lip-sync in waves, join pairs, join montages, report. Each stage does only what is missing."""
-    items: list[Item] = wrap("prepare", session.prepare)(session.pending())
-    waves = list(in_waves(items))
-    for number, wave in enumerate(waves, start=1):
-        wrap(f"lipsync {number} of {len(waves)}", session.lipsync)(wave)
-        on_progress(100.0 * number / len(waves))
+    """Prepare, lip-sync in waves, join pairs, join montages, report. Each stage does only what is missing.
+
+    Raises TooManyBugsError when a burst of unforeseen failures stopped it; the report is written before.
+    """
+    try:
+        items: list[Item] = wrap("prepare", session.prepare)(session.pending())
+        waves = list(in_waves(items))
+        for number, wave in enumerate(waves, start=1):
+            wrap(f"lipsync {number} of {len(waves)}", session.lipsync)(wave)
+            on_progress(100.0 * number / len(waves))
+    except TooManyBugsError:
+        write_reports(session.run, session.store)  # what was done, what failed and why, and what is left
+        raise
     films = wrap("join", join_pairs)(session)
     wrap("montage", join_montages)(session, films)
     wrap("report", write_reports)(session.run, session.store)

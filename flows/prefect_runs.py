@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from flows.environment import prepare_environment
@@ -18,29 +18,47 @@ from prefect import task  # noqa: E402
 from prefect.artifacts import create_progress_artifact, update_progress_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.server.api.server import SubprocessASGIServer  # noqa: E402
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE  # noqa: E402
 from prefect.states import Cancelled  # noqa: E402
 
+from flows.interrupts import end_soon  # noqa: E402
 from flows.order import Stage  # noqa: E402
+from flows.own_server import make_server  # noqa: E402
+from singalong.errors import InfraError, SingalongError  # noqa: E402
 
 INTERRUPTS = (KeyboardInterrupt, TerminationSignal)
 """What ends a flow before its time: Ctrl-C, and Prefect's word for SIGTERM."""
 
 _interrupted = threading.Event()
+_raised: list[Exception] = []
+"""What a stage raised."""
+
+
+class PrefectFailedError(InfraError):
+    """Prefect, not the work, failed."""
 
 
 def run_to_end(flow: Callable[..., Any], *parameters: Any) -> Any:
-    """Run a flow here and wait; its result, or None if it was interrupted. Raises what the flow raised."""
+    """Run a flow here and wait; its result, or None if it was interrupted.
+
+    Raises what the stages of the flow raised, or PrefectFailedError when it was Prefect that failed.
+    """
     _interrupted.clear()
-    _start_own_server()
+    _raised.clear()
     try:
+        _start_own_server()
         state = flow(*parameters, return_state=True)
-    except Exception:
+        return None if _interrupted.is_set() or state.is_cancelled() else state.result()
+    except Exception as error:
         if _interrupted.is_set():  # Prefect could not be told, which matters to nobody
             return None
-        raise
-    return None if _interrupted.is_set() or state.is_cancelled() else state.result()
+        if isinstance(error, SingalongError):
+            raise
+        if _raised:
+            raise _raised[0] from None
+        raise PrefectFailedError(
+            f"Prefect failed: {type(error).__name__}: {error}", action="Give the same command again to go on."
+        ) from error
 
 
 @contextmanager
@@ -50,14 +68,24 @@ def noting_interrupts() -> Iterator[None]:
         yield
     except INTERRUPTS:
         _interrupted.set()
+        end_soon()
         logging.disable()  # whoever ended us may have ended Prefect's server, too
         raise
 
 
 def as_task(name: str, stage: Stage) -> Stage:
     """A stage as a Prefect task."""
+
+    @wraps(stage)
+    def noting_errors(*arguments: Any) -> Any:
+        try:
+            return stage(*arguments)
+        except Exception as error:
+            _raised.append(error)
+            raise
+
     # the session holds actors and open files: nothing Prefect could hash or store
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(stage)
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(noting_errors)
 
 
 def progress_artifact(
@@ -82,15 +110,7 @@ def cancelled() -> Any:
 
 
 def _start_own_server() -> None:
-    """Start the server that Prefect would start by itself, deaf to Ctrl-C.
-
-    A terminal sends Ctrl-C to everybody in its foreground, the server included, and Prefect would then wait minutes
-    for it. A signal that is blocked here stays so in a child.
-    """
+    """Start the server that Prefect would start by itself, our way."""
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        SubprocessASGIServer().start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    make_server().start()

@@ -35,7 +35,7 @@ def run_planned(run: str) -> Any:
     """
     folder = RunFolder.open(Path(run))
     try:
-        with noting_interrupts(), folder.lock(), Session(folder, current_watcher()) as session:
+        with folder.lock(), Session(folder, current_watcher()) as session, noting_interrupts():
             summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.path}"))
     except INTERRUPTS:
         return cancelled()

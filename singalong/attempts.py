@@ -155,7 +155,8 @@ def _columns(row: AttemptRow) -> dict[str, object]:
 
 def _read_rows(path: Path) -> list[AttemptRow] | None:
     try:
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(columns=["row"], use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+        table = file.read(columns=["row"], use_threads=False)
         return [AttemptRow.model_validate_json(text) for text in table["row"].to_pylist()]
     except (pa.ArrowException, OSError, ValueError):
         return None

@@ -227,6 +227,9 @@ class Failure(Row):
     error_class: ErrorClass
     message: str
     traceback: str = ""
+    file_changed: bool = Field(
+        default=False, description="the file was not the one that was planned: with that one back, it can be done"
+    )
 
 
 class SyncScore(Row):

@@ -1,9 +1,10 @@
 """The one exception tree of singalong, and the class every failure is filed under.
 
     SingalongError
-    ├── InputError (ValueError)      INPUT         what a user gave cannot be used: missing, undecodable,
-    wrong │   ├── ManifestError                          every problem of a manifest at once
+    ├── InputError (ValueError)      INPUT         what a user gave cannot be used: missing, undecodable, wrong
+    │   ├── ManifestError                          every problem of a manifest at once
     │   ├── MediaError                             a clip or song that cannot be read as asked
+    │   ├── ChangedFileError                       a clip or song that is no longer the file that was planned
     │   ├── NoFaceError                            a clip in which no usable face was ever found
     │   ├── WeightsError                           a checkpoint that is not what it claims to be
     │   └── UsageError                             a command line or setting that makes no sense
@@ -132,6 +133,10 @@ class ManifestError(InputError):
 
 class MediaError(InputError):
     """A clip, song or still that cannot be read as asked."""
+
+
+class ChangedFileError(InputError):
+    """A clip or song is gone, or holds something else than when the run was planned; no fault of what was planned."""
 
 
 class NoFaceError(InputError):

@@ -2,7 +2,7 @@
 
     done         some attempt has a result; nothing that failed before or after matters
     quarantined  the last failure was of class INPUT: the same input will fail again
-    failed       the last failure was the last try
+    failed       the last failure was the last try, or the file was not the one that was planned
     pending      anything else: never tried, interrupted, or waiting for its next try
 
 Only attempts under the work key of the current plan count. So when a manifest is edited, what its new plan
@@ -110,7 +110,7 @@ def _status(last: AttemptRow | None) -> Status:
     if last is None or last.failure is None:
         return Status.PENDING
     if last.failure.error_class is ErrorClass.INPUT:
-        return Status.QUARANTINED
+        return Status.FAILED if last.failure.file_changed else Status.QUARANTINED
     return Status.FAILED if last.final else Status.PENDING
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from singalong.durable import make_dirs, sha256_of, write_atomic
-from singalong.errors import TransientIOError
+from singalong.errors import InputError, TransientIOError
 
 RACY_S = 2.0
 """A file touched this recently may be edited again within one tick of its time stamps (FAT: 2 s), unseen."""
@@ -31,7 +31,8 @@ class HashMemory:
     def sha256(self, path: Path) -> str:
         """SHA-256 of a file in hex; read only when it changed since it was last read.
 
-        Raises OSError when it cannot be read, TransientIOError when it keeps changing while it is read.
+        Raises OSError when it cannot be read, InputError when it is no regular file, TransientIOError when it keeps
+        changing while it is read.
         """
         real = path.resolve(strict=True)
         for _ in range(_MAX_READS):
@@ -77,4 +78,8 @@ def _identity(real: Path) -> list[int]:
     facts = real.stat()
     if stat.S_ISDIR(facts.st_mode):
         raise IsADirectoryError(21, "Is a directory", os.fspath(real))
+    if not stat.S_ISREG(facts.st_mode):  # reading a pipe may never end, nor a device
+        raise InputError(
+            "is a pipe or a device, not a regular file", file=real, expected="a file", action="Copy it into a file."
+        )
     return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]

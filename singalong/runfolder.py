@@ -16,6 +16,7 @@ of readers may look on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -31,7 +32,7 @@ from singalong.attempts import AttemptLog
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
-from singalong.errors import UsageError
+from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_attempts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.plan_table import plan_from_table, plan_to_table
@@ -43,6 +44,10 @@ RUN_SCHEMA_VERSION = 1
 _VERSION_KEY = b"singalong.plan_version"
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
+
+
+_UNREADABLE = (pa.ArrowException, ValueError, KeyError, TypeError, OSError)
+"""What reading a damaged table may raise."""
 
 
 class RunFolder:
@@ -78,11 +83,12 @@ class RunFolder:
         """
         path = path.expanduser().absolute()
         _check_is_ours(path)
-        make_dirs(path)
+        with _writable(path):
+            make_dirs(path)
         with run_lock(path / ".lock", run=path):
             run_id = _claim(path, plan.run_id)
             plan = plan.model_copy(update={"run_id": run_id})
-            standing = cls.open(path) if (path / "plan.parquet").exists() else None
+            standing = cls._standing(path)
             if standing is not None and standing._asks_for(plan, settings, manifest):
                 return standing
             if heritage is not None:
@@ -97,20 +103,26 @@ class RunFolder:
         path = path.expanduser().absolute()
         _read_marker(path)
         try:
-            table = pq.read_table(path / "plan.parquet")
-            plan, version = plan_from_table(table), int(table.schema.metadata[_VERSION_KEY])
+            plan, version = _read_plan(path / "plan.parquet")
         except FileNotFoundError:
             raise UsageError(
                 "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
             ) from None
-        except (pa.ArrowException, ValueError, KeyError, OSError) as exc:
-            raise UsageError(
-                f"the plan cannot be read: {exc}",
-                file=path / "plan.parquet",
-                action="If it is damaged, delete it and run the manifest on this folder again; no work is lost.",
-            ) from exc
+        except _UNREADABLE as exc:
+            plan, version = _newest_plan(path, exc)
         settings = load_settings(_version_path(path, version, ".toml"))
         return cls(path, plan=plan, version=version, settings=settings)
+
+    @classmethod
+    def _standing(cls, path: Path) -> RunFolder | None:
+        """The run as it stands; None where it has no plan, or one that must be written anew because it is damaged."""
+        try:
+            _read_plan(path / "plan.parquet")
+            return cls.open(path)
+        except _UNREADABLE as exc:
+            if isinstance(exc, OSError) and exc.errno not in (None, errno.ENOENT):  # None: damage, in Arrow's words
+                raise
+            return None
 
     @property
     def run_id(self) -> str:
@@ -146,6 +158,13 @@ class RunFolder:
         """Who is working on this run at the moment, in words; None when nobody is."""
         return lock_holder(self.path / ".lock")
 
+    def check_is_there(self) -> None:
+        """Raise TransientIOError when the folder was deleted or moved: writing on would make one that is no run."""
+        if not (self.path / _MARKER).exists():
+            raise TransientIOError(
+                "the run folder is gone", file=self.path, action="Run the manifest again; finished shards are kept."
+            )
+
     # ---- attempts
 
     def next_attempt(self, shard_id: str) -> int:
@@ -154,12 +173,14 @@ class RunFolder:
 
     def journal_started(self, shard_id: str, attempt: int, worker: str = "") -> None:
         """Write that an attempt is about to start; returns when that is safe on the disk."""
+        self.check_is_there()
         self._log.mark_started(shard_id, attempt, work_key=self._work_keys[shard_id], worker=worker)
 
     def record(self, attempt: AttemptRow) -> None:
         """Write how an attempt ended; returns when that is safe on the disk. Raises FileExistsError if it was
         written before.
         """
+        self.check_is_there()
         self._log.record(attempt)
 
     def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
@@ -182,6 +203,7 @@ class RunFolder:
 
     def keep_frames(self, shard_id: str, source: Path) -> Path:
         """Have the store's frames table in the run folder, as a hard link where the file systems allow it."""
+        self.check_is_there()
         target = self.frames_path(shard_id)
         if not (target.exists() and _same_content(source, target)):
             link_or_copy(source, target)
@@ -208,6 +230,23 @@ def _check_is_ours(path: Path) -> None:
                 value=sorted(strangers)[0],
                 expected="a new or empty folder, or that of a run",
             )
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Say in words that a folder cannot be written."""
+    try:
+        yield
+        if not os.access(path, os.W_OK | os.X_OK):  # also false on a disk mounted read-only
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise
+        raise UsageError(
+            f"the run folder cannot be written: {exc.strerror}",
+            file=path,
+            expected="a folder on a disk that is not read-only, and permission to write there",
+        ) from exc
 
 
 def _claim(path: Path, run_id: str) -> str:
@@ -241,6 +280,23 @@ def _read_marker(path: Path) -> str:
             action="Update singalong.",
         )
     return run_id
+
+
+def _read_plan(file: Path) -> tuple[Plan, int]:
+    table = pq.read_table(file, page_checksum_verification=True)
+    return plan_from_table(table), int(table.schema.metadata[_VERSION_KEY])
+
+
+def _newest_plan(path: Path, damage: Exception) -> tuple[Plan, int]:
+    """The newest plan under plans/ that reads: plan.parquet is a copy of it. Raises UsageError where there is none."""
+    for version in range(_next_version(path) - 1, 0, -1):
+        with contextlib.suppress(*_UNREADABLE):
+            return _read_plan(_version_path(path, version, ".parquet"))
+    raise UsageError(
+        f"the plan cannot be read: {damage}",
+        file=path / "plan.parquet",
+        action="Run the manifest on this folder again; no work is lost.",
+    ) from damage
 
 
 def _version_path(path: Path, version: int, suffix: str) -> Path:

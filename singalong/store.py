@@ -34,6 +34,7 @@ from singalong.durable import (
     write_atomic,
     write_parquet_atomic,
 )
+from singalong.errors import ChangedFileError, InputError, classify
 from singalong.hashes import HashMemory
 from singalong.tempdirs import TempDirs
 
@@ -85,6 +86,27 @@ class Store:
     def file_sha256(self, path: Path) -> str:
         """SHA-256 of a media file, in hex; unchanged files are not read twice. See `HashMemory.sha256`."""
         return self._hashes.sha256(path)
+
+    def check_unchanged(self, path: Path, sha256: str) -> None:
+        """Raise ChangedFileError unless a media file is there and has the content that was planned with."""
+        try:
+            found = self.file_sha256(path)
+        except (OSError, InputError) as error:
+            known = classify(error)
+            if not isinstance(known, InputError):
+                raise
+            raise ChangedFileError(
+                f"cannot be read any more: {getattr(error, 'strerror', None) or error}",
+                file=path,
+                expected="the file this run was planned with",
+                action="Put it back and run again, or run the manifest again with another.",
+            ) from error
+        if found != sha256:
+            raise ChangedFileError(
+                "changed since this run was planned",
+                file=path,
+                action="Run the manifest again to plan with the new file.",
+            )
 
     def new_temp_dir(self) -> Path:
         """A new, empty folder on the store's file system; swept up some time after this process ended."""

@@ -37,6 +37,9 @@ _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _WAIT_S = 0.5
 _MAX_REASON = 300
+_VITAL_PARTS = frozenset({"raylet", "gcs_server"})
+_MAX_RESTARTS = 3
+"""Of a local cluster, with no job done between them."""
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
@@ -90,8 +93,10 @@ class RayPool:
     def __init__(
         self, spec: WorkerSpec, *, num_actors: int | None, gpus_per_actor: float, address: str | None = None
     ) -> None:
+        self._address = address
         self._owns_ray = _connect(address)
         self._spec = spec
+        self._num_restarts = 0
         cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = cluster.get("GPU", 0.0)
         self._options: dict[str, Any] = {
@@ -104,7 +109,7 @@ class RayPool:
             self._options |= {"num_gpus": gpus_per_actor}
         ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
         size = max(1, min(num_actors or ceiling, ceiling))
-        self._slots = [_Slot(*self._new_actor()) for _ in range(size)]
+        self._slots = [self._new_slot() for _ in range(size)]
         self._last_slot: dict[str, _Slot] = {}
 
     @property
@@ -128,11 +133,15 @@ class RayPool:
         busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
         if not busy:
             return []
+        if self._owns_ray and (dead := _dead_parts()):
+            return self._restart(dead)
         with _signals_as_raised():
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
         done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
+        if self._owns_ray and (dead := _dead_parts()):  # before the next job goes to an actor that will never come up
+            done += self._restart(dead)
         return done
 
     def refresh(self, job_id: str) -> None:
@@ -143,22 +152,40 @@ class RayPool:
 
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
-        processes = [_dismiss(slot) for slot in self._slots]
-        self._slots = []
+        slots, self._slots = self._slots, []
         if self._owns_ray:
-            with _keeping_signal_handlers():
-                ray.shutdown()
-        # Not before: Ray would wonder aloud why they died.
-        for process in processes:
-            _end(process)
+            _shut_down(slots)
+            return
+        for slot in slots:
+            _end(_dismiss(slot))
 
-    def _new_actor(self) -> tuple[Any, Any]:
+    def _new_slot(self) -> _Slot:
         actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
-        return actor, actor.whereabouts.remote()
+        return _Slot(actor, actor.whereabouts.remote())
 
     def _replace(self, slot: _Slot) -> None:
         _end(_dismiss(slot))
-        slot.actor, slot.whereabouts = self._new_actor()
+        fresh = self._new_slot()
+        slot.actor, slot.whereabouts = fresh.actor, fresh.whereabouts
+
+    def _restart(self, dead: list[str]) -> list[tuple[str, Outcome]]:
+        """Start our own cluster anew after a part of it died: without it no job would ever end; those that ran failed.
+
+        Raises InfraError when that happens again and again.
+        """
+        self._num_restarts += 1
+        if self._num_restarts > _MAX_RESTARTS:
+            raise InfraError(
+                f"Ray's own processes keep dying: {', '.join(dead)}",
+                action="Look at /tmp/ray/session_latest/logs, then run again; finished work is kept.",
+            )
+        slots, self._slots = self._slots, []
+        _shut_down(slots)
+        _connect(self._address)
+        self._slots = [self._new_slot() for _ in slots]
+        self._last_slot.clear()
+        failure = failure_of(InfraError(f"Ray died while this was being done: {', '.join(dead)} ended"))
+        return [(slot.job_id, Outcome(failure=failure)) for slot in slots if slot.job_id is not None]
 
     def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
         job_id = slot.job_id
@@ -166,6 +193,7 @@ class RayPool:
         try:
             with _signals_as_raised():
                 outcome: Outcome = ray.get(slot.ref)
+            self._num_restarts = 0
         except OutOfMemoryError as error:
             outcome = Outcome(failure=failure_of(ResourceError(f"the worker ran out of memory: {error}")))
             self._replace(slot)
@@ -299,8 +327,35 @@ def _train_worker(options: dict[str, Any]) -> Any:
     return options["loop"](context, options["config"])
 
 
+def _dead_parts() -> list[str]:
+    """What died of the cluster that this process started, of the parts without which it does nothing more.
+
+    Ray itself tells of a dead actor, but new ones would then wait for ever; and a minute after its control store (GCS)
+    died it ends this process.
+    """
+    node: Any = ray._private.worker._global_node
+    return sorted({kind for kind, _ in node.dead_processes() if kind in _VITAL_PARTS}) if node is not None else []
+
+
+def _shut_down(slots: Collection[_Slot]) -> None:
+    """End our own cluster, dead or alive, and its workers for certain."""
+    processes = [_process_of(slot) for slot in slots]
+    with _keeping_signal_handlers():
+        ray.shutdown()
+    # Not before: Ray would wonder aloud why they died.
+    for process in processes:
+        _end(process)
+
+
 def _dismiss(slot: _Slot) -> int | None:
-    """Have Ray end an actor; a file descriptor of its process where it is on this machine.
+    """Have Ray end an actor; returns its `_process_of`."""
+    process = _process_of(slot)
+    ray.kill(slot.actor)
+    return process
+
+
+def _process_of(slot: _Slot) -> int | None:
+    """A file descriptor of an actor's process where it is on this machine.
 
     A number would not do: by the time of `_end` it may be another process's.
     """
@@ -312,7 +367,6 @@ def _dismiss(slot: _Slot) -> int | None:
     if host == socket.gethostname():
         with contextlib.suppress(ProcessLookupError, AttributeError):  # Linux has it; elsewhere Ray's word must do
             process = os.pidfd_open(pid)
-    ray.kill(slot.actor)
     return process
 
 

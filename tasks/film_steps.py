@@ -216,6 +216,16 @@ def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, Film
         film = todo[item_id]
         if outcome.failure is not None:
             film.commit_failure(outcome.failure)
+            _discard_damaged(session, film)
         elif outcome.film is not None:
             standing[film.name] = film.commit(outcome.film)
     return {name: record for name, record in standing.items() if record is not None}
+
+
+def _discard_damaged(session: Session, film: Film) -> None:
+    """Forget finished shards of a film that failed if their files are damaged, so that the next run makes them anew."""
+    pairs = {pair.pair_id for pair in film.pairs}
+    for shard in session.standing().plan.shards:
+        found = session.store.find(shard.work_key) if shard.pair_id in pairs else None
+        if found is not None and not session.store.verify(shard.work_key):
+            session.store.discard(shard.work_key)

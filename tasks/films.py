@@ -295,4 +295,4 @@ def film_metadata(title: str, pairs: list[PairPlan]) -> dict[str, str]:
 def song_span(pair: PairPlan) -> SpanOfSong:
     """The part of the song a pair is heard with: exactly as long as its video."""
     end_s = pair.song_start_s + float(pair.num_frames / pair.fps)
-    return SpanOfSong(path=pair.song, start_s=pair.song_start_s, end_s=end_s)
+    return SpanOfSong(path=pair.song, start_s=pair.song_start_s, end_s=end_s, sha256=pair.song_sha256)

@@ -67,11 +67,12 @@ class LipsyncJob(Row):
 
 
 class SpanOfSong(Row):
-    """A span of a song, as the audio of a film."""
+    """A span of a song, as the audio of a film; `sha256` is what the song held when it was planned."""
 
     path: str
     start_s: float
     end_s: float
+    sha256: str | None = None
 
 
 class Signing(Row):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
-from singalong.durable import atomic_file
+from singalong.durable import atomic_file, sha256_of
+from singalong.errors import TransientIOError
 from singalong.media.audio_out import AudioSpan
 from singalong.media.conform import conform_video
 from singalong.media.join import join_segments
@@ -23,11 +25,17 @@ TITLE_VERSION = 1
 CROP_VERSION = 1
 """Raise when a film is cropped at another place."""
 _CONFORMED = "conformed.mp4"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def join(job: JoinJob) -> FilmFacts:
-    """Write the film of a pair or montage; it appears under its name only when it is whole, and signed."""
+    """Write the film of a pair or montage; it appears under its name only when it is whole, and signed.
+
+    Raises TransientIOError for a segment of the store whose bytes are not those that were committed.
+    """
     output, credentials = Path(job.output), job.credentials
+    for segment in job.segments:
+        _check_content(Path(segment))
     facts = join_segments(
         [Path(segment) for segment in job.segments],
         output,
@@ -91,3 +99,14 @@ def conform_version(job: ConformJob) -> str:
         return version
     title = json.dumps([TITLE_VERSION, job.title.model_dump(mode="json")], sort_keys=True)
     return f"{version}-t{hashlib.sha256(title.encode()).hexdigest()[:16]}"
+
+
+def _check_content(segment: Path) -> None:
+    """Raise TransientIOError for a segment of the store that is not what its name says: packets are copied unseen."""
+    if _SHA256.fullmatch(segment.stem) and sha256_of(segment) != segment.stem:
+        raise TransientIOError(
+            "a finished segment is damaged on the disk",
+            file=segment,
+            expected="the content its name was made of",
+            action="Check the disk, then run again: the segment is made anew.",
+        )

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
+from singalong.errors import TransientIOError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.dispatch import Item
+from tasks.failures import failure_of
 from tasks.jobs import LipsyncJob, Outcome
 
 
@@ -35,7 +37,7 @@ class ShardRecorder:
         assert isinstance(item.job, LipsyncJob)
         number, started_at = self._running.pop(item.item_id)
         if outcome.shard is not None:
-            self._run.keep_frames(item.item_id, self._store.frames_path(outcome.shard))
+            outcome = self._kept(item, outcome, outcome.shard)
         self._run.record(
             AttemptRow(
                 run_id=self._run.plan.run_id,
@@ -57,12 +59,31 @@ class ShardRecorder:
             elif outcome.failure is not None:
                 record_blocked(self._run, [twin], outcome.failure)
 
+    def _kept(self, item: Item, outcome: Outcome, result: ShardResult) -> Outcome:
+        """The outcome once its frames table is in the run folder; a failure where the store lost it already."""
+        try:
+            self._run.keep_frames(item.item_id, self._store.frames_path(result))
+        except FileNotFoundError as error:
+            if not self._run.path.is_dir():
+                raise
+            lost = TransientIOError(
+                "finished, but its files vanished from the store",
+                file=error.filename,
+                action="Run again to make it anew.",
+            )
+            return outcome.model_copy(update={"shard": None, "failure": failure_of(lost)})
+        return outcome
+
 
 class OutcomeRecorder:
     """Keeps the final outcome of each item; for steps whose results lie in caches, not in the ledger."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
+
+    def failures(self) -> dict[str, Failure]:
+        """Why items came to nothing, by item."""
+        return {name: outcome.failure for name, outcome in self.outcomes.items() if outcome.failure is not None}
 
     def started(self, item: Item) -> None:
         """Nothing to journal: a cache entry exists whole or not at all."""

@@ -6,7 +6,7 @@ Each step is idempotent: it looks at what is committed, and does only what is mi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.analyse import analysis_version
 from tasks.credentials import signing_of
-from tasks.dispatch import Item, Recorder, dispatch
+from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, Signing, SongJob, WorkerSpec
 from tasks.pool import InProcessPool, Pool
 from tasks.prepare_song import song_version
@@ -116,21 +116,26 @@ class Session:
         clips, failures = self._clips(pairs)
         items = list(self._preparations(pairs, clips))
         recorder = OutcomeRecorder()
-        self.dispatch("prepare", items, recorder)
-        for item_id, outcome in recorder.outcomes.items():
-            if outcome.failure is not None:
-                failures[item_id] = outcome.failure
-        blocked: defaultdict[str, list[ShardPlan]] = defaultdict(list)
+        try:
+            self.dispatch("prepare", items, recorder)
+        except TooManyBugsError:
+            self._set_aside(shards, failures | recorder.failures())
+            raise
+        ready = self._set_aside(shards, failures | recorder.failures())
+        return [self._lipsync_item(pair, shard, clips[pair.clip]) for pair, shard in ready]
+
+    def _set_aside(
+        self, shards: Sequence[ShardPlan], failures: Mapping[str, Failure]
+    ) -> list[tuple[PairPlan, ShardPlan]]:
+        """Record the shards that failed with their clip or song; returns the others, with their pairs."""
         ready = []
         for shard in shards:
             pair = self.pairs[shard.pair_id]
             culprit = next((name for name in (_clip_item(pair), _song_item(pair)) if name in failures), None)
             if culprit:
-                blocked[culprit] += [shard, *self._twins[shard.work_key]]
+                record_blocked(self.run, [shard, *self._twins[shard.work_key]], failures[culprit])
             else:
-                ready.append(self._lipsync_item(pair, shard, clips[pair.clip]))
-        for culprit, victims in blocked.items():
-            record_blocked(self.run, victims, failures[culprit])
+                ready.append((pair, shard))
         return ready
 
     def lipsync(self, items: Sequence[Item]) -> None:
@@ -140,6 +145,7 @@ class Session:
 
     def dispatch(self, stage: str, items: Sequence[Item], recorder: Recorder) -> None:
         """Run items through the pool, which is started for the first of them."""
+        self.run.check_is_there()
         if not items:
             return
         self.watcher.begin(stage, len(items))
@@ -161,8 +167,10 @@ class Session:
         clips, failures = {}, {}
         for pair in pairs:
             facts = probed[pair.clip]
-            if isinstance(facts, InputError):
-                failures[_clip_item(pair)] = Failure(error_class=ErrorClass.INPUT, message=str(facts))
+            if isinstance(facts, InputError):  # it was sound when it was planned
+                failures[_clip_item(pair)] = Failure(
+                    error_class=ErrorClass.INPUT, message=str(facts), file_changed=True
+                )
             elif facts.sha256 != pair.clip_sha256:
                 failures[_clip_item(pair)] = _changed(pair.clip)
             else:
@@ -266,4 +274,5 @@ def _changed(path: str) -> Failure:
     return Failure(
         error_class=ErrorClass.INPUT,
         message=f"{path}: changed since this run was planned. Run the manifest again to plan with the new file.",
+        file_changed=True,
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from singalong.contracts import Plan, Row, Status
+from singalong.errors import ErrorClass
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.films import read_film_record
+
+_NOT_JOINED = "its shards were finished, but their files are no longer in the store. Run again to make it anew."
 
 
 class FailureNote(Row):
@@ -56,8 +60,15 @@ def summarise(run: RunFolder) -> RunSummary:
             failures.append(
                 FailureNote(name=shard.shard_id, error_class=state.failure.error_class, message=state.failure.message)
             )
-    films, film_failures = _films(run.path / "outputs", [pair.pair_id for pair in plan.pairs])
-    made, montage_failures = _films(run.path / "montages", list(montages(plan.pairs)))
+    unfinished = {shard.pair_id for shard in plan.shards if fold.shards[shard.shard_id].status is not Status.DONE}
+    films, film_failures = _films(
+        run.path / "outputs", {pair.pair_id: pair.pair_id not in unfinished for pair in plan.pairs}
+    )
+    planned = montages(plan.pairs)
+    made, montage_failures = _films(
+        run.path / "montages",
+        {name: any(pair.pair_id not in unfinished for pair in pairs) for name, pairs in planned.items()},
+    )
     return RunSummary(
         run=str(run.path),
         run_id=plan.run_id,
@@ -98,9 +109,10 @@ def model_notes(run: RunFolder) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _films(folder: Path, names: list[str]) -> tuple[tuple[str, ...], list[FailureNote]]:
+def _films(folder: Path, names: Mapping[str, bool]) -> tuple[tuple[str, ...], list[FailureNote]]:
+    """The films that stand, and why others do not. `names` says of each whether its shards are done."""
     made, failures = [], []
-    for name in names:
+    for name, is_due in names.items():
         record = read_film_record(folder / f"{name}.json")
         if record is not None and record.film is not None:
             made.append(record.film.path)
@@ -112,4 +124,6 @@ def _films(folder: Path, names: list[str]) -> tuple[tuple[str, ...], list[Failur
             failures.append(
                 FailureNote(name=name, error_class=record.failure.error_class, message=record.failure.message)
             )
+        elif is_due:
+            failures.append(FailureNote(name=name, error_class=ErrorClass.TRANSIENT_IO, message=_NOT_JOINED))
     return tuple(made), failures

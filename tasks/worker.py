@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singalong.contracts import ModelRef
+from singalong.errors import InputError, SingalongError, TransientIOError, classify
 from singalong.store import Store
+from tasks.checked_store import CheckedStore, PlannedFile
 from tasks.failures import failure_of
 from tasks.jobs import (
     AnalyseJob,
@@ -48,25 +51,24 @@ class Worker:
     def run(self, job: Job) -> Outcome:
         """Do one job. Never raises for a failed job: the failure is in the outcome."""
         started = time.monotonic()
+        store = CheckedStore(self.store, list(_planned_files(job)))
         try:
-            outcome = self._dispatch(job)
+            outcome = self._dispatch(job, store)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
-            outcome = Outcome(failure=failure_of(error))
+            outcome = Outcome(failure=failure_of(_cause(error, store)))
         release_memory()
         return outcome.model_copy(update={"seconds": time.monotonic() - started, "worker": self.name})
 
-    def _dispatch(self, job: Job) -> Outcome:
+    def _dispatch(self, job: Job, store: CheckedStore) -> Outcome:
         match job:
             case AnalyseJob():
-                return self._analyse(job)
+                return self._analyse(job, store)
             case SongJob():
-                return self._prepare_song(job)
+                return self._prepare_song(job, store)
             case LipsyncJob():
-                return self._lipsync(job)
+                return self._lipsync(job, store)
             case JoinJob():
-                from tasks.join import join
-
-                return Outcome(film=join(job))
+                return self._join(job, store)
             case ConformJob():
                 from tasks.join import conform
 
@@ -78,7 +80,7 @@ class Worker:
 
                 return Outcome(folder=str(prepare_span(job, settings=self.spec.settings, scorer=self.scorer)))
 
-    def _analyse(self, job: AnalyseJob) -> Outcome:
+    def _analyse(self, job: AnalyseJob, store: Store) -> Outcome:
         from tasks.analyse import analyse_clip
 
         folder = analyse_clip(
@@ -86,25 +88,25 @@ class Worker:
             detector=self.detector,
             detector_ref=self.spec.detector,
             settings=self.spec.settings.analysis,
-            store=self.store,
+            store=store,
         )
         return Outcome(folder=str(folder))
 
-    def _prepare_song(self, job: SongJob) -> Outcome:
+    def _prepare_song(self, job: SongJob, store: Store) -> Outcome:
         from tasks.prepare_song import Separation, prepare_song
 
         settings = self.spec.settings
         folder = prepare_song(
             Path(job.path),
             sha256=job.sha256,
-            store=self.store,
+            store=store,
             finds_voice=job.finds_voice,
             channel=job.channel,
             separation=Separation.of(settings) if job.separates else None,
         )
         return Outcome(folder=str(folder))
 
-    def _lipsync(self, job: LipsyncJob) -> Outcome:
+    def _lipsync(self, job: LipsyncJob, store: Store) -> Outcome:
         from tasks.lipsync import lipsync_shard
 
         result = lipsync_shard(
@@ -114,9 +116,20 @@ class Worker:
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
             scorer=self.scorer,
-            store=self.store,
+            store=store,
         )
         return Outcome(shard=result)
+
+    def _join(self, job: JoinJob, store: CheckedStore) -> Outcome:
+        from tasks.join import join
+
+        film = join(job)
+        try:
+            store.check()
+        except SingalongError:
+            Path(job.output).unlink(missing_ok=True)  # it may hold another song than it says
+            raise
+        return Outcome(film=film)
 
     def _survey(self, job: SurveyJob) -> Outcome:
         from tasks.training.prepare_survey import survey_video
@@ -162,3 +175,33 @@ class Worker:
         engine = self._generator[1]
         engine.batch_size = batch_size
         return engine
+
+
+def _planned_files(job: Job) -> Iterator[PlannedFile]:
+    """What of the user's files a job reads, and what they held when the run was planned."""
+    match job:
+        case AnalyseJob() | LipsyncJob():
+            yield Path(job.clip.path), job.clip.file_sha256 or job.clip.sha256
+        case SongJob():
+            yield Path(job.path), job.sha256
+        case JoinJob():
+            yield from ((Path(span.path), span.sha256) for span in job.audio if span.sha256 is not None)
+
+
+def _cause(error: Exception, store: CheckedStore) -> Exception:
+    """What is behind an error: a file that changed meanwhile is no fault of the file that was planned.
+
+    And what is missing from the store was there a moment ago: no fault of the input either.
+    """
+    known = classify(error)
+    if not isinstance(known, InputError):
+        return error
+    try:
+        store.check()
+    except (SingalongError, OSError) as changed:
+        return changed
+    if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(store.root):
+        return TransientIOError(
+            f"work vanished from the store: {error.strerror}", file=error.filename, action="Run again to make it anew."
+        )
+    return error

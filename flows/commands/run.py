@@ -71,17 +71,26 @@ def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
     from flows.watchers import terminal_progress
 
     if settings.run.executor == "inprocess":
-        from flows.order import run_stages
-        from flows.watchers import current_watcher
-
-        with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
-            return run_stages(session)
+        return _execute_plainly(folder)
     with err.status("starting Prefect"):
-        from flows.prefect_runs import run_to_end
+        from flows.prefect_runs import PrefectFailedError, run_to_end
         from flows.run_flow import run_planned
-    with terminal_progress():
-        summary: RunSummary | None = run_to_end(run_planned, str(folder.path))
+    try:
+        with terminal_progress():
+            summary: RunSummary | None = run_to_end(run_planned, str(folder.path))
+    except PrefectFailedError as error:
+        print_warning(f"going on without Prefect, which only shows the run: {error.problem}")
+        return _execute_plainly(RunFolder.open(folder.path))
     return summary
+
+
+def _execute_plainly(folder: RunFolder) -> RunSummary:
+    """Run the stages without Prefect."""
+    from flows.order import run_stages
+    from flows.watchers import current_watcher, terminal_progress
+
+    with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
+        return run_stages(session)
 
 
 def _show(summary: RunSummary) -> None:

@@ -119,6 +119,7 @@ def test_a_run_of_a_newer_version_is_refused_and_left_alone(run: RunFolder) -> N
 @pytest.mark.parametrize("name", ["run.json", "plan.parquet"])
 def test_damaged_files_are_named(run: RunFolder, name: str) -> None:
     (run.path / name).write_bytes(b"{")
+    (run.path / "plans" / "0001.parquet").unlink()
     with pytest.raises(UsageError, match=name):
         RunFolder.open(run.path)
 
