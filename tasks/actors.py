@@ -328,11 +328,7 @@ def _train_worker(options: dict[str, Any]) -> Any:
 
 
 def _dead_parts() -> list[str]:
-    """What died of the cluster that this process started, of the parts without which it does nothing more.
-
-    Ray itself tells of a dead actor, but new ones would then wait for ever; and a minute after its control store (GCS)
-    died it ends this process.
-    """
+    """What died of the cluster this process started: new actors would wait for ever, or Ray end this process."""
     node: Any = ray._private.worker._global_node
     return sorted({kind for kind, _ in node.dead_processes() if kind in _VITAL_PARTS}) if node is not None else []
 

@@ -1,0 +1,117 @@
+"""Faults of processes: workers, Ray, Prefect's server and the driver, ended by real signals while shards are made."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bench.bed import Bed, Came, Fault, is_sound, judge
+from bench.rough import Command, Place, kill, until
+
+_ENDS_WITHIN_S = 20.0
+_DEADLINE = ("run.shard_timeout_s=45",)
+
+
+def _at_work(place: Place, command: Command, num_finished: int = 2) -> None:
+    """Wait until some shards are finished and another is in the making."""
+    so = until(lambda: len(place.finished()) >= num_finished and place.running(), command=command)
+    if not so:
+        command.end()
+        raise RuntimeError(f"the run ended before harm could be done: {command.said()[-800:]}")
+    time.sleep(0.3)
+
+
+def survived(bed: Bed, name: str, harm: Callable[[Command], None], classes: str, *overrides: str) -> Came:
+    """A run that must come to its end all the same."""
+    place = bed.place(name)
+    command = place.command(*overrides)
+    _at_work(place, command)
+    harm(command)
+    started = time.monotonic()
+    code = command.wait()
+    sound = is_sound(place)
+    done = bed.ends_right(place)
+    took = time.monotonic() - started
+    return judge(place, command, code, expected=0, resumed=done, classes=classes, seconds=took, sound=sound)
+
+
+def ended(bed: Bed, name: str, harm: Callable[[Command], None], expected: int) -> Came:
+    """A run that must end soon and be resumable, leaving no process behind."""
+    place = bed.place(name)
+    command = place.command()
+    _at_work(place, command)
+    family = [command.pid, *command.processes()]
+    started = time.monotonic()
+    harm(command)
+    code = command.wait(120.0)
+    took = time.monotonic() - started
+    gone = until(lambda: not any(_lives(pid) for pid in family), timeout_s=_ENDS_WITHIN_S)
+    sound = is_sound(place) and gone and took < _ENDS_WITHIN_S
+    kept = place.finished()
+    done = bed.ends_right(place) and kept.items() <= place.finished().items()
+    return judge(place, command, code, expected=expected, resumed=done, seconds=took, sound=sound)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _kill_workers(command: Command, number: signal.Signals) -> None:
+    for pid in command.workers():
+        kill(pid, number)
+
+
+def _kill_named(command: Command, word: str) -> None:
+    for pid in command.named(word):
+        kill(pid, signal.SIGKILL)
+
+
+def _starve(command: Command) -> None:
+    """Leave the worker hardly more address space than it has."""
+    for pid in command.workers():
+        has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.prlimit(pid, resource.RLIMIT_AS, (has + (4 << 20), has + (4 << 20)))
+
+
+def _signal_tree(command: Command, number: signal.Signals) -> None:
+    for pid in (*command.processes(), command.pid):
+        kill(pid, number)
+
+
+def _twice(command: Command) -> None:
+    os.killpg(command.pid, signal.SIGINT)
+    time.sleep(0.7)
+    if command.process.poll() is None:
+        os.killpg(command.pid, signal.SIGINT)
+
+
+def _survives(name: str, harm: Callable[[Command], None], classes: str, *overrides: str) -> Fault:
+    return lambda bed: survived(bed, name, harm, classes, *overrides)
+
+
+def _ends(name: str, harm: Callable[[Command], None], expected: int) -> Fault:
+    return lambda bed: ended(bed, name, harm, expected)
+
+
+PROCESS_FAULTS: dict[str, Fault] = {
+    "SIGTERM to every process": _ends("tree", partial(_signal_tree, number=signal.SIGTERM), 130),
+    "SIGTERM to the group": _ends("group", lambda command: os.killpg(command.pid, signal.SIGTERM), 130),
+    "SIGTERM to the run": _ends("term", lambda command: kill(command.pid, signal.SIGTERM), 130),
+    "Ctrl-C twice": _ends("ctrl-c", _twice, 130),
+    "driver killed": _ends("driver", lambda command: kill(command.pid, signal.SIGKILL), -9),
+    "worker killed": _survives("kill", partial(_kill_workers, number=signal.SIGKILL), "INFRA"),
+    "worker crashes (SIGSEGV)": _survives("segv", partial(_kill_workers, number=signal.SIGSEGV), "INFRA"),
+    "worker hangs (SIGSTOP)": _survives("stop", partial(_kill_workers, number=signal.SIGSTOP), "TIMEOUT", *_DEADLINE),
+    "worker out of memory (RLIMIT_AS)": _survives("memory", _starve, "RESOURCE"),
+    "raylet killed": _survives("raylet", partial(_kill_named, word="raylet/raylet "), "INFRA"),
+    "Ray's control store killed": _survives("gcs", partial(_kill_named, word="gcs/gcs_server "), ""),
+    "Prefect's server killed": _survives("prefect", partial(_kill_named, word="flows.own_server"), ""),
+}
