@@ -115,10 +115,8 @@ class Place:
 
     def command(self, *overrides: str, limit: Callable[[], None] | None = None) -> Command:
         """Start (or resume) the run."""
-        told = [
-            word for value in (*_COMMON, "plan.shard_s=0.2", *self.settings, *overrides) for word in ("--set", value)
-        ]
-        log = self.home / f"log{len(self.logs)}-{self.run.name}.txt"
+        told = [word for value in (*_COMMON, *self.settings, *overrides) for word in ("--set", value)]
+        log = self.home / f"{self.run.parent.name}-{len(self.logs)}.log"
         self.logs.append(log)
         arguments = [sys.executable, "-m", "flows", "run", str(self.manifest), "--run", str(self.run), *told]
         with log.open("w") as file:

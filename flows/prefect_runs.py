@@ -77,9 +77,9 @@ def as_task(name: str, stage: Stage) -> Stage:
     """A stage as a Prefect task."""
 
     @wraps(stage)
-    def noting_errors(*arguments: Any) -> Any:
+    def noting_errors(*arguments: Any, **options: Any) -> Any:
         try:
-            return stage(*arguments)
+            return stage(*arguments, **options)
         except Exception as error:
             _raised.append(error)
             raise
