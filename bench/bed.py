@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.rough import SLOW, Command, Place, make_inputs, segments
+from bench.rough import Command, Place, make_inputs, segments
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Bed:
 def make_bed(home: Path) -> Bed:
     """Make the inputs and the undisturbed run."""
     manifest = make_inputs(home / "inputs")
-    place = Place(manifest, home / "truth" / "store", home / "truth" / "run", home, SLOW)
+    place = Place(manifest, home / "truth" / "store", home / "truth" / "run", home)
     (home / "truth").mkdir(exist_ok=True)
     command = place.command("run.executor=inprocess")
     if command.wait() != 0:

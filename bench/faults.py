@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     home = options.keep or Path(tempfile.mkdtemp(prefix="singalong-faults-"))
     home.mkdir(parents=True, exist_ok=True)
-    every: dict[str, Fault] = {**DISK_FAULTS, **MEDIA_FAULTS, **PROCESS_FAULTS}
+    every: dict[str, Fault] = {**PROCESS_FAULTS, **DISK_FAULTS, **MEDIA_FAULTS}
     came = run_faults({name: fault for name, fault in every.items() if options.only in name}, home)
     show(came)
     if not options.only:

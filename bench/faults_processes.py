@@ -23,7 +23,7 @@ def _at_work(place: Place, command: Command, num_finished: int = 2) -> None:
     if not so:
         command.end()
         raise RuntimeError(f"the run ended before harm could be done: {command.said()[-800:]}")
-    time.sleep(0.3)
+    time.sleep(0.05)
 
 
 def survived(bed: Bed, name: str, harm: Callable[[Command], None], classes: str, *overrides: str) -> Came:

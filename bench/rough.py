@@ -28,13 +28,11 @@ from singalong.synthetic.clips import TalkingClip
 from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.song import Song
 
-SLOW = ("lipsync.generator=untrained",)
-"""The paper's large network: some seconds a shard, so that there is time to do harm."""
 _COMMON = ("run.num_actors=1", "plan.shard_s=0.2")
 _POLL_S = 0.05
 
 
-def make_inputs(folder: Path, *, song_s: float = 1.6) -> Path:
+def make_inputs(folder: Path, *, song_s: float = 1.0) -> Path:
     """Two clips, a song, and a manifest of two pairs and a montage of them; returns the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     song = Song.from_seed(9, song_s, snr_db=6.0, intro=False)
