@@ -63,12 +63,13 @@ def run_to_end(flow: Callable[..., Any], *parameters: Any) -> Any:
 
 @contextmanager
 def noting_interrupts() -> Iterator[None]:
-    """Around the body of a flow: note that it was interrupted, whether or not Prefect can be told afterwards."""
+    """Around the body of a flow and of a stage: note an interrupt, whether or not Prefect can be told afterwards."""
     try:
         yield
     except INTERRUPTS:
+        if not _interrupted.is_set():
+            end_soon()
         _interrupted.set()
-        end_soon()
         logging.disable()  # whoever ended us may have ended Prefect's server, too
         raise
 
@@ -79,7 +80,8 @@ def as_task(name: str, stage: Stage) -> Stage:
     @wraps(stage)
     def noting_errors(*arguments: Any, **options: Any) -> Any:
         try:
-            return stage(*arguments, **options)
+            with noting_interrupts():  # here, because Prefect may wait long for its server before it lets go
+                return stage(*arguments, **options)
         except Exception as error:
             _raised.append(error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from flows.cli import app, main
+from flows.cli import _report_error, app, main
 from singalong.config import Settings
+from singalong.errors import InfraError, MediaError, ResourceError, UsageError
 from singalong.runfolder import RunFolder
+from tasks.dispatch import TooManyBugsError
 from tests.singalong.builders import pair_row, plan_of
 
 TRAINING = {
@@ -176,3 +179,20 @@ def test_watching_a_run_that_nobody_works_on_shows_it_once(
     assert call(monkeypatch, "status", run.path, "--watch", "--json") == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["shards"] == {"pending": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("no such run"), 2),
+        (MediaError("not a clip"), 2),
+        (ResourceError("no space"), 1),
+        (TooManyBugsError("stopped"), 1),
+        (InfraError("Ray keeps dying"), 1),
+        (OSError(errno.ENOSPC, "No space left on device"), 1),
+        (FileNotFoundError(errno.ENOENT, "vanished under the run"), 1),
+        (ZeroDivisionError(), 1),
+    ],
+)
+def test_only_what_the_user_gave_makes_exit_code_2(error: Exception, code: int) -> None:
+    assert _report_error(error) == code

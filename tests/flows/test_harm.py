@@ -12,7 +12,7 @@ import pytest
 
 from flows.order import run_stages
 from singalong.config import Settings, load_settings
-from singalong.contracts import Status
+from singalong.contracts import AttemptRow, Status
 from singalong.errors import ErrorClass, TransientIOError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -79,7 +79,7 @@ class Bench:
         assert is_finished(RunFolder.open(self.run_path))
         return summary
 
-    def rows(self) -> list:  # type: ignore[type-arg]
+    def rows(self) -> list[AttemptRow]:
         return RunFolder.open(self.run_path).attempts() if (self.run_path / "run.json").exists() else []
 
     def failed(self) -> dict[str, ErrorClass]:
@@ -173,12 +173,19 @@ def test_a_song_replaced_before_the_join_makes_no_film(bench: Bench) -> None:
     bench.again()
 
 
-def test_a_pipe_among_the_clips_is_refused_and_not_waited_for(bench: Bench) -> None:
+def test_a_clip_that_became_a_pipe_is_refused_and_not_waited_for(bench: Bench) -> None:
+    kept = bench.clip.read_bytes()
+
+    def replace_by_pipe() -> None:
+        bench.clip.unlink()
+        os.mkfifo(bench.clip)
+
+    summary = bench.run(Harmful("lipsync", replace_by_pipe))
+    assert {note.error_class for note in summary.failures} == {"INPUT"}
+    assert all("not a regular file" in note.message for note in summary.failures)
     bench.clip.unlink()
-    os.mkfifo(bench.clip)
-    summary = bench.run()
-    assert [note.error_class for note in summary.failures] == ["INPUT"]
-    assert "not a regular file" in summary.failures[0].message
+    bench.clip.write_bytes(kept)
+    bench.again()
 
 
 def test_a_deleted_run_folder_is_not_made_again_by_halves(bench: Bench) -> None:

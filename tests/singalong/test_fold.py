@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singalong.contracts import AttemptRow, Plan, Status
+from singalong.contracts import AttemptRow, Failure, Plan, Status
 from singalong.errors import ErrorClass
 from singalong.fold import StartedMark, fold_attempts
 from tests.singalong.builders import attempt, pair_row, plan_of
@@ -46,6 +46,11 @@ def test_the_last_failure_decides_and_is_kept() -> None:
     assert failure is not None
     assert failure.message == "attempt 2 failed"
     assert fold.failures() == {ErrorClass.TIMEOUT: 1}
+
+
+def test_a_file_that_was_not_the_planned_one_does_not_condemn_the_planned_one() -> None:
+    changed = Failure(error_class=ErrorClass.INPUT, message="changed since this run was planned", file_changed=True)
+    assert status(attempt(SHARD, 1, "INPUT", failure=changed)) is Status.FAILED
 
 
 def test_a_failure_that_will_be_tried_again_leaves_the_shard_pending() -> None:
@@ -126,3 +131,28 @@ def test_done_is_for_ever(attempts: list[AttemptRow], more: list[AttemptRow]) ->
     for shard_id, state in before.shards.items():
         if state.status is Status.DONE:
             assert after.shards[shard_id].status is Status.DONE
+
+
+@given(drivers=st.lists(st.lists(st.sampled_from(["done", *ErrorClass, "killed"]), max_size=4), max_size=4))
+def test_drivers_that_die_anywhere_leave_what_happened_and_no_more(drivers: list[list[str]]) -> None:
+    """Each driver goes on where the one before it died, with numbers of its own, until the shard is done."""
+    rows, marks, number, happened = list[AttemptRow](), list[StartedMark](), 0, list[str]()
+    for driver in drivers:
+        for outcome in driver if "done" not in happened else ():
+            number += 1
+            marks.append(mark(number))
+            if outcome == "killed":
+                break
+            rows.append(attempt(SHARD, number, outcome))
+            happened.append(outcome)
+            if outcome == "done":
+                break
+    state = fold_attempts(PLAN, rows, marks).shards[SHARD.shard_id]
+    ended = {row.attempt for row in rows}
+    assert state.num_attempts == number
+    assert state.unfinished == tuple(sorted(set(range(1, number + 1)) - ended))
+    wanted = Status.PENDING
+    if happened:
+        last = happened[-1]
+        wanted = {"done": Status.DONE, "INPUT": Status.QUARANTINED}.get(last, Status.FAILED)
+    assert state.status is wanted

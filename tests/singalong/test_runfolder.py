@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from singalong import attempts as attempts_module
+from singalong.attempts import AttemptLog
 from singalong.config import Settings
 from singalong.contracts import AttemptRow, Plan, Status
-from singalong.errors import UsageError
+from singalong.errors import TransientIOError, UsageError
 from singalong.runfolder import RunFolder
 from tests.singalong.builders import attempt, pair_row, plan_of, touch
 
@@ -333,3 +335,61 @@ def test_the_lock_of_a_driver_that_was_killed_is_free(run: RunFolder) -> None:
     assert run.holder() is None
     with run.lock():
         assert run.holder() is not None
+
+
+# ---- damage
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "rubbish"])
+def test_a_damaged_plan_is_taken_from_its_copy_and_mended_by_the_next_run(run: RunFolder, damage: str) -> None:
+    run.record(attempt(plan().shards[0], run_id=run.run_id))
+    path = run.path / "plan.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole, damage, at=len(whole) // 3))
+    again = RunFolder.open(run.path)
+    assert again.plan == run.plan
+    assert again.fold().count(Status.DONE) == 1
+    mended = RunFolder.create(run.path, plan(), SETTINGS, manifest=ROWS)
+    assert mended.run_id == run.run_id
+    assert mended.fold().count(Status.DONE) == 1
+    assert pq.read_table(path).num_rows == len(plan().shards)
+
+
+def test_no_flipped_bit_in_an_attempt_is_taken_for_another_truth(run: RunFolder) -> None:
+    row = attempt(plan().shards[0], run_id=run.run_id)
+    run.record(row)
+    path = run.path / "attempts" / row.shard_id / "0001.parquet"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(spoil(whole, "flipped", at=at))
+        log = AttemptLog(run.path / "attempts").read()
+        assert log.rows in ([row], [])
+        assert bool(log.rows) != bool(log.damaged), "a damaged file is named"
+
+
+def test_a_folder_on_a_disk_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(tmp_path)]
+    done = subprocess.run(mount, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        for path in (tmp_path, tmp_path / "new"):
+            with pytest.raises(UsageError, match="the run folder cannot be written"):
+                RunFolder.create(path, plan(), SETTINGS, manifest=ROWS)
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_a_deleted_run_folder_is_not_written_to(run: RunFolder) -> None:
+    shutil.rmtree(run.path)
+    with pytest.raises(TransientIOError, match="run folder is gone"):
+        run.journal_started(plan().shards[0].shard_id, 1)
+    with pytest.raises(TransientIOError, match="run folder is gone"):
+        run.record(attempt(plan().shards[0]))
+    assert not run.path.exists()
+
+
+def spoil(data: bytes, damage: str, *, at: int) -> bytes:
+    if damage == "cut":
+        return data[:at]
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :] if damage == "flipped" else b"\x00rubbish\xff" * 9

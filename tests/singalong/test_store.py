@@ -17,7 +17,7 @@ import pytest
 import singalong.durable as durable
 import singalong.hashes as hashes
 from singalong.contracts import ShardResult, SyncScore
-from singalong.errors import ResourceError, TransientIOError, classify
+from singalong.errors import ChangedFileError, InputError, ResourceError, TransientIOError, classify
 from singalong.store import Store, sha256_of, write_atomic
 
 KEY = "ab" * 20
@@ -454,3 +454,26 @@ def test_a_missing_file_and_a_folder_raise_what_the_file_system_says(store: Stor
         store.file_sha256(tmp_path / "nowhere.mp4")
     with pytest.raises(IsADirectoryError):
         store.file_sha256(tmp_path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(store: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(InputError, match="not a regular file"):
+        store.file_sha256(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("change", ["gone", "other", "pipe"])
+def test_a_file_that_is_not_the_planned_one_any_more_is_told_from_one_that_is(
+    store: Store, tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"planned")
+    sha256 = store.file_sha256(path)
+    store.check_unchanged(path, sha256)
+    path.unlink()
+    if change == "other":
+        path.write_bytes(b"another")
+    elif change == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(ChangedFileError, match=r"clip\.mp4"):
+        store.check_unchanged(path, sha256)

@@ -1,0 +1,46 @@
+"""An interrupted command ends soon, whatever it waits for."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows import interrupts
+
+STUCK = """
+import threading, time
+from flows import interrupts
+from flows.interrupts import Interrupted, interruptible
+interrupts.ENDS_WITHIN_S = 1.0
+with interruptible():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except Interrupted:
+        time.sleep(60)  # like the clients of servers that died
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_command_that_waits_for_the_dead_ends_all_the_same(times: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        started = time.monotonic()
+        for _ in range(times):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if times == 1 else process.returncode)
+    assert time.monotonic() - started < 10
+    assert times == 2 or b"run the same command again" in errors
+
+
+def test_a_process_that_is_no_command_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "ENDS_WITHIN_S", 0.0)
+    interrupts.end_soon()
+    time.sleep(0.2)  # still here
