@@ -26,6 +26,7 @@ from singalong.contracts import (
     SongFacts,
 )
 from singalong.errors import InputError
+from singalong.face_choice import check_speaker, picture_sha256
 from singalong.spans import Spans, resolve_spans
 from singalong.versions import ALGORITHM_VERSION
 from singalong.voices import stem_of, voice_of
@@ -43,6 +44,7 @@ def make_plan(
     songs: Mapping[str, SongFacts | InputError],
     *,
     beats: Mapping[str, Sequence[float]] | None = None,
+    pictures: Mapping[str, ClipFacts | InputError] | None = None,
     settings: Settings,
     generator_for: Callable[[str | None], ModelRef],
     detector: ModelRef,
@@ -59,6 +61,7 @@ def make_plan(
         songs: the same for every song, and for every stem named by a row's `vocals`.
         beats: times of the beats, seconds, rising, by path of the song; montage rows that say nothing of their song
             span end on one of them.
+        pictures: facts of every picture that a row's `face` is to be like, or why there are none.
         settings: of the run; part of them goes into the work keys.
         generator_for: the generator of a row's name (None: the default one); may raise InputError.
         detector: the face detector.
@@ -69,7 +72,9 @@ def make_plan(
 
     Pairs stand in the order of the rows; shards by priority, highest first, then by row.
     """
-    pairs, problems = _plan_pairs(rows, _Media(clips, songs, beats or {}, settings.songs), generator_for)
+    pairs, problems = _plan_pairs(
+        rows, _Media(clips, songs, beats or {}, pictures or {}, settings.songs, scorer), generator_for
+    )
     return Plan(
         run_id=run_id,
         parent_run_id=parent_run_id,
@@ -158,12 +163,14 @@ def _in_playing_order(rows: Sequence[PairRow]) -> Iterator[PairRow]:
 
 @dataclass(frozen=True)
 class _Media:
-    """What is known of the files that rows name, and how their songs are heard."""
+    """What is known of the files that rows name, and what hears them."""
 
     clips: Mapping[str, ClipFacts | InputError]
     songs: Mapping[str, SongFacts | InputError]
     beats: Mapping[str, Sequence[float]]
+    pictures: Mapping[str, ClipFacts | InputError]
     song_settings: SongSettings
+    scorer: ModelRef | None
 
 
 def _plan_pairs(
@@ -191,6 +198,7 @@ def _plan_pair(
 ) -> PairPlan:
     generator = generator_for(row.generator)
     clip, song = _facts(media.clips, row.clip), _facts(media.songs, row.song)
+    check_speaker(row, clip, media.scorer)
     stem_path = stem_of(row.vocals)
     stem = None if stem_path is None else _facts(media.songs, stem_path)
     voice = voice_of(row, song, stem, media.song_settings)
@@ -220,6 +228,7 @@ def _plan_pair(
         height=clip.height,
         num_frames=spans.num_frames,
         face=row.face,
+        picture_sha256=picture_sha256(row, media.pictures),
         fit=row.fit,
         generator=generator,
         montage=row.montage,

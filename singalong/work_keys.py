@@ -13,7 +13,15 @@ from typing import Any
 
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
-from singalong.versions import ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION, VOICE_VERSION
+from singalong.face_choice import LIKE, SPEAKER
+from singalong.versions import (
+    ALGORITHM_VERSION,
+    ANALYSIS_VERSION,
+    LIKENESS_VERSION,
+    SONG_VERSION,
+    SPEAKERS_VERSION,
+    VOICE_VERSION,
+)
 
 WORK_KEY_CHARS = 40
 
@@ -44,7 +52,7 @@ class WorkKeys:
             "clip_span_s": [repr(pair.clip_start_s), repr(pair.clip_end_s)],
             "song_span_s": [repr(pair.song_start_s), repr(pair.song_end_s)],
             "fit": pair.fit.value,
-            "face": pair.face,
+            "face": _face(pair),
             "fps": str(pair.fps),
             "size": [pair.width, pair.height],
             "generator": _model(pair.generator),
@@ -56,6 +64,13 @@ class WorkKeys:
             digest.update(f"\nframes {start_frame} {end_frame}".encode())
             keys.append(digest.hexdigest()[:WORK_KEY_CHARS])
         return keys
+
+
+def _face(pair: PairPlan) -> Any:
+    """What the choice of face hangs on: how the speaker is found, a picture's content and how it is read."""
+    if pair.face == SPEAKER:
+        return [SPEAKER, SPEAKERS_VERSION, VOICE_VERSION]
+    return pair.face if pair.picture_sha256 is None else [LIKE, LIKENESS_VERSION, pair.picture_sha256]
 
 
 def _model(ref: ModelRef) -> list[str]:

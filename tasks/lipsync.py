@@ -39,6 +39,7 @@ from singalong.media.vocals import rest_gain
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
+from tasks.clues import clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
@@ -112,7 +113,7 @@ class _Shard:
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
         self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
         self.voice = voice = load_song(song)
-        self.face = chosen_face(self.pair, analysis, settings.analysis)
+        self.face = chosen_face(self.pair, analysis, settings.analysis, speakers=job.speakers, likeness=job.likeness)
         self.times_s = source_times(
             self.shard.start_frame,
             self.shard.end_frame,
@@ -277,13 +278,25 @@ class RestMotion:
         return float(np.mean(self._changes)) if self._changes else None
 
 
-def chosen_face(pair: PairPlan, analysis: Path, settings: AnalysisSettings | None = None) -> ChosenFace:
-    """The face that sings in a pair, the same for each of its shards.
+def chosen_face(
+    pair: PairPlan,
+    analysis: Path,
+    settings: AnalysisSettings | None = None,
+    *,
+    speakers: str | None = None,
+    likeness: str | None = None,
+) -> ChosenFace:
+    """The face that sings in a pair, the same for each of its shards; folders as in `LipsyncJob`.
 
-    Raises NoFaceError where the clip span shows none, with what to do.
+    Raises NoFaceError where the clip span shows none, InputError where nobody is heard of whom one is to be chosen,
+    with what to do.
     """
-    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s, settings=settings)
-    face = choose_face(found.tracks, found.shots, pair.face, pair.clip_start_s, pair.clip_end_s)
+    start_s, end_s = pair.clip_start_s, pair.clip_end_s
+    found = load_analysis(analysis, start_s, end_s, settings=settings)
+    clues = clues_of(
+        found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
+    )
+    face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"

@@ -11,13 +11,14 @@ from pathlib import Path
 from models import registry
 from singalong.config import Settings, default_models_home
 from singalong.contracts import ModelRef, PairRow, Plan
+from singalong.face_choice import picture_of
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.store import Store
 from singalong.voices import SEPARATE, stem_of
 from tasks.credentials import signing_of
 from tasks.find_beats import beats_for
-from tasks.probe_media import clip_facts, probe_all, song_facts
+from tasks.probe_media import clip_facts, picture_facts, probe_all, song_facts
 from tasks.separate import check_separator
 
 Progress = Callable[[str, int, int], None]
@@ -58,6 +59,11 @@ def plan_run(
         lambda path: song_facts(path, settings=settings, store=store),
         lambda done, total: progress("songs", done, total),
     )
+    pictures = probe_all(
+        (path for row in rows if (path := picture_of(row.face)) is not None),
+        lambda path: picture_facts(path, settings=settings, store=store),
+        lambda done, total: progress("pictures", done, total),
+    )
     beats = beats_for(
         rows, songs, settings=settings, store=store, progress=lambda done, total: progress("beats", done, total)
     )
@@ -67,6 +73,7 @@ def plan_run(
         clips,
         songs,
         beats=beats,
+        pictures=pictures,
         settings=settings,
         generator_for=generator_for,
         detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),

@@ -21,10 +21,12 @@ from tasks.jobs import (
     ConformJob,
     Job,
     JoinJob,
+    LikenessJob,
     LipsyncJob,
     Outcome,
     SequencesJob,
     SongJob,
+    SpeakersJob,
     SurveyJob,
     WorkerSpec,
 )
@@ -61,6 +63,10 @@ class Worker:
                 return self._analyse(job)
             case SongJob():
                 return self._prepare_song(job)
+            case SpeakersJob():
+                return self._find_speakers(job)
+            case LikenessJob():
+                return self._find_likeness(job)
             case LipsyncJob():
                 return self._lipsync(job)
             case JoinJob():
@@ -101,6 +107,37 @@ class Worker:
             finds_voice=job.finds_voice,
             channel=job.channel,
             separation=Separation.of(settings) if job.separates else None,
+        )
+        return Outcome(folder=str(folder))
+
+    def _find_speakers(self, job: SpeakersJob) -> Outcome:
+        from tasks.clues import speakers_version
+        from tasks.speakers import find_speakers
+
+        spec = self.spec
+        assert spec.scorer is not None
+        assert self.scorer is not None
+        folder = find_speakers(
+            job.clip,
+            analysis=Path(job.analysis),
+            version=speakers_version(spec.settings.analysis, spec.detector, spec.scorer),
+            scorer=self.scorer,
+            scorer_ref=spec.scorer,
+            store=self.store,
+        )
+        return Outcome(folder=str(folder))
+
+    def _find_likeness(self, job: LikenessJob) -> Outcome:
+        from tasks.clues import likeness_version
+        from tasks.likeness import find_likeness
+
+        settings = self.spec.settings.analysis
+        folder = find_likeness(
+            job.image,
+            version=likeness_version(settings, self.spec.detector),
+            detector=self.detector,
+            settings=settings,
+            store=self.store,
         )
         return Outcome(folder=str(folder))
 
