@@ -133,6 +133,10 @@ class LipsyncSettings(Section):
         default=True,
         description="Painted faces get the clip's own detail where they only repeat it; else enlarged as in the paper.",
     )
+    enhancer: str = Field(default="none", description="Registry name of a face enhancer (see models add), or none.")
+    enhancer_weight: float = Field(
+        default=0.7, ge=0, le=1, description="How much of what the enhancer changes shows, in the lower face alone."
+    )
     rest: bool = Field(
         default=True,
         description="The bundled generator shuts the mouth where nobody sings for a second: no band moves the lips.",
