@@ -201,6 +201,7 @@ class Plan(Row):
     algorithm_version: int
     detector: ModelRef
     scorer: ModelRef | None
+    enhancer: ModelRef | None = None
     pairs: tuple[PairPlan, ...]
     shards: tuple[ShardPlan, ...]
     problems: tuple[RowProblem, ...] = ()

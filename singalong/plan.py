@@ -49,6 +49,7 @@ def make_plan(
     generator_for: Callable[[str | None], ModelRef],
     detector: ModelRef,
     scorer: ModelRef | None,
+    enhancer: ModelRef | None = None,
     run_id: str,
     created_at: str,
     parent_run_id: str | None = None,
@@ -66,6 +67,7 @@ def make_plan(
         generator_for: the generator of a row's name (None: the default one); may raise InputError.
         detector: the face detector.
         scorer: the sync scorer; None where there is none.
+        enhancer: what sharpens new lips; None where nothing does.
         run_id: of the new run.
         created_at: ISO 8601 time.
         parent_run_id: the run this one reprocesses.
@@ -82,8 +84,9 @@ def make_plan(
         algorithm_version=ALGORITHM_VERSION,
         detector=detector,
         scorer=scorer,
+        enhancer=enhancer,
         pairs=tuple(pairs),
-        shards=tuple(_plan_shards(pairs, settings, WorkKeys(settings, detector, scorer))),
+        shards=tuple(_plan_shards(pairs, settings, WorkKeys(settings, detector, scorer, enhancer))),
         problems=tuple(problems),
     )
 

@@ -29,15 +29,19 @@ WORK_KEY_CHARS = 40
 class WorkKeys:
     """Makes the work keys of one plan; what all its shards have in common is gathered once."""
 
-    def __init__(self, settings: Settings, detector: ModelRef, scorer: ModelRef | None) -> None:
+    def __init__(
+        self, settings: Settings, detector: ModelRef, scorer: ModelRef | None, enhancer: ModelRef | None = None
+    ) -> None:
+        unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
         self._common: dict[str, Any] = {
             "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
+            "enhancer": None if enhancer is None else _model(enhancer),
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is
             # added some day changes the keys, and forgetting it here cannot make old work pass for new.
             "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
-            "lipsync": settings.lipsync.model_dump(mode="json", exclude={"generator"}),
+            "lipsync": settings.lipsync.model_dump(mode="json", exclude=unused),
             "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
         }
 

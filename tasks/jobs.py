@@ -30,6 +30,7 @@ class WorkerSpec(Row):
     store: str
     detector: ModelRef
     scorer: ModelRef | None
+    enhancer: ModelRef | None = None
     device: str | None = Field(default=None, description="torch device; None: the GPU if the worker has one")
 
 

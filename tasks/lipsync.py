@@ -47,6 +47,7 @@ from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
     from tasks.shard_score import ShardScorer
 
@@ -64,6 +65,7 @@ def lipsync_shard(
     song: Path,
     generator: Engine,
     scorer: Scorer | None,
+    enhancer: Enhancer | None = None,
     store: Store,
 ) -> ShardResult:
     """Make and commit one shard, unless the store holds it already.
@@ -74,7 +76,7 @@ def lipsync_shard(
     standing = store.find(job.shard.work_key)
     if standing is not None:
         return standing
-    shard = _Shard(job, settings, analysis, song, generator, scorer)
+    shard = _Shard(job, settings, analysis, song, generator, scorer, enhancer)
     with store.temp_dir() as folder:
         segment, frames = folder / "segment.mp4", folder / "frames.parquet"
         shard.render(segment)
@@ -107,11 +109,14 @@ class _Shard:
         song: Path,
         generator: Engine,
         scorer: Scorer | None,
+        enhancer: Enhancer | None,
     ) -> None:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
+        self.painter = FacePainter(
+            settings.lipsync, generator, fps=float(self.pair.fps), enhancer=enhancer, watch=self.watch
+        )
         self.voice = voice = load_song(song)
         self.face = chosen_face(self.pair, analysis, settings.analysis, speakers=job.speakers, likeness=job.likeness)
         self.times_s = source_times(

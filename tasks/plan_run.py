@@ -78,6 +78,7 @@ def plan_run(
         generator_for=generator_for,
         detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
         scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
+        enhancer=registry.resolve(settings.lipsync.enhancer, "enhancer", home=home),
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         created_at=now.isoformat(timespec="seconds"),
     )

@@ -66,6 +66,7 @@ class Session:
                     store=str(self.settings.store_path),
                     detector=self.plan.detector,
                     scorer=self.plan.scorer,
+                    enhancer=self.plan.enhancer,
                 )
             )
         return self._pool

@@ -35,6 +35,7 @@ from tasks.memory import release_memory
 if TYPE_CHECKING:
     from models.detectors import Detector
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
 
 
@@ -151,6 +152,7 @@ class Worker:
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
             scorer=self.scorer,
+            enhancer=self.enhancer,
             store=self.store,
         )
         return Outcome(shard=result)
@@ -182,6 +184,15 @@ class Worker:
         from models.scorers import load_scorer
 
         return load_scorer(self.spec.scorer, device=self.spec.device)
+
+    @cached_property
+    def enhancer(self) -> Enhancer | None:
+        """The face enhancer, loaded once; None where none is to be used."""
+        if self.spec.enhancer is None:
+            return None
+        from models.enhancer import Enhancer
+
+        return Enhancer(self.spec.enhancer)
 
     def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
         """The generator of this name; the last one used stays loaded."""
