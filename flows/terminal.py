@@ -29,6 +29,7 @@ _PIPED_WIDTH = 200
 _PLANNING = {
     "clips": "looking at clips",
     "songs": "listening to songs",
+    "pictures": "looking at pictures of who is to sing",
     "beats": "finding the beats of songs",
     "faces": "looking for the faces in clips",
     "results": "painting a few frames of each pair",

@@ -39,6 +39,7 @@ from singalong.media.vocals import rest_gain
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
+from tasks.clues import clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
@@ -46,6 +47,7 @@ from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
     from tasks.shard_score import ShardScorer
 
@@ -63,6 +65,7 @@ def lipsync_shard(
     song: Path,
     generator: Engine,
     scorer: Scorer | None,
+    enhancer: Enhancer | None = None,
     store: Store,
 ) -> ShardResult:
     """Make and commit one shard, unless the store holds it already.
@@ -73,7 +76,7 @@ def lipsync_shard(
     standing = store.find(job.shard.work_key)
     if standing is not None:
         return standing
-    shard = _Shard(job, settings, analysis, song, generator, scorer)
+    shard = _Shard(job, settings, analysis, song, generator, scorer, enhancer)
     with store.temp_dir() as folder:
         segment, frames = folder / "segment.mp4", folder / "frames.parquet"
         shard.render(segment)
@@ -106,13 +109,16 @@ class _Shard:
         song: Path,
         generator: Engine,
         scorer: Scorer | None,
+        enhancer: Enhancer | None,
     ) -> None:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
+        self.painter = FacePainter(
+            settings.lipsync, generator, fps=float(self.pair.fps), enhancer=enhancer, watch=self.watch
+        )
         self.voice = voice = load_song(song)
-        self.face = chosen_face(self.pair, analysis, settings.analysis)
+        self.face = chosen_face(self.pair, analysis, settings.analysis, speakers=job.speakers, likeness=job.likeness)
         self.times_s = source_times(
             self.shard.start_frame,
             self.shard.end_frame,
@@ -277,13 +283,25 @@ class RestMotion:
         return float(np.mean(self._changes)) if self._changes else None
 
 
-def chosen_face(pair: PairPlan, analysis: Path, settings: AnalysisSettings | None = None) -> ChosenFace:
-    """The face that sings in a pair, the same for each of its shards.
+def chosen_face(
+    pair: PairPlan,
+    analysis: Path,
+    settings: AnalysisSettings | None = None,
+    *,
+    speakers: str | None = None,
+    likeness: str | None = None,
+) -> ChosenFace:
+    """The face that sings in a pair, the same for each of its shards; folders as in `LipsyncJob`.
 
-    Raises NoFaceError where the clip span shows none, with what to do.
+    Raises NoFaceError where the clip span shows none, InputError where nobody is heard of whom one is to be chosen,
+    with what to do.
     """
-    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s, settings=settings)
-    face = choose_face(found.tracks, found.shots, pair.face, pair.clip_start_s, pair.clip_end_s)
+    start_s, end_s = pair.clip_start_s, pair.clip_end_s
+    found = load_analysis(analysis, start_s, end_s, settings=settings)
+    clues = clues_of(
+        found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
+    )
+    face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
