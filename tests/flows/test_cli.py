@@ -19,7 +19,7 @@ TRAINING = {
 }
 SURFACE = {
     "demo": {"--dir", "--json"},
-    "plan": {"--config", "--set", "--require-rights", "--preview", "--json", "manifest"},
+    "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "status": {"--json", "run"},
     "report": {"--json", "run"},
