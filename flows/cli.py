@@ -95,8 +95,16 @@ def plan(
     require_rights: RequireRights = False,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="DIR", help="Find the faces and write pictures of who would sing here."),
+        typer.Option(
+            "--preview", metavar="DIR", help="Find the faces and write pictures here: who would sing, and how it looks."
+        ),
     ] = None,
+    preview_results: Annotated[
+        bool,
+        typer.Option(
+            "--preview-results/--no-preview-results", help="Make a few frames of each pair, too; needs its song."
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Check a manifest and show what a run would do: shards, what is done already, cost. Runs nothing."""
@@ -109,6 +117,7 @@ def plan(
             overrides=set_ or [],
             require_rights=require_rights,
             preview_dir=preview,
+            preview_results=preview_results,
             as_json=json,
         )
     )

@@ -31,8 +31,7 @@ _PLANNING = {
     "songs": "listening to songs",
     "pictures": "looking at pictures of who is to sing",
     "beats": "finding the beats of songs",
-    "faces": "looking for the faces in clips",
-    "results": "painting a few frames of each pair",
+    "previews": "looking at who would sing, clip by clip",
 }
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -32,22 +32,23 @@ Dispatch = Callable[[str, Sequence[Item], Recorder], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the shards of one pair need: facts of the clip, and cache folders."""
+    """What the shards of one pair need: facts of the clip, and cache folders; no song where none was asked for."""
 
     clip: ClipFacts
     analysis: Path
-    song: Path
+    song: Path | None
     speakers: Path | None = None
     likeness: Path | None = None
 
 
 @dataclass
 class Preparation:
-    """One preparing of some pairs: what is known of their files, and what failed."""
+    """One preparing of some pairs, with or without their songs: what is known of their files, and what failed."""
 
     plan: Plan
     settings: Settings
     store: Store
+    with_songs: bool = True
     clips: dict[str, ClipFacts] = field(default_factory=dict)
     pictures: dict[str, ClipFacts] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class Preparation:
         """What needs nothing but the files."""
         if pair.clip in self.clips and self._analysis(pair) is None:
             yield Item(_clip_item(pair), AnalyseJob(clip=self.clips[pair.clip]))
-        if self._song(pair) is None:
+        if self.with_songs and self._song(pair) is None:
             yield Item(_song_item(pair), _song_job(pair))
         path = picture_of(pair.face)
         if path in self.pictures and self._likeness(pair) is None:
@@ -121,7 +122,7 @@ class Preparation:
             return self.failures[culprit]
         analysis, song = self._analysis(pair), self._song(pair)
         assert analysis is not None
-        assert song is not None
+        assert song is not None or not self.with_songs
         return Prepared(
             clip=self.clips[pair.clip],
             analysis=analysis,

@@ -82,7 +82,7 @@ def score_video(
     clip = clip_facts(str(path), settings=settings, store=store)
     _check(clip, audio)
     heard = audio or path
-    voice = load_song(prepare_song(heard, sha256=store.file_sha256(heard), store=store))
+    voice = load_song(prepare_song(heard, sha256=store.file_sha256(heard), store=store, checks_channels=True))
     analysis = analyse_clip(clip, detector=detector, detector_ref=detector_ref, settings=settings.analysis, store=store)
     num_steps = int(clip.duration_s * SCORE_FPS)
     shard = ShardScorer(

@@ -61,15 +61,7 @@ class Session:
     def pool(self) -> Pool:
         """The workers, started when first needed."""
         if self._pool is None:
-            self._pool = open_pool(
-                WorkerSpec(
-                    settings=self.settings,
-                    store=str(self.settings.store_path),
-                    detector=self.plan.detector,
-                    scorer=self.plan.scorer,
-                    enhancer=self.plan.enhancer,
-                )
-            )
+            self._pool = open_pool(worker_spec(self.plan, self.settings))
         return self._pool
 
     # ---- what is left to do
@@ -178,6 +170,17 @@ class Watched:
         self._recorder.ended(item, outcome, final=final)
         if final:
             self._watcher.advance(self._stage, item, outcome)
+
+
+def worker_spec(plan: Plan, settings: Settings) -> WorkerSpec:
+    """What the workers of a plan need to know."""
+    return WorkerSpec(
+        settings=settings,
+        store=str(settings.store_path),
+        detector=plan.detector,
+        scorer=plan.scorer,
+        enhancer=plan.enhancer,
+    )
 
 
 def open_pool(spec: WorkerSpec) -> Pool:

@@ -22,7 +22,7 @@ TRAINING = {
 }
 SURFACE = {
     "demo": {"--dir", "--json"},
-    "plan": {"--config", "--set", "--require-rights", "--preview", "--json", "manifest"},
+    "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
