@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ear import BundledEar
-from models.warper import EAR_LEAD_STEPS, EAR_STEPS
 from singalong.config import Settings
 from singalong.contracts import Failure, PairPlan, Row, ShardPlan
 from singalong.media.audio import level_db, mel_chunks, mel_steps_of
@@ -32,6 +31,9 @@ from tasks.preparation import Prepared
 from tasks.prepare_song import PreparedSong, load_song
 from tasks.preview.files import write_jpeg
 from tasks.worker import Worker
+
+if TYPE_CHECKING:
+    from models.ear import BundledEar
 
 WARM_UP_FRAMES = 12
 """Frames made before the one that is shown: half a second, in which colours and detail settle."""
@@ -108,6 +110,8 @@ def telling_frames(pair: PairPlan, voice: PreparedSong, face: ChosenFace) -> lis
 
 def _openings(pair: PairPlan, voice: PreparedSong, loudness: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far a mouth opens for what is heard in the loudest frames (n,); minus infinity in all others."""
+    from models.warper import EAR_LEAD_STEPS, EAR_STEPS  # brings torch in
+
     opening = np.full(len(loudness), -np.inf)
     loudest = np.argsort(loudness)[-_NUM_HEARD:]
     loudest = loudest[np.isfinite(loudness[loudest])]
@@ -119,6 +123,8 @@ def _openings(pair: PairPlan, voice: PreparedSong, loudness: NDArray[np.float64]
 
 @cache
 def _ear() -> BundledEar:
+    from models.ear import BundledEar
+
     return BundledEar()
 
 
