@@ -23,7 +23,7 @@ SURFACE = {
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "status": {"--json", "run"},
     "report": {"--json", "run"},
-    "score": {"--audio", "--config", "--set", "--json", "videos"},
+    "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,
     "train generator": TRAINING | {"--expert", "--gan", "--sync-switch"},
