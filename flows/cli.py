@@ -203,6 +203,9 @@ def score(
     audio: Annotated[
         Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")
     ] = None,
+    face: Annotated[
+        str, typer.Option("--face", help="Whose lips: largest, index:N, at:X,Y@T, speaker or like:IMAGE.")
+    ] = "largest",
     config: Config = None,
     set_: Overrides = None,
     json: Json = False,
@@ -210,7 +213,7 @@ def score(
     """Measure sync offset, confidence (LSE-C) and distance (LSE-D) of any talking video."""
     from flows.commands.score import score_command
 
-    raise typer.Exit(score_command(videos, audio=audio, config=config, overrides=set_ or [], as_json=json))
+    raise typer.Exit(score_command(videos, audio=audio, face=face, config=config, overrides=set_ or [], as_json=json))
 
 
 @app.command()

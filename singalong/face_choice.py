@@ -18,9 +18,9 @@ def picture_of(face: str) -> str | None:
     return face.removeprefix(LIKE) if face.startswith(LIKE) else None
 
 
-def check_speaker(row: PairRow, clip: ClipFacts, scorer: ModelRef | None) -> None:
-    """Raise InputError where a row asks for the speaker of a clip that has no sound, or nothing can hear it."""
-    if row.face != SPEAKER:
+def check_speaker(face: str, clip: ClipFacts, scorer: ModelRef | None, *, row: int | None = None) -> None:
+    """Raise InputError where the speaker is asked for of a clip that has no sound, or nothing can hear it."""
+    if face != SPEAKER:
         return
     if clip.is_still or not clip.has_audio:
         problem = f"{'a still picture' if clip.is_still else 'the clip'} has no sound that could tell who speaks"
@@ -33,9 +33,9 @@ def check_speaker(row: PairRow, clip: ClipFacts, scorer: ModelRef | None) -> Non
     raise InputError(
         problem,
         file=clip.path,
-        row=row.row,
+        row=row,
         column="face",
-        value=row.face,
+        value=face,
         expected="a video with sound, and a scorer",
         action=action,
     )

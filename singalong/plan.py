@@ -217,7 +217,7 @@ def _plan_pair(
 ) -> PairPlan:
     generator = generator_for(row.generator)
     clip, song = _facts(media.clips, row.clip), _facts(media.songs, row.song)
-    check_speaker(row, clip, media.scorer)
+    check_speaker(row.face, clip, media.scorer, row=row.row)
     stem_path = stem_of(row.vocals)
     stem = None if stem_path is None else _facts(media.songs, stem_path)
     voice = voice_of(row, song, stem, media.song_settings)

@@ -27,7 +27,7 @@ SURFACE = {
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
     "report": {"--json", "runs"},
-    "score": {"--audio", "--config", "--set", "--json", "videos"},
+    "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,
     "train generator": TRAINING | {"--expert", "--gan", "--sync-switch"},

@@ -22,6 +22,7 @@ from tasks import speakers as speakers_module
 from tasks.analyse import Analysis, analyse_clip, load_analysis
 from tasks.clues import clues_of, load_speaking, speakers_version
 from tasks.probe_media import clip_facts
+from tasks.score import score_video
 from tasks.speakers import find_speakers
 from tests.two_people import SPEAKER, WIDTH, person, write_two_people
 
@@ -144,3 +145,20 @@ def test_the_speaker_of_a_real_clip_is_found(shared_data: Path, store: Store) ->
     assert centre_x(chosen(clip, store, "speaker")) < 360
     _, analysis, _ = found_in(clip, store)
     assert len(people_of(analysis.tracks, 0.0, 9.0)[0]) == 2
+
+
+@pytest.mark.parametrize(("face", "fits"), [("speaker", True), ("largest", False)])
+def test_the_speaker_of_a_video_can_be_scored(two_people: Path, store: Store, face: str, fits: bool) -> None:
+    detector_ref, detector, scorer_ref, scorer = models()
+    score = score_video(
+        two_people,
+        scorer=scorer,
+        scorer_ref=scorer_ref,
+        detector=detector,
+        detector_ref=detector_ref,
+        store=store,
+        settings=SETTINGS,
+        face=face,
+    ).score
+    assert score.confidence is not None
+    assert (score.confidence > 0.25) is fits
