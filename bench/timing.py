@@ -145,6 +145,7 @@ def _rest(way: str, clip: Path, song: Path, folder: Path, *, rest: bool) -> Rest
     with Session(RunFolder.create(folder / f"{song.stem}-{rest}", plan, settings, manifest=rows)) as session:
         session.lipsync(session.prepare(session.pending()))
         results = list(session.results().values())
+    assert results, f"{way}: nothing was made"
     voiced = sum(result.num_voiced_frames for result in results) / sum(result.num_frames for result in results)
     motions = [result.rest_motion for result in results if result.rest_motion is not None]
     return Rest(way, voiced, float(np.mean(motions)) if motions else None)

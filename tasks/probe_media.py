@@ -14,7 +14,7 @@ from singalong.media.probe import probe_clip, probe_song
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 """Raise when probing changes what it says of a file."""
 
 Facts = TypeVar("Facts", ClipFacts, SongFacts)
