@@ -29,7 +29,7 @@ from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
-from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr
+from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, network_crop
 from singalong.media.lettering import clean_text
 from singalong.media.timeline import source_times
@@ -139,10 +139,10 @@ class _Shard:
         """Write the segment, chunk by chunk."""
         with ClipReader(self.clip) as reader:
             # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
-            color = reader.read_chunk([self.pair.clip_start_s])[0].color
+            first = reader.read_chunk([self.pair.clip_start_s])[0]
             label = self._label()
-            with self._writer(segment, color) as writer:
-                for start, end in self._chunks():
+            with self._writer(segment, first) as writer:
+                for start, end in self._chunks(first.num_bytes):
                     with self.watch.stage("decode"):
                         frames = reader.read_chunk(self.times_s[start:end].tolist())
                     outputs = self._sync(frames, start)
@@ -180,19 +180,19 @@ class _Shard:
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _chunks(self) -> Iterator[tuple[int, int]]:
-        frame_bytes = self.pair.width * self.pair.height * 3 // 2
+    def _chunks(self, frame_bytes: int) -> Iterator[tuple[int, int]]:
         size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
         for start in range(0, self.shard.num_frames, size):
             yield start, min(start + size, self.shard.num_frames)
 
-    def _writer(self, segment: Path, color: ColorInfo) -> SegmentWriter:
+    def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
         return SegmentWriter(
             segment,
             width=self.pair.width,
             height=self.pair.height,
             fps=self.pair.fps,
-            color=color,
+            color=first.color,
+            deep=first.is_deep,
             sample_aspect_ratio=self.clip.sample_aspect_ratio,
             crf=self.settings.lipsync.crf,
             preset=self.settings.lipsync.preset,
