@@ -17,10 +17,12 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.song import Song
+from tasks import clues
 from tasks.dispatch import Item
 from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
+from tasks.summary import summarise
 from tests.two_people import LISTENER, WIDTH, person, write_two_people
 
 COLUMNS = "pair_id,clip,song,song_end_s,face"
@@ -117,6 +119,25 @@ def test_a_second_run_prepares_nothing_again(
     _, items = run(folder, "second", rows, settings)
     assert items["prepare"] == items["speakers"] == 0
     assert items["lipsync"] == 2
+
+
+def test_a_speaker_who_is_not_clear_is_told_at_the_end_even_where_nothing_was_left_to_do(
+    finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not summarise(finished[0]).notes
+    monkeypatch.setattr(clues, "UNSURE_MARGIN", 1000.0)
+    row = "heard,two.mp4,song.wav,0.8,speaker"
+    made, items = run(folder, "unsure", [row], settings)
+    assert not items["lipsync"]
+    (note,) = summarise(made).notes
+    assert "Pair 'heard'" in note
+    assert "0.0 to 2.4 s" in note
+    assert "index:N" in note
+    assert "it is not clear who speaks" in (made.path / "index.html").read_text()
+    monkeypatch.undo()
+    with Session(made) as session:
+        run_stages(session)
+    assert not summarise(made).notes
 
 
 def test_a_pair_that_asks_for_neither_costs_neither(folder: Path, tmp_path: Path) -> None:
