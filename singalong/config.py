@@ -326,7 +326,8 @@ def _explain(exc: ValidationError) -> str:
             hint = f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(known)}"
             lines.append(f"unknown setting {name}{hint}")
         else:
-            lines.append(f"setting {name}: {error['msg']} (saw {error['input']!r})")
+            problem = error["msg"].removeprefix("Value error, ")
+            lines.append(f"setting {name}: {problem} (saw {error['input']!r})")
     return "; ".join(lines)
 
 
