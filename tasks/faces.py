@@ -92,7 +92,12 @@ class FaceSampler:
             return
         right = self._look(window[-1])
         start = window[0].index
-        between = samples_between(shot.samples[-1], right, lambda index: self._look(window[index - start]))
+        between = samples_between(
+            shot.samples[-1],
+            right,
+            lambda index: self._look(window[index - start]),
+            min_score=self._settings.min_score,
+        )
         shot.samples += [*between, right]
         self._held.remember(window[-1], right)
 
