@@ -20,7 +20,7 @@ CONFORM_VERSION = 1
 """Raise when bringing a film to another canvas gives other pixels."""
 TITLE_VERSION = 1
 """Raise when the same title looks different."""
-CROP_VERSION = 2
+CROP_VERSION = 1
 """Raise when a film is cropped at another place."""
 _CONFORMED = "conformed.mp4"
 
