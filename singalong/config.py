@@ -72,7 +72,7 @@ class LimitSettings(Section):
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 
-READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "min_sharpness"})
+READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "max_tilt_deg", "min_sharpness"})
 """Settings of the analysis that apply where it is read: another value needs no new analysis."""
 
 
@@ -90,11 +90,18 @@ class AnalysisSettings(Section):
     max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
     min_face_px: int = Field(default=24, gt=0, description="Faces lower than this are not usable.")
     max_turn_deg: float = Field(
-        default=50.0,
+        default=40.0,
         gt=0,
         le=90,
-        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, three-quarter "
-        "views up to 47.",
+        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, and from 40 on the "
+        "bundled generator draws lips on cheeks.",
+    )
+    max_tilt_deg: float = Field(
+        default=30.0,
+        gt=0,
+        le=180,
+        description="Faces tilted further to a shoulder are not usable: from 32 on the bundled generator misses the "
+        "mouth; it was trained to 20.",
     )
     min_sharpness: float = Field(
         default=0.3,
