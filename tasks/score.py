@@ -30,7 +30,7 @@ from singalong.scoring import WINDOW_STEPS
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis
-from tasks.clues import clues_of, likeness_version, speakers_version
+from tasks.clues import check_likeness, clues_of, likeness_version, speakers_version
 from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
 from tasks.probe_media import clip_facts, picture_facts
@@ -181,6 +181,7 @@ def _chosen_face(
     speakers, likeness = finder.speakers(face), finder.likeness(face)
     clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, clip=clip.path)
     chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
+    check_likeness(face, chosen, found, clip=clip.path)
     if not chosen.usable.any():
         raise NoFaceError(
             "no usable face in the whole video"
