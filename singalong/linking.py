@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Looks = NDArray[np.float32]
+Looks = NDArray[np.floating[Any]]
 
 NUM_LANDMARKS = 5
 
@@ -49,7 +50,7 @@ class Sample:
         scores: (N,) of the detector; 0 for a face that it missed and that was followed by its picture.
         landmarks: (N,5,2); NaN where the detector gives none.
         sharpness: (N,), see `singalong.looks.sharpness_of`.
-        looks: (N,D), see `singalong.looks.look_of`.
+        looks: (N,D), see `singalong.looks.look_of`; half precision will do, as a long shot has many.
     """
 
     frame: int
@@ -211,9 +212,9 @@ def _matches(active: list[_Growing], sample: Sample) -> list[tuple[int, int]]:
         return []
     stays = np.stack([track.last_box for track in active])
     moves = np.stack([track.box_at(sample.pts_s) for track in active])
-    likeness = np.stack([track.last_look for track in active]) @ sample.looks.T
+    likeness = np.stack([track.last_look for track in active]).astype(np.float64) @ sample.looks.T
     place = np.minimum(_match_cost(stays, sample.boxes), _match_cost(moves, sample.boxes))
-    return _cheapest_pairs(place + LOOK_COST * (1.0 - likeness.astype(np.float64)))
+    return _cheapest_pairs(place + LOOK_COST * (1.0 - likeness))
 
 
 @dataclass(frozen=True)

@@ -123,5 +123,5 @@ def _sample(frame: ShotFrame, faces: list[HeldFace]) -> Sample:
         scores=np.array([face.score for face in faces]),
         landmarks=np.array([face.landmarks for face in faces]).reshape(-1, NUM_LANDMARKS, 2) / frame.scale,
         sharpness=np.array([sharpness_of(frame.bgr, face.box, face.landmarks) for face in faces]),
-        looks=np.stack(looks) if looks else np.empty((0, 0), np.float32),
+        looks=np.stack(looks).astype(np.float16) if looks else np.empty((0, 0), np.float16),
     )
