@@ -68,6 +68,9 @@ _OFFSET_COST = 1.0
 """Evidence that a frame of common offset must be worth: nearly all clips are in sync."""
 _PEAK_REACH = 6
 """Offsets nearer to 0 than this may hold the peak and do not count as noise."""
+_NOISE_FLOOR = 0.005
+"""Least noise, as a share of the distances: without it nothing at all would count for much where a short clip has no
+far offsets, or a painted face no noise. Real people talking for a second or more have 0.02 to 0.03."""
 _MOTION_FLOOR = 0.5
 """Added to a motion (grey levels) before its logarithm: noise of the camera below it counts as rest."""
 _EPS = 1e-9
@@ -135,7 +138,8 @@ def evidence_of(people: Mapping[int, Sequence[TrackEvidence]]) -> dict[int, Floa
         return {}
     curves = {person: _mean(people[person], "distances", "num_windows") for person in judged}
     follows = {person: _mean(people[person], "correlations", "num_steps") for person in judged}
-    noise = float(np.sqrt(np.mean([_noise(curve) for curve in curves.values()]))) + _EPS
+    floor = _NOISE_FLOOR * float(np.nanmedian(list(curves.values())))
+    noise = max(float(np.sqrt(np.mean([_noise(curve) for curve in curves.values()]))), floor, _EPS)
     most = max(num_windows.values())
     return {
         # the fewer windows, the more a curve tells by chance: its noise falls with the root of their number
