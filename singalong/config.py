@@ -104,10 +104,10 @@ class AnalysisSettings(Section):
         "mouth; it was trained to 20.",
     )
     min_sharpness: float = Field(
-        default=0.3,
+        default=0.27,
         ge=0,
-        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, blurred by a twentieth of their "
-        "height 0.17 to 0.28.",
+        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, 24 pixels high at least 0.32, "
+        "blurred by a twentieth of their height 0.14 to 0.21.",
     )
     smoothing: Literal["zero_phase", "paper"] = Field(
         default="zero_phase", description="How a face's path is smoothed: without lag, or the paper's mean of frames."
