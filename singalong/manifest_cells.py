@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from singalong.face_choice import LIKE, picture_of
 from singalong.manifest_readers import Cell
 
 MAX_CELL_CHARS = 4096
@@ -25,12 +26,16 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _UNSIGNED = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
-_FACE = re.compile(rf"largest|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
-_FACE_FORMS = "largest, index:N, or at:X,Y@T (pixels and seconds)"
+_FACE = re.compile(rf"largest|speaker|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
+_FACE_FORMS = "largest, index:N, at:X,Y@T (pixels and seconds), speaker, or like:IMAGE"
 
 VOCALS_WORDS = ("auto", "none", "left", "right", "separate")
 _CHANNEL = re.compile(r"channel:[0-9]|channel:[1-5][0-9]|channel:6[0-3]")
 _VOCALS_FORMS = "auto, none, left, right, channel:N (from 0), separate, or a stem's path"
+
+
+_HEAD_BYTES = 12
+_PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|avis|mif1)", re.DOTALL)
 
 
 class BadCellError(ValueError):
@@ -114,11 +119,12 @@ def file_name(value: Cell) -> str:
     return name
 
 
-def face(value: Cell) -> str:
-    """Which face sings."""
+def face(value: Cell, files: Files) -> str:
+    """Which face sings; the picture of a `like:` becomes an absolute path."""
     choice = text(value)
-    if choice == "speaker" or choice.startswith("like:"):
-        raise BadCellError("this choice of face is not available in this version", expected=_FACE_FORMS)
+    picture = picture_of(choice)
+    if picture is not None:
+        return LIKE + files.picture(picture)
     if not _FACE.fullmatch(choice):
         raise BadCellError("not a choice of face", expected=_FACE_FORMS)
     return choice
@@ -165,6 +171,17 @@ class Files:
         if isinstance(found, BadCellError):
             raise found
         return found
+
+    def picture(self, name: str) -> str:
+        """Absolute path of a file like `path` that begins as pictures do; whether it is whole, decoding will tell."""
+        if not name:
+            raise BadCellError("no picture is named after like:", expected="like:IMAGE, e.g. like:anna.jpg")
+        path = self.path(name)
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if not _PICTURE.match(head):
+            raise BadCellError("not a picture", expected="a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF file after like:")
+        return path
 
     def _look(self, name: str) -> str:
         _refuse_formula(name)

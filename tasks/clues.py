@@ -19,11 +19,12 @@ from pydantic import Field
 
 from singalong.config import AnalysisSettings
 from singalong.contracts import ModelRef, Row
-from singalong.errors import InputError
+from singalong.errors import InputError, NoFaceError
+from singalong.face_choice import picture_of
 from singalong.people import Person, people_of
 from singalong.speaking import UNSURE_MARGIN, Floats, TrackEvidence, at_offset, evidence_of, from_table
 from singalong.track_table import TrackTable
-from singalong.tracks import Clues
+from singalong.tracks import ChosenFace, Clues
 from singalong.versions import LIKENESS_VERSION, SONG_VERSION, SPEAKERS_VERSION, VOICE_VERSION
 from tasks.analyse import Analysis, analysis_version
 
@@ -72,8 +73,8 @@ def clues_of(
     *,
     start_s: float,
     end_s: float,
-    speakers: Path | None = None,
-    likeness: Path | None = None,
+    speakers: Path | str | None = None,
+    likeness: Path | str | None = None,
     clip: str,
     row: int | None = None,
 ) -> Clues:
@@ -92,12 +93,28 @@ def clues_of(
     """
     speaking = Speaking()
     if speakers is not None:
-        speaking = load_speaking(speakers, analysis.tracks, start_s, end_s)
+        speaking = load_speaking(Path(speakers), analysis.tracks, start_s, end_s)
         people = people_of(analysis.tracks, start_s, end_s).values()
         if not speaking.by_track and any(len(singers_of(group, analysis.tracks)) > 1 for group in people):
             raise _nobody_heard(clip, row, start_s, end_s)
-    wanted = None if likeness is None else np.load(likeness / LOOK_FILE)
+    wanted = None if likeness is None else np.load(Path(likeness) / LOOK_FILE)
     return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
+
+
+def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, *, clip: str, row: int | None = None) -> None:
+    """Raise NoFaceError where people are seen and none of them is like the picture that `face` names."""
+    picture = picture_of(face)
+    if picture is not None and not len(chosen.pts_s) and len(analysis.tracks):
+        raise NoFaceError(
+            "nobody who is seen there looks like the one in the picture",
+            file=clip,
+            row=row,
+            column="face",
+            value=picture,
+            expected="a picture of somebody in the clip's span, from the front",
+            action="Give another picture, best a frame of the clip itself, or say who is to sing with index:N or "
+            "at:X,Y@T.",
+        )
 
 
 def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float) -> Speaking:

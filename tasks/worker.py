@@ -24,10 +24,12 @@ from tasks.jobs import (
     ConformJob,
     Job,
     JoinJob,
+    LikenessJob,
     LipsyncJob,
     Outcome,
     SequencesJob,
     SongJob,
+    SpeakersJob,
     SurveyJob,
     WorkerSpec,
 )
@@ -36,6 +38,7 @@ from tasks.memory import release_memory
 if TYPE_CHECKING:
     from models.detectors import Detector
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
 
 
@@ -65,6 +68,10 @@ class Worker:
                 return self._analyse(job, store)
             case SongJob():
                 return self._prepare_song(job, store)
+            case SpeakersJob():
+                return self._find_speakers(job, store)
+            case LikenessJob():
+                return self._find_likeness(job, store)
             case LipsyncJob():
                 return self._lipsync(job, store)
             case JoinJob():
@@ -106,6 +113,37 @@ class Worker:
         )
         return Outcome(folder=str(folder))
 
+    def _find_speakers(self, job: SpeakersJob, store: Store) -> Outcome:
+        from tasks.clues import speakers_version
+        from tasks.speakers import find_speakers
+
+        spec = self.spec
+        assert spec.scorer is not None
+        assert self.scorer is not None
+        folder = find_speakers(
+            job.clip,
+            analysis=Path(job.analysis),
+            version=speakers_version(spec.settings.analysis, spec.detector, spec.scorer),
+            scorer=self.scorer,
+            scorer_ref=spec.scorer,
+            store=store,
+        )
+        return Outcome(folder=str(folder))
+
+    def _find_likeness(self, job: LikenessJob, store: Store) -> Outcome:
+        from tasks.clues import likeness_version
+        from tasks.likeness import find_likeness
+
+        settings = self.spec.settings.analysis
+        folder = find_likeness(
+            job.image,
+            version=likeness_version(settings, self.spec.detector),
+            detector=self.detector,
+            settings=settings,
+            store=store,
+        )
+        return Outcome(folder=str(folder))
+
     def _lipsync(self, job: LipsyncJob, store: Store) -> Outcome:
         from tasks.lipsync import lipsync_shard
 
@@ -116,6 +154,7 @@ class Worker:
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
             scorer=self.scorer,
+            enhancer=self.enhancer,
             store=store,
         )
         return Outcome(shard=result)
@@ -159,6 +198,15 @@ class Worker:
 
         return load_scorer(self.spec.scorer, device=self.spec.device)
 
+    @cached_property
+    def enhancer(self) -> Enhancer | None:
+        """The face enhancer, loaded once; None where none is to be used."""
+        if self.spec.enhancer is None:
+            return None
+        from models.enhancer import Enhancer
+
+        return Enhancer(self.spec.enhancer)
+
     def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
         """The generator of this name; the last one used stays loaded."""
         from models.engine import load_engine
@@ -180,10 +228,12 @@ class Worker:
 def _planned_files(job: Job) -> Iterator[PlannedFile]:
     """What of the user's files a job reads, and what they held when the run was planned."""
     match job:
-        case AnalyseJob() | LipsyncJob():
+        case AnalyseJob() | LipsyncJob() | SpeakersJob():
             yield Path(job.clip.path), job.clip.file_sha256 or job.clip.sha256
         case SongJob():
             yield Path(job.path), job.sha256
+        case LikenessJob():
+            yield Path(job.image.path), job.image.sha256
         case JoinJob():
             yield from ((Path(span.path), span.sha256) for span in job.audio if span.sha256 is not None)
 
