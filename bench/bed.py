@@ -54,9 +54,9 @@ class Bed:
         return place.command(*overrides).wait() == 0 and dict(segments(place)) == self.truth and not place.unsound()
 
 
-def make_bed(home: Path) -> Bed:
+def make_bed(home: Path, *, song_s: float = 1.0) -> Bed:
     """Make the inputs and the undisturbed run."""
-    manifest = make_inputs(home / "inputs")
+    manifest = make_inputs(home / "inputs", song_s=song_s)
     place = Place(manifest, home / "truth" / "store", home / "truth" / "run", home)
     (home / "truth").mkdir(exist_ok=True)
     command = place.command("run.executor=inprocess")

@@ -5,7 +5,8 @@
 
 Of each: what the run said (exit code, classes of failures), finished shards that were made again (must be 0), whether
 anything half-written is visible, and whether the same command then comes to the end, with the very same bytes as an
-undisturbed run. Writes bench/results/faults.json.
+undisturbed run. Writes bench/results/faults.json; with
+--only its other entries stay.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ def main() -> None:
     every: dict[str, Fault] = {**PROCESS_FAULTS, **DISK_FAULTS, **MEDIA_FAULTS}
     came = run_faults({name: fault for name, fault in every.items() if options.only in name}, home)
     show(came)
-    if not options.only:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "faults.json").write_text(
-            json.dumps({name: asdict(found) | {"good": found.good} for name, found in came.items()}, indent=1) + "\n"
-        )
+    RESULTS.mkdir(exist_ok=True)
+    results = RESULTS / "faults.json"
+    known = json.loads(results.read_text()) if options.only and results.exists() else {}
+    known |= {name: asdict(found) | {"good": found.good} for name, found in came.items()}
+    results.write_text(json.dumps(known, indent=1) + "\n")
     if options.keep is None:
         shutil.rmtree(home, ignore_errors=True)
 
