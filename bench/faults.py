@@ -5,8 +5,8 @@
 
 Of each: what the run said (exit code, classes of failures), finished shards that were made again (must be 0), whether
 anything half-written is visible, and whether the same command then comes to the end, with the very same bytes as an
-undisturbed run. Writes bench/results/faults.json; with
---only its other entries stay.
+undisturbed run. Writes bench/results/faults.json; with --only its
+other entries stay.
 """
 
 from __future__ import annotations

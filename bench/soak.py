@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.bed import Bed, make_bed
@@ -86,7 +87,7 @@ def _struck_to_the_end(place: Place, drawn: random.Random, deadline: float, told
     command = place.command()
     before = len(place.finished())
     while command.process.poll() is None and time.monotonic() < deadline:
-        until(lambda: len(place.finished()) > before, command=command, timeout_s=120.0)
+        until(partial(_has_more, place, before), command=command, timeout_s=120.0)
         time.sleep(drawn.uniform(0, _LONGEST_WAIT_S))
         name = drawn.choice(sorted(BLOWS))
         if command.process.poll() is not None:
@@ -105,6 +106,10 @@ def _struck_to_the_end(place: Place, drawn: random.Random, deadline: float, told
     if code not in (0, 1, 130, -signal.SIGKILL) or "Traceback" in command.said():
         told.wrong.append(f"exit {code}: {command.said()[-1500:]}")
     return code == 0
+
+
+def _has_more(place: Place, num_finished: int) -> bool:
+    return len(place.finished()) > num_finished
 
 
 def _check(bed: Bed, place: Place, told: Told) -> None:
