@@ -68,11 +68,7 @@ class WorkerActor:
 
 
 def _leave_terminal() -> None:
-    """Read from nowhere instead of the user's terminal.
-
-    Workers stand in its background: the kernel stops whoever there sets it up, as the ffmpeg does that scenedetect
-    starts when it is imported.
-    """
+    """Read from nowhere: the kernel stops who sets up a terminal from its background, as scenedetect's ffmpeg does."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
@@ -95,16 +91,12 @@ class RayPool:
     ) -> None:
         self._address = address
         self._owns_ray = _connect(address)
+        self._is_local = self._owns_ray and not (address or os.environ.get("RAY_ADDRESS"))
         self._spec = spec
         self._num_restarts = 0
         cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = cluster.get("GPU", 0.0)
-        self._options: dict[str, Any] = {
-            "num_cpus": 1,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "max_concurrency": 1,
-        }
+        self._options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
         if num_gpus:
             self._options |= {"num_gpus": gpus_per_actor}
         ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
@@ -133,14 +125,14 @@ class RayPool:
         busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
         if not busy:
             return []
-        if self._owns_ray and (dead := _dead_parts()):
+        if self._is_local and (dead := _dead_parts()):
             return self._restart(dead)
         with _signals_as_raised():
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
         done = [self._collect(busy[ref]) for ref in ready]
         now = time.monotonic()
         done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
-        if self._owns_ray and (dead := _dead_parts()):  # before the next job goes to an actor that will never come up
+        if self._is_local and (dead := _dead_parts()):  # before the next job goes to an actor that will never come up
             done += self._restart(dead)
         return done
 
@@ -153,11 +145,11 @@ class RayPool:
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
         slots, self._slots = self._slots, []
+        if not self._is_local:  # ours ends with all that is in it, and may be dying, when it would not answer
+            for slot in slots:
+                _end(_dismiss(slot))
         if self._owns_ray:
             _shut_down(slots)
-            return
-        for slot in slots:
-            _end(_dismiss(slot))
 
     def _new_slot(self) -> _Slot:
         actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
@@ -169,10 +161,7 @@ class RayPool:
         slot.actor, slot.whereabouts = fresh.actor, fresh.whereabouts
 
     def _restart(self, dead: list[str]) -> list[tuple[str, Outcome]]:
-        """Start our own cluster anew after a part of it died: without it no job would ever end; those that ran failed.
-
-        Raises InfraError when that happens again and again.
-        """
+        """Start our own cluster anew after a part of it died; what ran failed. InfraError when that goes on and on."""
         self._num_restarts += 1
         if self._num_restarts > _MAX_RESTARTS:
             raise InfraError(
@@ -351,10 +340,7 @@ def _dismiss(slot: _Slot) -> int | None:
 
 
 def _process_of(slot: _Slot) -> int | None:
-    """A file descriptor of an actor's process where it is on this machine.
-
-    A number would not do: by the time of `_end` it may be another process's.
-    """
+    """A descriptor of an actor's process on this machine; its number may be another's by the time of `_end`."""
     try:
         host, pid = ray.get(slot.whereabouts, timeout=0)
     except (RayError, GetTimeoutError):
@@ -391,7 +377,7 @@ def _connect(address: str | None) -> bool:
 
 @contextlib.contextmanager
 def _signals_as_raised() -> Iterator[None]:
-    """Give back what a signal handler raised while Ray's C++ code waited: it comes out wrapped in a SystemError."""
+    """Give back what a signal handler raised while Ray's C++ code waited; it comes out wrapped in a SystemError."""
     try:
         yield
     except SystemError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 
 from singalong.config import Settings
 from singalong.contracts import ModelRef
@@ -88,6 +89,21 @@ def test_a_worker_killed_in_its_work_is_blamed_on_its_job_and_replaced(pool: Ray
     again = run(pool, song)
     assert again.ok
     assert process_of(again) != victim
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_when_a_part_of_ray_dies_the_job_is_told_and_the_pool_works_again(
+    pool: RayPool, song: SongJob, part: str
+) -> None:
+    os.kill(process_of(run(pool, song)), signal.SIGSTOP)  # so that the job is still at work
+    (processes,) = (infos for kind, infos in ray._private.worker._global_node.all_processes.items() if kind == part)
+    killer = threading.Timer(0.5, os.kill, (processes[0].process.pid, signal.SIGKILL))
+    killer.start()
+    outcome = run(pool, song)
+    killer.join()
+    assert outcome.failure is not None
+    assert outcome.failure.error_class is ErrorClass.INFRA
+    assert run(pool, song).ok
 
 
 class Told(BaseException):

@@ -1,0 +1,75 @@
+"""Prefect's server of one command: apart from the command's signals, started again, and gone with the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ray
+
+PATIENCE_S = 90.0
+COMMAND = """
+import sys, time
+from flows.environment import prepare_environment
+prepare_environment()
+from flows.own_server import make_server
+server = make_server()
+server.start()
+print(server.server_process.pid, server.api_url, flush=True)
+time.sleep(600)
+"""
+
+
+def answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/health", timeout=2.0).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_server_outlives_signals_to_the_group_but_not_the_command(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment["PREFECT_HOME"] = str(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as command:
+        assert command.stdout is not None
+        word, url = command.stdout.readline().split()
+        server = int(word)
+        assert os.getsid(server) != os.getsid(command.pid)
+        os.kill(server, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
+        while not answers(url) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert answers(url), "it was not started again"
+        (again,) = children_of(command.pid)
+        assert again != server
+        command.kill()
+    deadline = time.monotonic() + PATIENCE_S
+    while lives(again) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not lives(again), "it was left running"
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and lives(int(path.name)):
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            found += [int(path.name)] if int(parent) == pid else []
+    return found
