@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,18 +28,49 @@ def _at_work(place: Place, command: Command, num_finished: int = 2) -> None:
     time.sleep(0.05)
 
 
-def survived(bed: Bed, name: str, harm: Callable[[Command], None], classes: str, *overrides: str) -> Came:
-    """A run that must come to its end all the same."""
-    place = bed.place(name)
-    command = place.command(*overrides)
-    _at_work(place, command)
-    harm(command)
-    started = time.monotonic()
+@dataclass(frozen=True)
+class _Blow:
+    """Harm that a run must survive: what is done, and the class of the failure that must be recorded for it."""
+
+    strike: Callable[[Command], None]
+    classes: str = ""
+
+
+_gauntlets: dict[int, dict[str, Came]] = {}
+"""What came of the blows, by the bed they fell on: all fall on one run, one after the other."""
+
+
+def survived(bed: Bed, name: str) -> Came:
+    """What came of one of the blows that a run must survive."""
+    if id(bed) not in _gauntlets:
+        _gauntlets[id(bed)] = _run_the_gauntlet(bed)
+    return _gauntlets[id(bed)][name]
+
+
+def _run_the_gauntlet(bed: Bed) -> dict[str, Came]:
+    place = bed.place("gauntlet")
+    command, found = place.command(*_DEADLINE), dict[str, tuple[str, bool]]()
+    for name, blow in BLOWS.items():
+        before, num_finished = place.failures(), len(place.finished())
+        _at_work(place, command, num_finished)
+        blow.strike(command)
+        until(partial(_has_gone_on, place, before, num_finished, blow.classes), command=command)
+        new = place.failures() - before
+        found[name] = ", ".join(f"{count} {kind}" for kind, count in new.items()), blow.classes in ("", *new)
+        print(f"    {name}: {found[name]}", flush=True)
     code = command.wait()
-    sound = is_sound(place)
-    done = bed.ends_right(place)
-    took = time.monotonic() - started
-    return judge(place, command, code, expected=0, resumed=done, classes=classes, seconds=took, sound=sound)
+    sound, done = is_sound(place), bed.ends_right(place)
+    whole = judge(place, command, code, expected=0, resumed=done, sound=sound)
+    return {
+        name: Came(code, what, sound, whole.num_redone, done, told and whole.as_expected)
+        for name, (what, told) in found.items()
+    }
+
+
+def _has_gone_on(place: Place, before: Counter[str], num_finished: int, classes: str) -> bool:
+    """Whether the failure was recorded and another shard was finished since."""
+    recorded = not classes or (place.failures() - before)[classes] > 0
+    return recorded and len(place.finished()) > num_finished
 
 
 def ended(bed: Bed, name: str, harm: Callable[[Command], None], expected: int) -> Came:
@@ -93,13 +126,19 @@ def _twice(command: Command) -> None:
         os.killpg(command.pid, signal.SIGINT)
 
 
-def _survives(name: str, harm: Callable[[Command], None], classes: str, *overrides: str) -> Fault:
-    return lambda bed: survived(bed, name, harm, classes, *overrides)
-
-
 def _ends(name: str, harm: Callable[[Command], None], expected: int) -> Fault:
     return lambda bed: ended(bed, name, harm, expected)
 
+
+BLOWS: dict[str, _Blow] = {
+    "worker killed": _Blow(partial(_kill_workers, number=signal.SIGKILL), "INFRA"),
+    "worker crashes (SIGSEGV)": _Blow(partial(_kill_workers, number=signal.SIGSEGV), "INFRA"),
+    "worker out of memory (RLIMIT_AS)": _Blow(_starve, "RESOURCE"),
+    "raylet killed": _Blow(partial(_kill_named, word="raylet/raylet "), "INFRA"),
+    "Ray's control store killed": _Blow(partial(_kill_named, word="gcs/gcs_server ")),
+    "Prefect's server killed": _Blow(partial(_kill_named, word="flows.own_server")),
+    "worker hangs (SIGSTOP)": _Blow(partial(_kill_workers, number=signal.SIGSTOP), "TIMEOUT"),
+}
 
 PROCESS_FAULTS: dict[str, Fault] = {
     "SIGTERM to every process": _ends("tree", partial(_signal_tree, number=signal.SIGTERM), 130),
@@ -107,11 +146,5 @@ PROCESS_FAULTS: dict[str, Fault] = {
     "SIGTERM to the run": _ends("term", lambda command: kill(command.pid, signal.SIGTERM), 130),
     "Ctrl-C twice": _ends("ctrl-c", _twice, 130),
     "driver killed": _ends("driver", lambda command: kill(command.pid, signal.SIGKILL), -9),
-    "worker killed": _survives("kill", partial(_kill_workers, number=signal.SIGKILL), "INFRA"),
-    "worker crashes (SIGSEGV)": _survives("segv", partial(_kill_workers, number=signal.SIGSEGV), "INFRA"),
-    "worker hangs (SIGSTOP)": _survives("stop", partial(_kill_workers, number=signal.SIGSTOP), "TIMEOUT", *_DEADLINE),
-    "worker out of memory (RLIMIT_AS)": _survives("memory", _starve, "RESOURCE"),
-    "raylet killed": _survives("raylet", partial(_kill_named, word="raylet/raylet "), "INFRA"),
-    "Ray's control store killed": _survives("gcs", partial(_kill_named, word="gcs/gcs_server "), ""),
-    "Prefect's server killed": _survives("prefect", partial(_kill_named, word="flows.own_server"), ""),
+    **{name: partial(survived, name=name) for name in BLOWS},
 }

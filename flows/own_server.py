@@ -74,7 +74,12 @@ def make_server() -> Any:
             settings = get_current_settings().to_environment_variables(exclude_unset=True)
             kind = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
             return subprocess.Popen(
-                command, env={**os.environ, **kind, **settings}, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                env={**os.environ, **kind, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # when it is stopped it tells of what it was interrupted in
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     return OwnServer()
