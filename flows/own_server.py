@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     """Be a server that ends when its parent does, however that ends."""
     parent = int(arguments[0])
     with contextlib.suppress(OSError, AttributeError):  # Linux has it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         return  # it died before it could be said
     import uvicorn
@@ -56,14 +56,13 @@ def make_server() -> Any:
 
         def _watch(self) -> None:
             """Start it again on the same port and database when it dies; Prefect's clients try again meanwhile."""
-            for _ in range(_MAX_RESTARTS):
-                process = self.server_process
-                if process is None:
-                    return
+            num_starts = 1
+            while (process := self.server_process) is not None:  # this thread's end would be the server's, too
                 process.wait()
-                if self._stopping:
+                if self._stopping or num_starts > _MAX_RESTARTS:
                     return
                 self.server_process = self._run_uvicorn_command()
+                num_starts += 1
 
         def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
             from prefect.settings import get_current_settings
