@@ -188,6 +188,8 @@ def poisoned(bed: Bed, name: str, which: Callable[[Place], Path], how: Callable[
     victim.touch()
     finished = place.finished()
     how(victim)
+    if "attempts" in victim.parts:
+        place.damaged.add(victim)
     lost = {victim.parent.name} if "work" in victim.parts else set[str]()
     command = place.command(_PLAIN)
     code = command.wait()
@@ -203,9 +205,7 @@ def poisoned(bed: Bed, name: str, which: Callable[[Place], Path], how: Callable[
         and row.shard_id in finished
         and row.work_key not in lost
     ]
-    came = judge(
-        place, command, code, expected=0, resumed=done, sound=not place.unsound() or name.startswith("attempt")
-    )
+    came = judge(place, command, code, expected=0, resumed=done, sound=not place.unsound())
     return Came(code, came.what or "mended", came.sound, len(redone), done, came.as_expected)
 
 

@@ -204,15 +204,16 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _classify_os_error(error: OSError) -> SingalongError | None:
+    file = error.filename2 or error.filename  # of two, the second is what was to be written
     text = error.strerror or str(error) or type(error).__name__
     if error.errno in _RESOURCE_ACTIONS:
-        return ResourceError(text, file=error.filename, action=_RESOURCE_ACTIONS[error.errno])
+        return ResourceError(text, file=file, action=_RESOURCE_ACTIONS[error.errno])
     if error.errno in _TRANSIENT_ERRNOS or isinstance(error, ConnectionError | TimeoutError):
-        return TransientIOError(text, file=error.filename, action="Check the disk or the network, then run again.")
+        return TransientIOError(text, file=file, action="Check the disk or the network, then run again.")
     if error.errno in _INPUT_ERRNOS:
         return InputError(
             text,
-            file=error.filename,
+            file=file,
             expected="a path that can be read, or written where an output goes",
             action="Check the path and its permissions.",
         )

@@ -244,14 +244,12 @@ def _cause(error: Exception, store: CheckedStore) -> Exception:
     And what is missing from the store was there a moment ago: no fault of the input either.
     """
     known = classify(error)
-    if not isinstance(known, InputError):
-        return error
-    try:
-        store.check()
-    except (SingalongError, OSError) as changed:
-        return changed
-    if isinstance(error, OSError) and Path(str(error.filename)).is_relative_to(store.root):
-        return TransientIOError(
-            f"work vanished from the store: {error.strerror}", file=error.filename, action="Run again to make it anew."
-        )
+    is_missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
+    if is_missing and Path(str(known.file)).is_relative_to(store.root):
+        return TransientIOError("work vanished from the store", file=known.file, action="Run again to make it anew.")
+    if isinstance(known, InputError):
+        try:
+            store.check()
+        except (SingalongError, OSError) as changed:
+            return changed
     return error

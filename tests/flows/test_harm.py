@@ -208,6 +208,7 @@ def test_a_store_deleted_under_the_shards_blames_no_clip(bench: Bench) -> None:
     summary = bench.run(Harmful("lipsync", lambda: shutil.rmtree(bench.store_path)))
     assert not summary.complete
     assert RunFolder.open(bench.run_path).fold().count(Status.QUARANTINED) == 0
+    assert set(bench.failed().values()) == {ErrorClass.TRANSIENT_IO}
     summary = bench.run()
     assert summary.complete, summary.failures
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,10 @@ def test_what_was_not_foreseen_is_a_bug_that_names_its_kind(error: Exception) ->
     found = classify(error)
     assert found.error_class is ErrorClass.BUG
     assert type(error).__name__ in str(found)
+
+
+def test_of_two_files_the_one_that_was_to_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError) as caught:
+        os.link(tmp_path / "a", tmp_path / "nowhere" / "b")
+    assert classify(caught.value).file == str(tmp_path / "nowhere" / "b")
