@@ -58,10 +58,11 @@ class CommitMarker(Row):
 
 
 class CacheMarker(Row):
-    """Content of complete.json: every file of a cache entry with its size in bytes."""
+    """Content of complete.json: every file of a cache entry with its size in bytes, and its content's hash."""
 
     store_version: int = STORE_VERSION
     files: dict[str, int]
+    sha256: dict[str, str] = Field(default={}, description="by file; entries of older versions have none")
 
 
 class Store:
@@ -238,7 +239,10 @@ class Store:
             made.mkdir()
             build(made)
             files = {path.relative_to(made).as_posix(): path for path in made.rglob("*") if path.is_file()}
-            marker = CacheMarker(files={name: path.stat().st_size for name, path in sorted(files.items())})
+            marker = CacheMarker(
+                files={name: path.stat().st_size for name, path in sorted(files.items())},
+                sha256={name: sha256_of(path) for name, path in sorted(files.items())},
+            )
             (made / _CACHE_MARKER).write_text(marker.model_dump_json(indent=1), encoding="utf-8")
             _flush_tree(made)
             make_dirs(target.parent)
@@ -249,6 +253,18 @@ class Store:
                 with contextlib.suppress(FileNotFoundError):
                     target.rename(self.new_temp_dir() / "damaged")
         return standing
+
+    def drop_if_damaged(self, folder: Path) -> bool:
+        """Take a cache entry away if its files are not what was committed (reads them); whether it was."""
+        try:
+            marker = CacheMarker.model_validate_json((folder / _CACHE_MARKER).read_bytes())
+            if all(sha256_of(folder / name) == digest for name, digest in marker.sha256.items()):
+                return False
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            pass
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(self.new_temp_dir() / "damaged")
+        return True
 
     def _cache_dir(self, kind: str, sha256: str, version: str) -> Path:
         assert _KEY.fullmatch(sha256), sha256

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singalong.contracts import ModelRef
-from singalong.errors import InputError, SingalongError, TransientIOError, classify
+from singalong.errors import BugError, InputError, SingalongError, TransientIOError, classify
 from singalong.store import Store
 from tasks.checked_store import CheckedStore, PlannedFile
 from tasks.failures import failure_of
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from models.scorers import Scorer
 
 
+_AGAIN = "Run again to make it anew."
+
+
 class Worker:
     """Does jobs; holds one detector, one scorer and the last generator used."""
 
@@ -58,7 +61,7 @@ class Worker:
         try:
             outcome = self._dispatch(job, store)
         except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
-            outcome = Outcome(failure=failure_of(_cause(error, store)))
+            outcome = Outcome(failure=failure_of(_cause(error, job, store)))
         release_memory()
         return outcome.model_copy(update={"seconds": time.monotonic() - started, "worker": self.name})
 
@@ -238,18 +241,29 @@ def _planned_files(job: Job) -> Iterator[PlannedFile]:
             yield from ((Path(span.path), span.sha256) for span in job.audio if span.sha256 is not None)
 
 
-def _cause(error: Exception, store: CheckedStore) -> Exception:
+def _prepared(job: Job) -> Iterator[Path]:
+    """Cache folders that a job reads."""
+    if isinstance(job, LipsyncJob):
+        folders = (job.analysis, job.song, job.speakers, job.likeness)
+        yield from (Path(folder) for folder in folders if folder is not None)
+
+
+def _cause(error: Exception, job: Job, store: CheckedStore) -> Exception:
     """What is behind an error: a file that changed meanwhile is no fault of the file that was planned.
 
-    And what is missing from the store was there a moment ago: no fault of the input either.
+    And what is missing from the store, or damaged there, was sound before: no fault of the input, nor of ours.
     """
     known = classify(error)
     is_missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
     if is_missing and Path(str(known.file)).is_relative_to(store.root):
-        return TransientIOError("work vanished from the store", file=known.file, action="Run again to make it anew.")
+        return TransientIOError("work vanished from the store", file=known.file, action=_AGAIN)
     if isinstance(known, InputError):
         try:
             store.check()
         except (SingalongError, OSError) as changed:
             return changed
+    if isinstance(known, InputError | BugError):
+        damaged = [folder for folder in _prepared(job) if store.drop_if_damaged(folder)]
+        if damaged:
+            return TransientIOError("what was prepared is damaged on the disk", file=damaged[0], action=_AGAIN)
     return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -249,10 +250,26 @@ def test_a_damaged_segment_is_found_when_it_is_joined_and_made_anew(bench: Bench
     assert sum(row.result is not None and not row.reused for row in bench.rows()) == 4, "one shard, and no other, twice"
 
 
-def test_a_burst_of_bugs_stops_the_run_and_leaves_a_report_that_names_them(bench: Bench) -> None:
-    """The voice in the cache is damaged in a way that its size does not betray: what it causes nobody foresaw."""
+def rot(bench: Bench) -> None:
+    """Damage the voice in the cache in a way that its size does not betray."""
     for path in bench.store_path.glob("cache/songs/*/*/*/*.npy"):
         path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def test_a_rotten_cache_entry_is_found_out_and_made_anew_by_the_next_run(bench: Bench) -> None:
+    rot(bench)
+    summary = bench.run()
+    assert set(bench.failed().values()) == {ErrorClass.TRANSIENT_IO}
+    assert any("damaged on the disk" in row.failure.message for row in bench.rows() if row.failure is not None)
+    assert not summary.complete
+    bench.again()
+
+
+def test_a_burst_of_bugs_stops_the_run_and_leaves_a_report_that_names_them(bench: Bench) -> None:
+    """The voice in the cache is rotten, and so old that there is no telling: what it causes nobody foresaw."""
+    rot(bench)
+    for marker in bench.store_path.glob("cache/songs/*/*/*/complete.json"):
+        marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sha256": {}}))
     with pytest.raises(TooManyBugsError, match="stopped after 2 unforeseen failures"):
         bench.run()
     summary = summarise(RunFolder.open(bench.run_path))
