@@ -194,8 +194,8 @@ def poisoned(bed: Bed, name: str, which: Callable[[Place], Path], how: Callable[
     lost = {victim.parent.name} if "work" in victim.parts else set[str]()
     command = place.command(_PLAIN)
     code = command.wait()
-    if "segment" in name:  # found when the film is joined; the next run makes it anew
-        code = place.command(_PLAIN).wait() if code == 1 else -1
+    if "segment" in name and code == 1:  # found when the film is joined; the next run makes it anew
+        code = place.command(_PLAIN).wait()
     done = bed.ends_right(place, _PLAIN)
     redone = [
         row.shard_id

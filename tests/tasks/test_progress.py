@@ -2,12 +2,17 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from singalong.config import Settings
 from singalong.runfolder import RunFolder
 from tasks.progress import progress_of
 from tests.singalong.builders import attempt, pair_row, plan_of
 
+SETTINGS = Settings()
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 
 
@@ -49,3 +54,27 @@ def test_workers_are_told_by_what_they_recorded_and_when(tmp_path: Path) -> None
         assert all(state.quiet for state in progress_of(run, now=NOW).workers)
         soon = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
         assert {state.worker for state in progress_of(run, now=soon).workers if state.quiet} == {"box:b"}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    clocks=st.lists(st.tuples(st.integers(0, 3599), st.integers(0, 3599)), min_size=3, max_size=3),
+    now=st.datetimes(datetime(2025, 12, 31), datetime(2026, 1, 2), timezones=st.just(UTC)),
+)
+def test_a_clock_that_jumps_makes_no_nonsense(clocks: list[tuple[int, int]], now: datetime) -> None:
+    """The system's time is set back or on between attempts, and between start and end of one."""
+    with TemporaryDirectory() as folder:
+        run = RunFolder.create(
+            Path(folder) / "run", plan_of([pair_row(n, song_end_s=4) for n in range(1, 4)]), SETTINGS
+        )
+        failed, done, again = clocks
+        shard, other, _ = run.plan.shards
+        run.record(attempt(shard, 1, "INFRA", worker="box:a", **times(*failed)))
+        run.record(attempt(shard, 2, worker="box:a", **times(*done)))
+        run.record(attempt(other, 1, worker="box:b", **times(*again)))
+        progress = progress_of(run, now=now)
+    assert progress.shards == {"done": 2, "pending": 1}, "numbers decide, not times"
+    assert progress.frames_per_s is None or progress.frames_per_s > 0
+    assert progress.seconds_left is None or progress.seconds_left > 0
+    assert all(shard.seconds > 0 for shard in progress.slowest)
+    assert all(worker.last_seen_s >= 0 for worker in progress.workers)
