@@ -133,8 +133,8 @@ class LipsyncSettings(Section):
     )
     mask: Literal["lower_face", "box"] = Field(
         default="lower_face",
-        description="What is pasted back: below the eyes and within the jaw, or the whole box. The paper's paste is box "
-        "with feather = 0, match_color = false and keep_detail = false.",
+        description="What is pasted back: below the eyes and within the jaw, or the whole box. The paper's paste is "
+        "box, feather 0, match_color false and keep_detail false.",
     )
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
