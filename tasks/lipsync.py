@@ -310,7 +310,7 @@ def chosen_face(
             file=pair.clip,
             expected="a face that can be seen from the front",
             action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
-            "min_sharpness or min_score.",
+            "max_tilt_deg, min_sharpness or min_score.",
         )
     return face
 
