@@ -93,8 +93,8 @@ class AnalysisSettings(Section):
         default=40.0,
         gt=0,
         le=90,
-        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, and from 40 on the "
-        "bundled generator draws lips on cheeks.",
+        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, and from 40 on "
+        "the bundled generator draws lips on cheeks.",
     )
     max_tilt_deg: float = Field(
         default=30.0,
@@ -115,8 +115,8 @@ class AnalysisSettings(Section):
     smooth_s: float = Field(
         default=0.4,
         ge=0,
-        description="Reach of the zero-phase smoothing to either side, seconds; on real clips longer ones flatten nods, "
-        "shorter ones smooth no more than lines do.",
+        description="Reach of the zero-phase smoothing to either side, seconds; on real clips longer ones flatten "
+        "nods, shorter ones smooth no more than lines do.",
     )
     smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
 
@@ -133,7 +133,8 @@ class LipsyncSettings(Section):
     )
     mask: Literal["lower_face", "box"] = Field(
         default="lower_face",
-        description="What is pasted back: below the eyes and within the jaw, or the whole box as in the paper.",
+        description="What is pasted back: below the eyes and within the jaw, or the whole box. The paper's paste is "
+        "box, feather 0, match_color false and keep_detail false.",
     )
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
@@ -202,8 +203,8 @@ class FilmSettings(Section):
     )
     fill: Literal["black", "blur", "crop"] = Field(
         default="black",
-        description="What becomes of a part of another shape: it is surrounded by black, or by itself, out of focus; or "
-        "it is cropped around the face that sings.",
+        description="What becomes of a part of another shape: it is surrounded by black, or by itself, out of focus; "
+        "or it is cropped around the face that sings.",
     )
     credentials: Literal["auto", "none"] = Field(
         default="auto", description="Content credentials (C2PA) in every film; auto: where the library works."

@@ -120,11 +120,12 @@ def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, *, clip: s
 def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float) -> Speaking:
     """Who speaks in a span [start_s, end_s) of a clip whose `tracks` are those of the span.
 
-    Judged by the pieces that touch the span, at the whole clip's offset.
+    Judged by the pieces that lie in the span or hold most of it, at the whole clip's offset.
     """
     facts = SpeakersFacts.model_validate_json((folder / FACTS_FILE).read_bytes())
     touches = (pc.field("start_s") < end_s) & (pc.field("end_s") > start_s)
-    rows = from_table(pq.read_table(folder / SPEAKERS_TABLE, filters=touches))
+    touching = from_table(pq.read_table(folder / SPEAKERS_TABLE, filters=touches))
+    rows = [row for row in touching if _belongs(row, start_s, end_s)] or touching
     by_track: dict[int, float] = {}
     unsure = []
     for shot, people in people_of(tracks, start_s, end_s).items():
@@ -135,6 +136,12 @@ def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float
         if len(best) == 2 and best[1] - best[0] < UNSURE_MARGIN:
             unsure.append(shot)
     return Speaking(by_track, tuple(unsure))
+
+
+def _belongs(row: TrackEvidence, start_s: float, end_s: float) -> bool:
+    """Whether a piece and a span share half of the shorter one: the next one's end says little of who speaks in it."""
+    shared_s = min(row.end_s, end_s) - max(row.start_s, start_s)
+    return shared_s >= min(row.end_s - row.start_s, end_s - start_s) / 2 - 1e-6
 
 
 def singers_of(people: Sequence[Person], tracks: TrackTable) -> list[Person]:

@@ -188,7 +188,8 @@ def _chosen_face(
             + (f" (those found are {chosen.flaw_words})" if chosen.flaw_words else ""),
             file=clip.path,
             expected="a face that can be seen from the front",
-            action="If there is one, loosen analysis.min_face_px, max_turn_deg, min_sharpness or min_score.",
+            action="If there is one, loosen analysis.min_face_px, max_turn_deg, max_tilt_deg, min_sharpness or "
+            "min_score.",
         )
     return chosen
 
