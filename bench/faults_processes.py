@@ -18,7 +18,7 @@ from bench.rough import Command, Place, kill, until
 _ENDS_WITHIN_S = 20.0
 _AGENTS_END_WITHIN_S = 120.0
 """Those that Ray keeps beside the raylet look about once a minute whether it lives; they hold nothing of ours."""
-_DEADLINE = ("run.shard_timeout_s=45",)
+_DEADLINE = ("run.shard_timeout_s=30",)
 
 
 def _at_work(place: Place, command: Command, num_finished: int = 2) -> None:
@@ -54,8 +54,10 @@ def _run_the_gauntlet(bed: Bed) -> dict[str, Came]:
     command, found = place.command(*_DEADLINE), dict[str, tuple[str, bool]]()
     for name, blow in BLOWS.items():
         before, num_finished = place.failures(), len(place.finished())
-        _at_work(place, command, num_finished)
+        frozen = _frozen_at_work(place, command)
         blow.strike(command)
+        for pid in frozen if blow.strike is not _leave_frozen else ():
+            kill(pid, signal.SIGCONT)
         until(partial(_has_gone_on, place, before, num_finished, blow.classes), command=command)
         new = place.failures() - before
         found[name] = ", ".join(f"{count} {kind}" for kind, count in new.items()), blow.classes in ("", *new)
@@ -67,6 +69,26 @@ def _run_the_gauntlet(bed: Bed) -> dict[str, Came]:
         name: Came(code, what, sound, whole.num_redone, done, told and whole.as_expected)
         for name, (what, told) in found.items()
     }
+
+
+def _frozen_at_work(place: Place, command: Command) -> list[int]:
+    """Stop the worker in the middle of a shard; its process id."""
+    while command.process.poll() is None:
+        until(place.running, command=command)
+        workers = command.workers()
+        for pid in workers:
+            kill(pid, signal.SIGSTOP)
+        time.sleep(1.0)  # what it had finished is recorded by now
+        if workers and place.running():
+            return workers
+        for pid in workers:
+            kill(pid, signal.SIGCONT)
+        time.sleep(0.1)
+    raise RuntimeError(f"the run ended before harm could be done: {command.said()[-800:]}")
+
+
+def _leave_frozen(_command: Command) -> None:
+    """A worker that is stopped hears nothing and does nothing."""
 
 
 def _has_gone_on(place: Place, before: Counter[str], num_finished: int, classes: str) -> bool:
@@ -139,7 +161,7 @@ BLOWS: dict[str, _Blow] = {
     "raylet killed": _Blow(partial(_kill_named, word="raylet/raylet "), "INFRA"),
     "Ray's control store killed": _Blow(partial(_kill_named, word="gcs/gcs_server ")),
     "Prefect's server killed": _Blow(partial(_kill_named, word="flows.own_server")),
-    "worker hangs (SIGSTOP)": _Blow(partial(_kill_workers, number=signal.SIGSTOP), "TIMEOUT"),
+    "worker hangs (SIGSTOP)": _Blow(_leave_frozen, "TIMEOUT"),
 }
 
 PROCESS_FAULTS: dict[str, Fault] = {

@@ -158,7 +158,7 @@ def _read_rows(path: Path) -> list[AttemptRow] | None:
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
         table = file.read(columns=["row"], use_threads=False)
         return [AttemptRow.model_validate_json(text) for text in table["row"].to_pylist()]
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError, LookupError):  # damage has many faces
         return None
 
 

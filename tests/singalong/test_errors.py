@@ -140,6 +140,6 @@ def test_what_was_not_foreseen_is_a_bug_that_names_its_kind(error: Exception) ->
 
 def test_of_two_files_the_one_that_was_to_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(FileNotFoundError) as caught:
         os.link(tmp_path / "a", tmp_path / "nowhere" / "b")
     assert classify(caught.value).file == str(tmp_path / "nowhere" / "b")

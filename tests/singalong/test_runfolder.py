@@ -360,7 +360,7 @@ def test_no_flipped_bit_in_an_attempt_is_taken_for_another_truth(run: RunFolder)
     run.record(row)
     path = run.path / "attempts" / row.shard_id / "0001.parquet"
     whole = path.read_bytes()
-    for at in range(0, len(whole), 7):
+    for at in range(0, len(whole), 5):
         path.write_bytes(spoil(whole, "flipped", at=at))
         log = AttemptLog(run.path / "attempts").read()
         assert log.rows in ([row], [])
