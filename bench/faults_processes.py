@@ -18,6 +18,8 @@ from bench.rough import Command, Place, kill, until
 _ENDS_WITHIN_S = 20.0
 _AGENTS_END_WITHIN_S = 120.0
 """Those that Ray keeps beside the raylet look about once a minute whether it lives; they hold nothing of ours."""
+_STARVED_BYTES = 64 << 20
+"""Less than any worker has: whatever asks for more fails."""
 _DEADLINE = ("run.shard_timeout_s=30",)
 
 
@@ -132,10 +134,9 @@ def _kill_named(command: Command, word: str) -> None:
 
 
 def _starve(command: Command) -> None:
-    """Leave the worker hardly more address space than it has."""
+    """Leave the worker no address space but what it has."""
     for pid in command.workers():
-        has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.prlimit(pid, resource.RLIMIT_AS, (has + (4 << 20), has + (4 << 20)))
+        resource.prlimit(pid, resource.RLIMIT_AS, (_STARVED_BYTES, _STARVED_BYTES))
 
 
 def _signal_tree(command: Command, number: signal.Signals) -> None:

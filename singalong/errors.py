@@ -44,9 +44,12 @@ _TRANSIENT_ERRNOS = frozenset(
 _INPUT_ERRNOS = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "failed to allocate memory")
-"""What torch, OpenCV and ONNX Runtime write when an allocation fails; they have no common exception for
-it."""
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),
+    *("failed to allocate memory", "bad_alloc", "bad allocation", "failed to map segment", "can't start new thread"),
+)
+"""What torch, OpenCV, ONNX Runtime, the loader of libraries and Python's threads write when an allocation fails; they
+have no common exception for it."""
 
 
 class ErrorClass(StrEnum):
@@ -200,7 +203,8 @@ def classify(error: BaseException) -> SingalongError:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return not isinstance(error, OSError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    has_errno = isinstance(error, OSError) and error.errno is not None
+    return not has_errno and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def _classify_os_error(error: OSError) -> SingalongError | None:

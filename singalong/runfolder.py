@@ -46,7 +46,7 @@ _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
 
 
-_UNREADABLE = (pa.ArrowException, ValueError, KeyError, TypeError, OSError)
+_UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
 """What reading a damaged table may raise."""
 
 
