@@ -1,4 +1,4 @@
-"""A worker that really runs out of memory says so: RESOURCE, which is tried again with less, and no fault of the input."""
+"""A worker that really runs out of memory says so: RESOURCE, to be tried again with less, and no fault of the input."""
 
 from __future__ import annotations
 
