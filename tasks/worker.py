@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from singalong.contracts import ModelRef
-from singalong.errors import BugError, InputError, SingalongError, TransientIOError, classify
+from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.store import Store
 from tasks.checked_store import CheckedStore, PlannedFile
 from tasks.failures import failure_of
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from models.scorers import Scorer
 
 
+_SPARE_BYTES = 32 << 20
+"""More than malloc keeps at hand (its threshold for asking the kernel is 32 MB at most), less than any shard needs."""
 _AGAIN = "Run again to make it anew."
 
 
@@ -248,6 +250,14 @@ def _prepared(job: Job) -> Iterator[Path]:
         yield from (Path(folder) for folder in folders if folder is not None)
 
 
+def _has_memory() -> bool:
+    """Whether any is left: libraries that could not allocate fail in ways of their own, some without saying why."""
+    try:
+        return len(bytearray(_SPARE_BYTES)) > 0
+    except MemoryError:
+        return False
+
+
 def _cause(error: Exception, job: Job, store: CheckedStore) -> Exception:
     """What is behind an error: a file that changed meanwhile is no fault of the file that was planned.
 
@@ -257,6 +267,8 @@ def _cause(error: Exception, job: Job, store: CheckedStore) -> Exception:
     is_missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
     if is_missing and Path(str(known.file)).is_relative_to(store.root):
         return TransientIOError("work vanished from the store", file=known.file, action=_AGAIN)
+    if isinstance(known, BugError) and not _has_memory():
+        return ResourceError(f"out of memory: {known.problem}", action="Run fewer workers or smaller batches.")
     if isinstance(known, InputError):
         try:
             store.check()

@@ -42,6 +42,28 @@ print(json.dumps([failure and failure.error_class, failure and failure.message, 
 """
 
 
+UNSAID = """
+import resource
+from pathlib import Path
+from tasks.checked_store import CheckedStore
+from singalong.store import Store
+from tasks.jobs import SongJob
+from tasks.worker import _cause
+
+error, store = SystemError("error return without exception set"), CheckedStore(Store(Path("nowhere")), [])
+job = SongJob(path="song.wav", sha256="0" * 64)
+before = type(_cause(error, job, store)).__name__
+resource.setrlimit(resource.RLIMIT_AS, (64 << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))
+print(before, type(_cause(error, job, store)).__name__)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
+def test_what_fails_without_saying_why_where_there_is_no_memory_failed_for_that() -> None:
+    done = subprocess.run([sys.executable, "-c", UNSAID], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SystemError", "ResourceError"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
 @pytest.mark.parametrize("room_mb", [-400, -50])
 def test_no_memory_is_filed_under_resource_and_the_same_worker_goes_on(tmp_path: Path, room_mb: int) -> None:
