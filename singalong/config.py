@@ -69,6 +69,19 @@ class LimitSettings(Section):
 
     max_pixels: int = Field(default=8192 * 4320, gt=0, description="Largest frame, width times height.")
     max_duration_s: float = Field(default=6 * 3600.0, gt=0, description="Longest clip or song, seconds.")
+    max_frames: int = Field(
+        default=4_000_000, gt=0, description="Most frames of a clip: six hours at 120 a second are 2.6 million."
+    )
+    min_sample_rate_hz: int = Field(
+        default=1000, ge=100, description="Lowest sample rate of a song; telephones have 8000."
+    )
+    max_sample_rate_hz: int = Field(default=1_000_000, gt=0, description="Highest; studios record at up to 768000.")
+    probe_timeout_s: float = Field(
+        default=120.0, gt=0, description="Longest look into a file, seconds, and one more for every 10 MB of it."
+    )
+    probe_memory_mb: int = Field(
+        default=4096, ge=256, description="Most memory for a look into a file; 8K video of 10 bits takes 3 GB."
+    )
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import InputError, classify
-from singalong.media.probe import probe_clip, probe_song
+from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
+from tasks.probe_apart import probe_clip_apart, probe_song_apart
 
 PROBE_VERSION = 2
 """Raise when probing changes what it says of a file."""
@@ -26,7 +27,7 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     sha256 = _hash(path, store)
 
     def probe() -> ClipFacts:
-        return probe_clip(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
+        return probe_clip_apart(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
@@ -45,7 +46,7 @@ def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
     sha256 = _hash(path, store)
 
     def probe() -> SongFacts:
-        return probe_song(Path(path), sha256=sha256, limits=settings.limits)
+        return probe_song_apart(Path(path), sha256=sha256, limits=settings.limits)
 
     return _remembered(store, "song-facts", sha256, str(settings.limits), SongFacts, probe).model_copy(
         update={"path": path}
@@ -70,6 +71,7 @@ def probe_all(
 
 
 def _hash(path: str, store: Store) -> str:
+    check_is_file(Path(path))  # a pipe or a device would be read for ever
     try:
         return store.file_sha256(Path(path))
     except OSError as error:

@@ -58,6 +58,13 @@ def probe_still(path: Path, *, sha256: str, limits: LimitSettings, still_fps: in
             orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
             name, mode = str(image.format), image.mode
             is_animated = getattr(image, "n_frames", 1) > 1
+    except Image.DecompressionBombError as exc:  # Pillow refuses before it tells the size
+        raise MediaError(
+            f"its frames are too large: {exc}",
+            file=path,
+            expected=f"at most {limits.max_pixels} pixels",
+            action="Scale it down, or raise limits.max_pixels.",
+        ) from exc
     except _DECODE_ERRORS as exc:
         raise _damaged(path, exc) from exc
     bgr = _upright_bgr(path)

@@ -1,0 +1,198 @@
+"""Probing apart: media from strangers is opened in a child process first, with little memory and a time limit.
+
+libav is large, and files exist that make it crash, ask for all memory, or never come back. Whatever such a file does,
+it does to the child: the caller gets a MediaError for it, and the next file gets a new child.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from singalong.config import LimitSettings
+from singalong.contracts import ClipFacts, SongFacts
+from singalong.errors import (
+    BugError,
+    ErrorClass,
+    InfraError,
+    MediaError,
+    ResourceError,
+    SingalongError,
+    TransientIOError,
+)
+
+_ROOT = Path(__file__).resolve().parents[1]
+_BYTES_A_SECOND = 10e6
+"""A slow network share; local disks read packets fifty times as fast, songs decode at 20 MB/s and more."""
+_START_S = 60.0
+"""Importing libav takes a second; on a machine under load, some."""
+_MAX_REPLY_BYTES = 1 << 20
+_ACTION = "Play it in a media player; if it does not play there, get the file again or convert it to MP4."
+_ERRORS: dict[ErrorClass, type[SingalongError]] = {
+    ErrorClass.INPUT: MediaError,
+    ErrorClass.RESOURCE: ResourceError,
+    ErrorClass.TRANSIENT_IO: TransientIOError,
+}
+
+Facts = TypeVar("Facts", ClipFacts, SongFacts)
+
+
+class _ChildGoneError(Exception):
+    """The child died, or was killed because its time was up."""
+
+
+class _Child:
+    """One child process: takes a line of JSON, gives a line of JSON, dies with its parent."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        self.pid_of_owner = os.getpid()
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "tasks.probe_child",
+            ],  # -P: nothing is imported from where the user happens to be
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
+        )
+        self._read_line(_START_S)
+
+    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """The answer to one request. Raises _ChildGoneError; TimeoutError when time ran out."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as exc:
+            raise _ChildGoneError from exc
+        try:
+            answer: dict[str, Any] = json.loads(self._read_line(timeout_s))
+        except ValueError as exc:
+            raise _ChildGoneError from exc
+        return answer
+
+    def _read_line(self, timeout_s: float) -> bytes:
+        assert self._process.stdout is not None
+        handle, line, end = self._process.stdout.fileno(), bytearray(), time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(max(0.0, end - time.monotonic())):
+                    raise TimeoutError
+                part = os.read(handle, 1 << 16)
+                if not part or len(line) > _MAX_REPLY_BYTES:
+                    raise _ChildGoneError
+                line += part
+        return bytes(line)
+
+    def close(self) -> str:
+        """End it; returns what it died of."""
+        if self.pid_of_owner != os.getpid():
+            return ""  # a forked copy: the child is its parent's
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+        code = self._process.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+class _Prober:
+    """Keeps one child for all files that behave."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def probe(self, path: Path, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask the child, or a new one. Raises MediaError where the file is the death of it."""
+        with self._lock:
+            child = self._ready()
+            try:
+                return child.ask(request, timeout_s)
+            except TimeoutError:
+                self._drop()
+                raise MediaError(
+                    "finding out what it holds takes too long",
+                    file=path,
+                    expected=f"an answer within {timeout_s:.0f} s",
+                    action=f"{_ACTION} If it is sound, raise limits.probe_timeout_s.",
+                ) from None
+            except _ChildGoneError:
+                reason = self._drop()
+                raise MediaError(
+                    f"reading it ends the process that tries ({reason}): it is damaged or made to do harm",
+                    file=path,
+                    expected="a media file that can be read",
+                    action=_ACTION,
+                ) from None
+            except BaseException:
+                self._drop()  # interrupted while it works: its answer would be taken for that to the next question
+                raise
+
+    def _ready(self) -> _Child:
+        if self._child is None or self._child.pid_of_owner != os.getpid():
+            try:
+                self._child = _Child()
+            except (OSError, TimeoutError, _ChildGoneError) as exc:
+                raise InfraError(
+                    f"the process that looks into media cannot be started: {type(exc).__name__} {exc}",
+                    expected=f"that {sys.executable} can import av",
+                    action="Run `singalong doctor`, free some memory, then run again.",
+                ) from exc
+        return self._child
+
+    def _drop(self) -> str:
+        child, self._child = self._child, None
+        return child.close() if child is not None else ""
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        self._drop()
+
+
+_prober = _Prober()
+atexit.register(_prober.close)
+
+
+def probe_clip_apart(path: Path, *, sha256: str, limits: LimitSettings, still_fps: int) -> ClipFacts:
+    """As `singalong.media.probe.probe_clip`, in a child process; MediaError also where that dies or takes too long."""
+    return _probe(ClipFacts, path, {"kind": "clip", "sha256": sha256, "still_fps": still_fps}, limits)
+
+
+def probe_song_apart(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
+    """As `singalong.media.probe.probe_song`, in a child process; MediaError also where that dies or takes too long."""
+    return _probe(SongFacts, path, {"kind": "song", "sha256": sha256}, limits)
+
+
+def _probe(model: type[Facts], path: Path, request: dict[str, Any], limits: LimitSettings) -> Facts:
+    try:
+        timeout_s = limits.probe_timeout_s + path.stat().st_size / _BYTES_A_SECOND
+    except OSError:
+        timeout_s = limits.probe_timeout_s
+    answer = _prober.probe(path, {"path": str(path), "limits": limits.model_dump(), **request}, timeout_s)
+    if "facts" in answer:
+        return model.model_validate(answer["facts"])
+    raise _error_of(answer["error"])
+
+
+def _error_of(content: dict[str, Any]) -> SingalongError:
+    kind = _ERRORS.get(ErrorClass(content.pop("error_class")), BugError)
+    return kind(content.pop("problem"), **content)
