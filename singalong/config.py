@@ -72,6 +72,11 @@ class LimitSettings(Section):
     max_frames: int = Field(
         default=4_000_000, gt=0, description="Most frames of a clip: six hours at 120 a second are 2.6 million."
     )
+    media_roots: tuple[str, ...] = Field(
+        default=(),
+        description="Folders that a manifest's files must lie in, links followed; empty: anywhere. For whoever runs "
+        "manifests of others.",
+    )
     min_sample_rate_hz: int = Field(
         default=1000, ge=100, description="Lowest sample rate of a song; telephones have 8000."
     )

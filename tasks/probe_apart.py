@@ -47,23 +47,18 @@ _ERRORS: dict[ErrorClass, type[SingalongError]] = {
 Facts = TypeVar("Facts", ClipFacts, SongFacts)
 
 
-class _ChildGoneError(Exception):
+class ChildGoneError(Exception):
     """The child died, or was killed because its time was up."""
 
 
-class _Child:
+class Child:
     """One child process: takes a line of JSON, gives a line of JSON, dies with its parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tasks.probe_child") -> None:
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self.pid_of_owner = os.getpid()
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "tasks.probe_child",
-            ],  # -P: nothing is imported from where the user happens to be
+            [sys.executable, "-P", "-m", module],  # -P: nothing is imported from where the user happens to be
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -73,17 +68,17 @@ class _Child:
         self._read_line(_START_S)
 
     def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The answer to one request. Raises _ChildGoneError; TimeoutError when time ran out."""
+        """The answer to one request. Raises ChildGoneError; TimeoutError when time ran out."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as exc:
-            raise _ChildGoneError from exc
+            raise ChildGoneError from exc
         try:
             answer: dict[str, Any] = json.loads(self._read_line(timeout_s))
         except ValueError as exc:
-            raise _ChildGoneError from exc
+            raise ChildGoneError from exc
         return answer
 
     def _read_line(self, timeout_s: float) -> bytes:
@@ -96,16 +91,17 @@ class _Child:
                     raise TimeoutError
                 part = os.read(handle, 1 << 16)
                 if not part or len(line) > _MAX_REPLY_BYTES:
-                    raise _ChildGoneError
+                    raise ChildGoneError
                 line += part
         return bytes(line)
 
-    def close(self) -> str:
-        """End it; returns what it died of."""
+    def close(self, grace_s: float = 0.0) -> str:
+        """End it, unless it ends by itself in time; returns what it died of."""
         if self.pid_of_owner != os.getpid():
             return ""  # a forked copy: the child is its parent's
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
+        self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 assert pipe is not None
@@ -119,7 +115,7 @@ class _Prober:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def probe(self, path: Path, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Ask the child, or a new one. Raises MediaError where the file is the death of it."""
@@ -135,8 +131,8 @@ class _Prober:
                     expected=f"an answer within {timeout_s:.0f} s",
                     action=f"{_ACTION} If it is sound, raise limits.probe_timeout_s.",
                 ) from None
-            except _ChildGoneError:
-                reason = self._drop()
+            except ChildGoneError:
+                reason = self._drop(grace_s=5.0)
                 raise MediaError(
                     f"reading it ends the process that tries ({reason}): it is damaged or made to do harm",
                     file=path,
@@ -147,11 +143,11 @@ class _Prober:
                 self._drop()  # interrupted while it works: its answer would be taken for that to the next question
                 raise
 
-    def _ready(self) -> _Child:
+    def _ready(self) -> Child:
         if self._child is None or self._child.pid_of_owner != os.getpid():
             try:
-                self._child = _Child()
-            except (OSError, TimeoutError, _ChildGoneError) as exc:
+                self._child = Child()
+            except (OSError, TimeoutError, ChildGoneError) as exc:
                 raise InfraError(
                     f"the process that looks into media cannot be started: {type(exc).__name__} {exc}",
                     expected=f"that {sys.executable} can import av",
@@ -159,9 +155,9 @@ class _Prober:
                 ) from exc
         return self._child
 
-    def _drop(self) -> str:
+    def _drop(self, grace_s: float = 0.0) -> str:
         child, self._child = self._child, None
-        return child.close() if child is not None else ""
+        return child.close(grace_s) if child is not None else ""
 
     def close(self) -> None:
         """End the child, if there is one."""

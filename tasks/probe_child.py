@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from singalong.media.probe import probe_clip, probe_song
 _MB = 1 << 20
 
 
-def main() -> None:
+def main(answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
     """Answer until the other end is closed."""
+    answer = answer or probe
     with os.fdopen(os.dup(1), "wb") as answers, Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         _limit(resource.RLIMIT_CORE, 0)
@@ -31,10 +33,10 @@ def main() -> None:
             _send(answers, answer(json.loads(line)))
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
+def probe(request: dict[str, Any]) -> dict[str, Any]:
     """Facts, or the error of ours that says why there are none."""
     path, limits = Path(request["path"]), LimitSettings.model_validate(request["limits"])
-    _limit(resource.RLIMIT_AS, _address_space() + limits.probe_memory_mb * _MB)
+    limit_memory(limits.probe_memory_mb)
     try:
         if request["kind"] == "clip":
             clip = probe_clip(path, sha256=request["sha256"], limits=limits, still_fps=request["still_fps"])
@@ -50,6 +52,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as exc:  # noqa: BLE001 - the border where every error becomes an answer
         error = classify(exc)
     return {"error": _content(error)}
+
+
+def limit_memory(num_mb: int) -> None:
+    """Let this process have so much more memory than its libraries take."""
+    _limit(resource.RLIMIT_AS, _address_space() + num_mb * _MB)
 
 
 def _content(error: SingalongError) -> dict[str, Any]:

@@ -34,7 +34,11 @@ _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """Clockwise turns by what EXIF calls the orientation."""
 _EXIF_MIRRORED = (2, 4, 5, 7)
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError)
+_DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError),
+    *(RuntimeError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError),
+)
+"""Pillow's readers raise whatever they trip over."""
 
 
 def is_still(path: Path) -> bool:
