@@ -24,6 +24,7 @@ from rich.table import Table
 
 from bench.drift import SHARD_S, make_film, measure, write_burst_song
 from bench.inputs import make_clip
+from bench.variable_rate import variable_rate
 from singalong.config import load_settings
 from singalong.media.audio import mel_chunk_starts, mel_steps_of
 from singalong.media.units import MEL_STEPS_PER_S, num_output_frames
@@ -144,6 +145,7 @@ def _rest(way: str, clip: Path, song: Path, folder: Path, *, rest: bool) -> Rest
     with Session(RunFolder.create(folder / f"{song.stem}-{rest}", plan, settings, manifest=rows)) as session:
         session.lipsync(session.prepare(session.pending()))
         results = list(session.results().values())
+    assert results, f"{way}: nothing was made"
     voiced = sum(result.num_voiced_frames for result in results) / sum(result.num_frames for result in results)
     motions = [result.rest_motion for result in results if result.rest_motion is not None]
     return Rest(way, voiced, float(np.mean(motions)) if motions else None)
@@ -159,6 +161,7 @@ def main() -> None:
         films = list(_films(Path(temp), duration_s))
         mels = {str(fps): mel_errors_ms(fps, duration_s) for fps in RATES}
         counts = count_errors(_spans())
+        variable = variable_rate(Path(temp))
         rested = list(rests(Path(temp)))
     console.print(_film_table(films, duration_s), soft_wrap=True)
     for name, index in (("the paper's", 0), ("the warper's", 1)):
@@ -169,6 +172,10 @@ def main() -> None:
         f"down (by up to {counts.naive_worst}), {counts.paper_wrong} by the paper's program (by up to "
         f"{counts.paper_worst}), {counts.ours_wrong} by ours"
     )
+    console.print(
+        f"pictures of a clip of variable rate are shown {variable.ours_ms:.0f} ms off at most, by counting frames "
+        f"{variable.by_counting_ms:.0f} ms"
+    )
     for rest in rested:
         motion = "nothing rests" if rest.rest_motion is None else f"rest motion {1e4 * rest.rest_motion:.2f}e-4"
         console.print(f"{rest.way}: voiced share {rest.voiced_share:.3f}, {motion}")
@@ -178,6 +185,7 @@ def main() -> None:
         "films": films,
         "mel_errors_ms": {rate: {"paper": paper, "warper": warper} for rate, (paper, warper) in mels.items()},
         "frame_counts": asdict(counts),
+        "variable_rate": asdict(variable),
         "rests": [asdict(rest) for rest in rested],
     }
     (RESULTS / "timing.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -95,8 +95,16 @@ def plan(
     require_rights: RequireRights = False,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="DIR", help="Find the faces and write pictures of who would sing here."),
+        typer.Option(
+            "--preview", metavar="DIR", help="Find the faces and write pictures here: who would sing, and how it looks."
+        ),
     ] = None,
+    preview_results: Annotated[
+        bool,
+        typer.Option(
+            "--preview-results/--no-preview-results", help="Make a few frames of each pair, too; needs its song."
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Check a manifest and show what a run would do: shards, what is done already, cost. Runs nothing."""
@@ -109,6 +117,7 @@ def plan(
             overrides=set_ or [],
             require_rights=require_rights,
             preview_dir=preview,
+            preview_results=preview_results,
             as_json=json,
         )
     )
@@ -194,6 +203,9 @@ def score(
     audio: Annotated[
         Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")
     ] = None,
+    face: Annotated[
+        str, typer.Option("--face", help="Whose lips: largest, index:N, at:X,Y@T, speaker or like:IMAGE.")
+    ] = "largest",
     config: Config = None,
     set_: Overrides = None,
     json: Json = False,
@@ -201,7 +213,7 @@ def score(
     """Measure sync offset, confidence (LSE-C) and distance (LSE-D) of any talking video."""
     from flows.commands.score import score_command
 
-    raise typer.Exit(score_command(videos, audio=audio, config=config, overrides=set_ or [], as_json=json))
+    raise typer.Exit(score_command(videos, audio=audio, face=face, config=config, overrides=set_ or [], as_json=json))
 
 
 @app.command()

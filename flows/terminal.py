@@ -29,9 +29,9 @@ _PIPED_WIDTH = 200
 _PLANNING = {
     "clips": "looking at clips",
     "songs": "listening to songs",
+    "pictures": "looking at pictures of who is to sing",
     "beats": "finding the beats of songs",
-    "faces": "looking for the faces in clips",
-    "results": "painting a few frames of each pair",
+    "previews": "looking at who would sing, clip by clip",
 }
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -23,6 +23,7 @@ from tasks.session import Watcher
 
 STAGES = {
     "prepare": "analysing clips and songs",
+    "speakers": "finding who speaks",
     "lipsync": "lip-syncing",
     "join": "joining pairs",
     "conform": "fitting clips to the montage",

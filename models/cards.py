@@ -12,7 +12,7 @@ from pydantic import Field
 
 from singalong.contracts import ModelRef, Row
 
-Role = Literal["generator", "expert", "scorer", "detector", "discriminator"]
+Role = Literal["generator", "expert", "scorer", "detector", "discriminator", "enhancer"]
 
 ROLES: dict[str, tuple[Role, ...]] = {
     "wav2lip_generator": ("generator",),
@@ -23,6 +23,8 @@ ROLES: dict[str, tuple[Role, ...]] = {
     "centerface": ("detector",),
     "singalong_warper": ("generator",),
     "singalong_expert": ("expert", "scorer"),
+    "enhancer_signed": ("enhancer",),
+    "enhancer_unit": ("enhancer",),
 }
 """Roles an architecture can take; the first is the default."""
 

@@ -1,4 +1,4 @@
-"""The models on this computer: `HOME/NAME/weights.safetensors` and `card.json`, and the built-in ones.
+"""The models on this computer: `HOME/NAME/weights.safetensors` (or `.onnx`) and `card.json`, and the built-in ones.
 
 Cards are plain JSON, so that listing and choosing models needs no torch; only `add_checkpoint` imports it.
 """
@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelCard", "add_checkpoint", "find_card", "list_models", "resolve", "verify"]
 
-Purpose = Literal["generator", "scorer", "detector"]
+Purpose = Literal["generator", "scorer", "detector", "enhancer"]
 
 WEIGHTS_FILE = "weights.safetensors"
+ONNX_FILE = "weights.onnx"
 CARD_FILE = "card.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = frozenset({"auto", "none", "centerface", "untrained", "singalong-expert", "singalong-warper"})
@@ -61,15 +62,17 @@ def add_checkpoint(
 ) -> ModelCard:
     """Check a checkpoint, and store its weights as safetensors with a card, whole or not at all.
 
-    `source` is where the file came from, if not from `path` itself. The network is recognised by its keys. Raises
-    WeightsError for a file that is not the weights of a known network, UsageError for a bad name or role, InputError if
-    the name is taken and `replace` is not set.
+    `source` is where the file came from, if not from `path` itself. The network is recognised by its keys; an `.onnx`
+    file is a face enhancer, and is stored as it is. Raises WeightsError for a file that is not the weights of a known
+    network, UsageError for a bad name or role, InputError if the name is taken and `replace` is not set.
     """
+    check_name(name, home, replace=replace)
+    path = Path(path).expanduser().resolve()
+    if path.suffix.lower() == ".onnx":
+        return _add_enhancer(name, path, home=home, role=role, licence=licence, trained_on=trained_on, source=source)
     from models.architectures import check_state, identify
     from models.checkpoints import read_checkpoint
 
-    check_name(name, home, replace=replace)
-    path = Path(path).expanduser().resolve()
     state = read_checkpoint(path)
     architecture = identify(state, file=path)
     # sfd_face is known by name only; checking it against s3fd explains what to use instead.
@@ -94,7 +97,36 @@ def add_checkpoint(
         thresholds=dict(thresholds or {}),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return _install(card, state, home)
+    return _install(card, lambda weights: _save_state(state, weights), home)
+
+
+def _add_enhancer(
+    name: str,
+    path: Path,
+    *,
+    home: Path,
+    role: Role | None,
+    licence: str | None,
+    trained_on: str | None,
+    source: str | None,
+) -> ModelCard:
+    from models.enhancer import check_enhancer
+
+    architecture = check_enhancer(path).architecture
+    card = ModelCard(
+        name=name,
+        architecture=architecture,
+        role=_role(role, architecture),
+        weights=str(home.resolve() / name / ONNX_FILE),
+        weights_sha256="",
+        num_bytes=0,
+        source=source or str(path),
+        source_sha256=file_sha256(path),
+        licence=licence or ModelCard.model_fields["licence"].default,
+        trained_on=trained_on or "unknown",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return _install(card, lambda weights: shutil.copyfile(path, weights), home)
 
 
 def list_models(home: Path) -> list[ModelCard]:
@@ -116,15 +148,15 @@ def find_card(name: str, home: Path) -> ModelCard:
 @overload
 def resolve(name: str, role: Literal["generator", "detector"], *, home: Path) -> ModelRef: ...
 @overload
-def resolve(name: str, role: Literal["scorer"], *, home: Path) -> ModelRef | None: ...
+def resolve(name: str, role: Literal["scorer", "enhancer"], *, home: Path) -> ModelRef | None: ...
 def resolve(name: str, role: Purpose, *, home: Path) -> ModelRef | None:
-    """The model to use as generator, scorer or detector.
+    """The model to use as generator, scorer, detector or enhancer.
 
     `auto` takes the best installed: the published generators first, then other added ones, newest first, then our own;
-    SyncNet before the paper's expert before our own; CenterFace. `none` is no scorer. Raises InputError
+    SyncNet before the paper's expert before our own; CenterFace. `none` is no scorer, or no enhancer. Raises InputError
     that lists the models of that role for an unknown name, a model of another role, or missing weights.
     """
-    if role == "scorer" and name == "none":
+    if role in ("scorer", "enhancer") and name == "none":
         return None
     if name == "auto":
         card = _best(role, _fitting(list_models(home), role))
@@ -162,7 +194,7 @@ def verify(home: Path) -> list[WeightsError]:
 
 
 def _verify(card: ModelCard, folder: Path, again: str) -> None:
-    weights = folder / WEIGHTS_FILE
+    weights = Path(card.weights or "")
     if card.name != folder.name:
         raise WeightsError(
             "the card names another model", file=folder / CARD_FILE, value=card.name, expected=folder.name
@@ -205,17 +237,15 @@ def _role(role: Role | None, architecture: str) -> Role:
     return role or allowed[0]
 
 
-def _install(card: ModelCard, state: Mapping[str, Tensor], home: Path) -> ModelCard:
+def _install(card: ModelCard, write: Callable[[Path], object], home: Path) -> ModelCard:
     """Write weights and card to a folder beside the final one, then rename it: others see all of it or nothing."""
-    from safetensors.torch import save_file
-
+    assert card.weights is not None
     home.mkdir(parents=True, exist_ok=True)
     final, temporary = home / card.name, home / f".adding-{card.name}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:
-        weights = temporary / WEIGHTS_FILE
-        # The header is fixed, so that the same weights give the same file, and the same work keys, everywhere.
-        save_file({key: tensor.clone() for key, tensor in state.items()}, weights, metadata={"format": "pt"})
+        weights = temporary / Path(card.weights).name
+        write(weights)
         card = card.model_copy(update={"weights_sha256": file_sha256(weights), "num_bytes": weights.stat().st_size})
         (temporary / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _sync([weights, temporary / CARD_FILE, temporary])
@@ -224,6 +254,13 @@ def _install(card: ModelCard, state: Mapping[str, Tensor], home: Path) -> ModelC
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return card
+
+
+def _save_state(state: Mapping[str, Tensor], weights: Path) -> None:
+    from safetensors.torch import save_file
+
+    # The header is fixed, so that the same weights give the same file, and the same work keys, everywhere.
+    save_file({key: tensor.clone() for key, tensor in state.items()}, weights, metadata={"format": "pt"})
 
 
 def _rename(temporary: Path, final: Path) -> None:
@@ -275,7 +312,8 @@ def _read_card(folder: Path) -> ModelCard:
             action=f"Add it again: singalong models add {folder.name} FILE --replace",
         ) from exc
     # The folder may have been moved or copied to another computer.
-    return card.model_copy(update={"weights": str((folder / WEIGHTS_FILE).resolve())})
+    file = Path(card.weights or WEIGHTS_FILE).name
+    return card.model_copy(update={"weights": str((folder / file).resolve())})
 
 
 def _fits(card: ModelCard, role: Purpose) -> bool:

@@ -123,7 +123,12 @@ class AnalysisSettings(Section):
     smoothing: Literal["zero_phase", "paper"] = Field(
         default="zero_phase", description="How a face's path is smoothed: without lag, or the paper's mean of frames."
     )
-    smooth_s: float = Field(default=0.5, ge=0, description="Reach of the zero-phase smoothing to either side, seconds.")
+    smooth_s: float = Field(
+        default=0.4,
+        ge=0,
+        description="Reach of the zero-phase smoothing to either side, seconds; on real clips longer ones flatten nods, "
+        "shorter ones smooth no more than lines do.",
+    )
     smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
 
 
@@ -150,6 +155,10 @@ class LipsyncSettings(Section):
     keep_detail: bool = Field(
         default=True,
         description="Painted faces get the clip's own detail where they only repeat it; else enlarged as in the paper.",
+    )
+    enhancer: str = Field(default="none", description="Registry name of a face enhancer (see models add), or none.")
+    enhancer_weight: float = Field(
+        default=0.7, ge=0, le=1, description="How much of what the enhancer changes shows, in the lower face alone."
     )
     rest: bool = Field(
         default=True,

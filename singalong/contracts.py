@@ -166,6 +166,7 @@ class PairPlan(Row):
     height: int
     num_frames: int = Field(description="round(span_s * fps)")
     face: str
+    picture_sha256: str | None = Field(default=None, description="content of the picture that `face` names after like:")
     fit: Fit
     generator: ModelRef
     montage: str | None = None
@@ -200,6 +201,7 @@ class Plan(Row):
     algorithm_version: int
     detector: ModelRef
     scorer: ModelRef | None
+    enhancer: ModelRef | None = None
     pairs: tuple[PairPlan, ...]
     shards: tuple[ShardPlan, ...]
     problems: tuple[RowProblem, ...] = ()

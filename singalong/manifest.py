@@ -31,7 +31,7 @@ COLUMNS: dict[str, str] = {
     "song_end_s": "End of the song span; default: the song's end, or in a montage as long as the clip span.",
     "montage": "Name of the film this pair becomes a part of.",
     "position": "Place in the montage, any number; default: the order of the rows.",
-    "face": "Who sings: largest (default), index:N, or at:X,Y@T.",
+    "face": "Who sings: largest (default), index:N, at:X,Y@T, speaker, or like:IMAGE, relative to the manifest.",
     "fit": "What a clip does that is shorter than its song: cut, loop, bounce (default) or hold.",
     "generator": "Name of an installed generator; default: that of the settings.",
     "vocals": "auto (default): somebody sings in parts of the song; none: all that is loud is voice; left, right or "
@@ -161,7 +161,7 @@ _PARSERS: dict[str, Callable[[_Check, Cell], Any]] = {
     "song_end_s": lambda _, value: cells.seconds(value),
     "montage": lambda _, value: cells.file_name(value),
     "position": lambda _, value: cells.number(value),
-    "face": lambda _, value: cells.face(value),
+    "face": lambda check, value: cells.face(value, check.files),
     "fit": _fit,
     "generator": _generator,
     "vocals": _vocals,

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from singalong.face_choice import LIKE, picture_of
 from singalong.manifest_readers import MAX_CELL_CHARS, Cell
 
 MAX_NAME_CHARS = 80
@@ -32,12 +33,16 @@ _WINDOWS_SHARE = ("\\\\", "//?/", "//./")
 _WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I)
 _CODE_IN_SUM = re.compile(r"[+-].*[(|!=]")
 _UNSIGNED = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
-_FACE = re.compile(rf"largest|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
-_FACE_FORMS = "largest, index:N, or at:X,Y@T (pixels and seconds)"
+_FACE = re.compile(rf"largest|speaker|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
+_FACE_FORMS = "largest, index:N, at:X,Y@T (pixels and seconds), speaker, or like:IMAGE"
 
 VOCALS_WORDS = ("auto", "none", "left", "right", "separate")
 _CHANNEL = re.compile(r"channel:[0-9]|channel:[1-5][0-9]|channel:6[0-3]")
 _VOCALS_FORMS = "auto, none, left, right, channel:N (from 0), separate, or a stem's path"
+
+
+_HEAD_BYTES = 12
+_PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|avis|mif1)", re.DOTALL)
 
 
 class BadCellError(ValueError):
@@ -139,11 +144,12 @@ def free_text(value: Cell) -> str:
     return words
 
 
-def face(value: Cell) -> str:
-    """Which face sings."""
+def face(value: Cell, files: Files) -> str:
+    """Which face sings; the picture of a `like:` becomes an absolute path."""
     choice = text(value)
-    if choice == "speaker" or choice.startswith("like:"):
-        raise BadCellError("this choice of face is not available in this version", expected=_FACE_FORMS)
+    picture = picture_of(choice)
+    if picture is not None:
+        return LIKE + files.picture(picture)
     if not _FACE.fullmatch(choice):
         raise BadCellError("not a choice of face", expected=_FACE_FORMS)
     return choice
@@ -191,6 +197,17 @@ class Files:
         if isinstance(found, BadCellError):
             raise found
         return found
+
+    def picture(self, name: str) -> str:
+        """Absolute path of a file like `path` that begins as pictures do; whether it is whole, decoding will tell."""
+        if not name:
+            raise BadCellError("no picture is named after like:", expected="like:IMAGE, e.g. like:anna.jpg")
+        path = self.path(name)
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if not _PICTURE.match(head):
+            raise BadCellError("not a picture", expected="a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF file after like:")
+        return path
 
     def _look(self, name: str) -> str:
         _refuse_formula(name)

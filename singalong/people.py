@@ -1,4 +1,4 @@
-"""The people of each shot: tracks that follow each other at about the same place and size are one person.
+"""The people of each shot: tracks that follow each other at about the same place, or look alike, are one person.
 
 Pure functions on the tables of `singalong.track_table`. In one shot a person may be several tracks, e.g. before and
 after a hand hid the face.
@@ -14,10 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from singalong.linking import MAX_SIZE_LOG_RATIO, box_distance
+from singalong.looks import likeness
 from singalong.track_table import Bools, Floats, Ints, TrackTable
 
 SAME_PERSON_DISTANCE = 1.5
 """A track may go on another one of its shot when it starts at most this many box sides from its end."""
+
+SURELY_ALIKE = 0.8
+"""... or wherever it starts, when it looks this much like it. On real clips the parts of a track are 0.77 to 0.98
+alike, other people at most 0.65."""
+
+SURELY_OTHERS = 0.2
+"""A track that looks less like another than this does not go on it, wherever it starts: real people, turned away and
+back, are 0.55 and more like themselves."""
 
 MAIN_SHARE = 0.5
 """`index:N` counts people seen at least this share of the time of the one seen longest in the shot."""
@@ -73,7 +82,7 @@ def _people_of_shot(tracks: TrackTable, in_span: Bools, shot: int) -> list[Perso
 
 
 def _join_runs(tracks: TrackTable, runs: list[Ints]) -> list[Ints]:
-    """Join tracks of a shot (rows in frame order, by first frame) that follow one another in one place."""
+    """Join tracks of a shot (rows in frame order, by first frame) that follow one another and are of one person."""
     joined: list[Ints] = []
     for run in runs:
         open_ends = [i for i, rows in enumerate(joined) if tracks.frame[rows[-1]] < tracks.frame[run[0]]]
@@ -81,13 +90,23 @@ def _join_runs(tracks: TrackTable, runs: list[Ints]) -> list[Ints]:
         start = tracks.boxes[run[:1]].astype(np.float64)
         distance, ratio = (values[:, 0] for values in box_distance(ends, start))
         near = (distance <= SAME_PERSON_DISTANCE) & (ratio <= MAX_SIZE_LOG_RATIO)
-        cost = np.where(near, distance + ratio, np.inf)
+        alike = np.array([_likeness(tracks, joined[i], run) for i in open_ends])
+        same = (near & ~(alike < SURELY_OTHERS)) | (alike >= SURELY_ALIKE)  # likeness is NaN where not known
+        cost = np.where(same, distance + ratio - np.nan_to_num(alike), np.inf)
         if len(cost) and np.isfinite(cost.min()):
             best = open_ends[int(np.argmin(cost))]
             joined[best] = np.concatenate([joined[best], run])
         else:
             joined.append(run)
     return joined
+
+
+def _likeness(tracks: TrackTable, rows: Ints, others: Ints) -> float:
+    """How alike the most alike tracks of two sets of rows are; NaN where that is not known."""
+    left, right = (
+        [tracks.looks[n] for n in np.unique(tracks.track[part]) if n in tracks.looks] for part in (rows, others)
+    )
+    return max((likeness(a, b) for a in left for b in right), default=np.nan)
 
 
 def _person(tracks: TrackTable, rows: Ints, in_span: Bools) -> Person:

@@ -26,6 +26,7 @@ from singalong.contracts import (
     SongFacts,
 )
 from singalong.errors import InputError
+from singalong.face_choice import check_speaker, picture_sha256
 from singalong.spans import Spans, resolve_spans
 from singalong.versions import ALGORITHM_VERSION
 from singalong.voices import stem_of, voice_of
@@ -43,10 +44,12 @@ def make_plan(
     songs: Mapping[str, SongFacts | InputError],
     *,
     beats: Mapping[str, Sequence[float]] | None = None,
+    pictures: Mapping[str, ClipFacts | InputError] | None = None,
     settings: Settings,
     generator_for: Callable[[str | None], ModelRef],
     detector: ModelRef,
     scorer: ModelRef | None,
+    enhancer: ModelRef | None = None,
     run_id: str,
     created_at: str,
     parent_run_id: str | None = None,
@@ -59,17 +62,21 @@ def make_plan(
         songs: the same for every song, and for every stem named by a row's `vocals`.
         beats: times of the beats, seconds, rising, by path of the song; montage rows that say nothing of their song
             span end on one of them.
+        pictures: facts of every picture that a row's `face` is to be like, or why there are none.
         settings: of the run; part of them goes into the work keys.
         generator_for: the generator of a row's name (None: the default one); may raise InputError.
         detector: the face detector.
         scorer: the sync scorer; None where there is none.
+        enhancer: what sharpens new lips; None where nothing does.
         run_id: of the new run.
         created_at: ISO 8601 time.
         parent_run_id: the run this one reprocesses.
 
     Pairs stand in the order of the rows; shards by priority, highest first, then by row.
     """
-    pairs, problems = _plan_pairs(rows, _Media(clips, songs, beats or {}, settings.songs), generator_for)
+    pairs, problems = _plan_pairs(
+        rows, _Media(clips, songs, beats or {}, pictures or {}, settings.songs, scorer), generator_for
+    )
     return Plan(
         run_id=run_id,
         parent_run_id=parent_run_id,
@@ -77,8 +84,9 @@ def make_plan(
         algorithm_version=ALGORITHM_VERSION,
         detector=detector,
         scorer=scorer,
+        enhancer=enhancer,
         pairs=tuple(pairs),
-        shards=tuple(shards_of(pairs, settings, detector, scorer)),
+        shards=tuple(shards_of(pairs, settings, WorkKeys(settings, detector, scorer, enhancer))),
         problems=tuple(problems),
     )
 
@@ -105,11 +113,8 @@ def cut_into_shards(num_frames: int, shard_frames: int) -> list[tuple[int, int]]
     return list(zip(starts, [*starts[1:], num_frames], strict=True))
 
 
-def shards_of(
-    pairs: Sequence[PairPlan], settings: Settings, detector: ModelRef, scorer: ModelRef | None
-) -> Iterator[ShardPlan]:
+def shards_of(pairs: Sequence[PairPlan], settings: Settings, work_keys: WorkKeys) -> Iterator[ShardPlan]:
     """The shards of pairs, by priority, highest first, then by row."""
-    work_keys = WorkKeys(settings, detector, scorer)
     for pair in sorted(pairs, key=lambda pair: (-pair.priority, pair.row)):
         ranges = cut_into_shards(pair.num_frames, round(Fraction(settings.plan.shard_s) * pair.fps))
         keys = work_keys.keys(pair, ranges)
@@ -177,12 +182,14 @@ def _in_playing_order(rows: Sequence[PairRow]) -> Iterator[PairRow]:
 
 @dataclass(frozen=True)
 class _Media:
-    """What is known of the files that rows name, and how their songs are heard."""
+    """What is known of the files that rows name, and what hears them."""
 
     clips: Mapping[str, ClipFacts | InputError]
     songs: Mapping[str, SongFacts | InputError]
     beats: Mapping[str, Sequence[float]]
+    pictures: Mapping[str, ClipFacts | InputError]
     song_settings: SongSettings
+    scorer: ModelRef | None
 
 
 def _plan_pairs(
@@ -210,6 +217,7 @@ def _plan_pair(
 ) -> PairPlan:
     generator = generator_for(row.generator)
     clip, song = _facts(media.clips, row.clip), _facts(media.songs, row.song)
+    check_speaker(row.face, clip, media.scorer, row=row.row)
     stem_path = stem_of(row.vocals)
     stem = None if stem_path is None else _facts(media.songs, stem_path)
     voice = voice_of(row, song, stem, media.song_settings)
@@ -239,6 +247,7 @@ def _plan_pair(
         height=clip.height,
         num_frames=spans.num_frames,
         face=row.face,
+        picture_sha256=picture_sha256(row, media.pictures),
         fit=row.fit,
         generator=generator,
         montage=row.montage,

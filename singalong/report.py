@@ -205,6 +205,7 @@ class _Folder:
         return {
             "generator": pair.generator.name,
             "weights_sha256": pair.generator.weights_sha256,
+            "enhancer": _enhancer(self.plan),
             "scorer": self.plan.scorer.name if self.plan.scorer else None,
             "detector": self.plan.detector.name,
         }
@@ -236,6 +237,10 @@ class _Folder:
             "confidence_untouched": score.confidence_untouched,
             "num_windows": score.num_windows,
         }
+
+
+def _enhancer(plan: Plan) -> str | None:
+    return f"{plan.enhancer.name} {plan.enhancer.weights_sha256}" if plan.enhancer else None
 
 
 def _pair_facts(pair: PairPlan) -> dict[str, Any]:

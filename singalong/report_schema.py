@@ -61,6 +61,7 @@ class _Outcome(Row):
     rest_motion: float | None = Field(default=None, description="mouth motion while nobody sings")
     generator: str | None = None
     weights_sha256: str | None = None
+    enhancer: str | None = Field(default=None, description="name and SHA-256 of the face enhancer")
     scorer: str | None = None
     detector: str | None = None
     seconds_total: float | None = Field(default=None, description="wall seconds of work")

@@ -114,7 +114,7 @@ def _song_span(
     medium = f"{song.path} is {song.duration_s:.3f} s long"
     default_start_s = cursor_s if row.montage is not None else 0.0
     start_s = default_start_s if row.song_start_s is None else row.song_start_s
-    if row.song_start_s is None and start_s >= song.duration_s - _half_frame_s(fps):
+    if row.song_start_s is None and start_s > 0 and start_s >= song.duration_s - _half_frame_s(fps):
         raise InputError(
             f"the rows before it in the montage {row.montage} use up the song: {medium}",
             row=row.row,

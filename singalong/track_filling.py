@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from singalong.config import AnalysisSettings
 from singalong.linking import NUM_LANDMARKS, FaceTrack, Floats, Sample
-from singalong.smoothing import smooth_boxes, smooth_path
+from singalong.smoothing import smooth_boxes, smooth_path, steady_round
 
 _NUM_BOX = 4
 _NUM_PLAIN = 2
@@ -57,7 +57,9 @@ def fill_track(
         boxes_F4 = _smooth_boxes(seen_s, values_KV[:, :_NUM_BOX], pts_s, settings.smooth_s)
         landmarks_FL = smooth_path(seen_s, values_KV[:, _NUM_BOX + _NUM_PLAIN :], pts_s, settings.smooth_s)
     width, height = frame_size
-    whole_F4 = np.rint(boxes_F4).astype(np.int64).clip(0, [width, height, width, height])
+    is_ours = settings.smoothing == "zero_phase"
+    whole_F4 = steady_round(boxes_F4) if is_ours else np.rint(boxes_F4).astype(np.int64)
+    whole_F4 = whole_F4.clip(0, [width, height, width, height])
     return FaceTrack(
         frames=frames,
         pts_s=pts_s,

@@ -7,6 +7,7 @@ Shape legend: R rows, T times.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,15 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 from singalong.errors import NoFaceError, UsageError
 from singalong.frames_table import Outcome
 from singalong.linking import box_distance
-from singalong.looks import Look, likeness
+from singalong.looks import Look
 from singalong.people import Person, numbered, people_of
+from singalong.recognise import follow, looks_of, most_like
 from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
 from singalong.usable import FLAWS
 
 Box = tuple[int, int, int, int]
-
-MIN_LIKENESS = 0.5
-"""People less alike than this are not the same person."""
 
 POINT_MARGIN = 0.25
 """`at:X,Y@T` may miss a box by this share of its sides."""
@@ -80,10 +79,11 @@ def parse_face_spec(text: str) -> FaceSpec:
     - `index:N`: in each shot the N-th person from the left, from 0, by the median of the box's centre; only
       people count who are seen at least half as long as the one seen longest. Shots with fewer have no face.
     - `at:X,Y@T`: the face at a point of the upright frame at T seconds of the clip's time. X and Y are
-      pixels, or shares of width and height when both are at most 1. In other shots: of the people `index`
-      counts the one most alike in place and size.
-    - `speaker`: in each shot the person whose lips move most surely with the clip's own sound.
-    - `like:PATH`: in each shot the person who looks most like the one in a picture.
+      pixels, or shares of width and height when both are at most 1. In other shots: the same person, known by
+      looks, wherever they are; nobody where nobody is alike enough.
+    - `speaker`: in each shot the person whose lips move most surely with the clip's own sound; where that cannot
+      be told, who looks like the speaker of another shot, else the largest.
+    - `like:PATH`: the person of the span most like the one in a picture, in each shot where they are.
 
     Raises UsageError.
     """
@@ -219,18 +219,19 @@ def choose_face(
     """
     spec = parse_face_spec(face_spec)
     people = people_of(tracks, start_s, end_s)
+    looks = clues.looks or tracks.looks
     if spec.kind == "largest":
         chosen = [max(group, key=lambda person: person.area) for group in people.values()]
     elif spec.kind == "index":
         chosen = _by_index(people, spec.index, face_spec)
     elif spec.kind == "speaker":
-        chosen = [_speaker(group, clues) for group in people.values()]
+        chosen = _speakers(people, clues.speaking, looks)
     elif spec.kind == "like":
         assert clues.wanted is not None
-        alike = (_look_alike(group, clues.wanted, clues) for group in people.values())
-        chosen = [person for person in alike if person is not None]
+        chosen = _like(people, clues.wanted, looks)
     else:
-        chosen = _by_point(people, tracks, shots, spec, face_spec, (start_s, end_s))
+        home, person = _by_point(people, tracks, shots, spec, face_spec, (start_s, end_s))
+        chosen = _everywhere(people, home, person, [], looks)
     return _chosen(tracks, [person.rows for person in chosen])
 
 
@@ -253,19 +254,16 @@ def _by_point(
     spec: FaceSpec,
     text: str,
     span: tuple[float, float],
-) -> list[Person]:
+) -> tuple[int, Person | None]:
+    """The shot pointed at, and who is there; None in a span without people."""
     if not span[0] - tracks.frame_s <= spec.time_s <= span[1]:
         raise UsageError(
             "the time at which the face is pointed out lies outside the clip's span",
             value=text,
             expected=f"a time from {span[0]:.2f} to {span[1]:.2f} s",
         )
-    if not people:
-        return []
     home = shots.shot_at(spec.time_s + tracks.frame_s / 100)  # times are written with few digits
-    person = _at_point(people.get(home, []), tracks, spec, text)
-    others = (numbered(group) for shot, group in people.items() if shot != home)
-    return [person, *(_most_alike(group, person) for group in others)]
+    return home, _at_point(people.get(home, []), tracks, spec, text) if people else None
 
 
 def _at_point(group: list[Person], tracks: TrackTable, spec: FaceSpec, text: str) -> Person:
@@ -299,32 +297,50 @@ def _miss(box: Ints, point: Floats) -> float:
     return float(np.max(np.abs(point - (box[:2] + box[2:]) / 2) / half))
 
 
-def _most_alike(group: Sequence[Person], person: Person) -> Person:
+def _everywhere(
+    people: dict[int, list[Person]], home: int, person: Person | None, wanted: list[Look], looks: Mapping[int, Look]
+) -> list[Person]:
+    """A person of one shot, and the same in all others; `wanted` are looks known of that person beside their own."""
+    if person is None:
+        return []
+    others = {shot: group for shot, group in people.items() if shot != home}
+    own = looks_of(person, looks)
+    if not own:  # made without looks: place and size are all there is
+        return [person, *(_nearest(numbered(group), person) for group in others.values())]
+    strangers = [look for other in people[home] if other is not person for look in looks_of(other, looks)]
+    return [person, *follow(others, [*own, *wanted], strangers, looks)]
+
+
+def _nearest(group: Sequence[Person], person: Person) -> Person:
     boxes = np.stack([other.median_box for other in group])
     distance, ratio = box_distance(boxes, person.median_box[None])
     return group[int(np.argmin(distance[:, 0] + ratio[:, 0]))]
 
 
-def _speaker(group: Sequence[Person], clues: Clues) -> Person:
-    scored = [(max(said), person) for person in group if (said := _said(person, clues))]
-    if scored:
-        return max(scored, key=lambda item: item[0])[1]
-    return max(group, key=lambda person: person.area)
+def _like(people: dict[int, list[Person]], picture: Look, looks: Mapping[int, Look]) -> list[Person]:
+    best = most_like(people, picture, looks)
+    return [] if best is None else _everywhere(people, *best, [picture], looks)
 
 
-def _said(person: Person, clues: Clues) -> list[float]:
-    return [clues.speaking[track] for track in person.tracks if track in clues.speaking]
+def _speakers(
+    people: dict[int, list[Person]], speaking: Mapping[int, float], looks: Mapping[int, Look]
+) -> list[Person]:
+    """In each shot who speaks most surely; where nobody can be told, who speaks elsewhere; else the largest."""
+    said = {shot: [(_said(person, speaking), person) for person in group] for shot, group in people.items()}
+    heard = {shot: max(group, key=lambda item: item[0]) for shot, group in said.items()}
+    chosen = {shot: person for shot, (margin, person) in heard.items() if margin > -math.inf}
+    silent = {shot: group for shot, group in people.items() if shot not in chosen}
+    wanted = [look for person in chosen.values() for look in looks_of(person, looks)]
+    again = {id(person) for person in follow(silent, wanted, [], looks)}
+    for shot, group in silent.items():
+        known = [person for person in group if id(person) in again]
+        chosen[shot] = known[0] if known else max(group, key=lambda person: person.area)
+    return list(chosen.values())
 
 
-def _look_alike(group: Sequence[Person], wanted: Look, clues: Clues) -> Person | None:
-    """The person who looks most like the one wanted; None where nobody does."""
-    best: Person | None = None
-    best_likeness = MIN_LIKENESS
-    for person in group:
-        for track in person.tracks:
-            if track in clues.looks and (alike := likeness(clues.looks[track], wanted)) >= best_likeness:
-                best, best_likeness = person, alike
-    return best
+def _said(person: Person, speaking: Mapping[int, float]) -> float:
+    """How surely a person speaks; minus infinity where that cannot be told."""
+    return max((speaking[track] for track in person.tracks if track in speaking), default=-math.inf)
 
 
 def _chosen(tracks: TrackTable, rows: list[NDArray[np.int64]]) -> ChosenFace:

@@ -13,7 +13,15 @@ from typing import Any
 
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
-from singalong.versions import ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION, VOICE_VERSION
+from singalong.face_choice import LIKE, SPEAKER
+from singalong.versions import (
+    ALGORITHM_VERSION,
+    ANALYSIS_VERSION,
+    LIKENESS_VERSION,
+    SONG_VERSION,
+    SPEAKERS_VERSION,
+    VOICE_VERSION,
+)
 
 WORK_KEY_CHARS = 40
 
@@ -21,15 +29,19 @@ WORK_KEY_CHARS = 40
 class WorkKeys:
     """Makes the work keys of one plan; what all its shards have in common is gathered once."""
 
-    def __init__(self, settings: Settings, detector: ModelRef, scorer: ModelRef | None) -> None:
+    def __init__(
+        self, settings: Settings, detector: ModelRef, scorer: ModelRef | None, enhancer: ModelRef | None = None
+    ) -> None:
+        unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
         self._common: dict[str, Any] = {
             "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
+            "enhancer": None if enhancer is None else _model(enhancer),
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is
             # added some day changes the keys, and forgetting it here cannot make old work pass for new.
             "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
-            "lipsync": settings.lipsync.model_dump(mode="json", exclude={"generator"}),
+            "lipsync": settings.lipsync.model_dump(mode="json", exclude=unused),
             "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
         }
 
@@ -44,7 +56,7 @@ class WorkKeys:
             "clip_span_s": [repr(pair.clip_start_s), repr(pair.clip_end_s)],
             "song_span_s": [repr(pair.song_start_s), repr(pair.song_end_s)],
             "fit": pair.fit.value,
-            "face": pair.face,
+            "face": _face(pair),
             "fps": str(pair.fps),
             "size": [pair.width, pair.height],
             "generator": _model(pair.generator),
@@ -56,6 +68,13 @@ class WorkKeys:
             digest.update(f"\nframes {start_frame} {end_frame}".encode())
             keys.append(digest.hexdigest()[:WORK_KEY_CHARS])
         return keys
+
+
+def _face(pair: PairPlan) -> Any:
+    """What the choice of face hangs on: how the speaker is found, a picture's content and how it is read."""
+    if pair.face == SPEAKER:
+        return [SPEAKER, SPEAKERS_VERSION, VOICE_VERSION]
+    return pair.face if pair.picture_sha256 is None else [LIKE, LIKENESS_VERSION, pair.picture_sha256]
 
 
 def _model(ref: ModelRef) -> list[str]:

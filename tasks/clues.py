@@ -72,8 +72,8 @@ def clues_of(
     *,
     start_s: float,
     end_s: float,
-    speakers: Path | None = None,
-    likeness: Path | None = None,
+    speakers: Path | str | None = None,
+    likeness: Path | str | None = None,
     clip: str,
     row: int | None = None,
 ) -> Clues:
@@ -92,11 +92,11 @@ def clues_of(
     """
     speaking = Speaking()
     if speakers is not None:
-        speaking = load_speaking(speakers, analysis.tracks, start_s, end_s)
+        speaking = load_speaking(Path(speakers), analysis.tracks, start_s, end_s)
         people = people_of(analysis.tracks, start_s, end_s).values()
         if not speaking.by_track and any(len(singers_of(group, analysis.tracks)) > 1 for group in people):
             raise _nobody_heard(clip, row, start_s, end_s)
-    wanted = None if likeness is None else np.load(likeness / LOOK_FILE)
+    wanted = None if likeness is None else np.load(Path(likeness) / LOOK_FILE)
     return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
 
 

@@ -30,6 +30,7 @@ class WorkerSpec(Row):
     store: str
     detector: ModelRef
     scorer: ModelRef | None
+    enhancer: ModelRef | None = None
     device: str | None = Field(default=None, description="torch device; None: the GPU if the worker has one")
 
 
@@ -51,10 +52,26 @@ class SongJob(Row):
     separates: bool = Field(default=False, description="whether the separator that is set comes first")
 
 
+class SpeakersJob(Row):
+    """Judge who of the people in each shot of a clip speaks; `analysis` is the cache folder of the clip's analysis."""
+
+    kind: Literal["speakers"] = "speakers"
+    clip: ClipFacts
+    analysis: str
+
+
+class LikenessJob(Row):
+    """Find what the largest face of a picture looks like."""
+
+    kind: Literal["likeness"] = "likeness"
+    image: ClipFacts
+
+
 class LipsyncJob(Row):
     """Make one shard: the clip's frames with the mouth of the song, encoded and scored.
 
-    `analysis` and `song` are the cache folders made for the pair's clip and voice.
+    `analysis` and `song` are the cache folders made for the pair's clip and voice; `speakers` and `likeness` those
+    made where the pair's face is the speaker, or is to be like a picture.
     """
 
     kind: Literal["lipsync"] = "lipsync"
@@ -63,6 +80,8 @@ class LipsyncJob(Row):
     clip: ClipFacts
     analysis: str
     song: str
+    speakers: str | None = None
+    likeness: str | None = None
     batch_size: int
 
 
@@ -168,7 +187,8 @@ class SequencesJob(Row):
 
 
 Job = Annotated[
-    AnalyseJob | SongJob | LipsyncJob | JoinJob | ConformJob | SurveyJob | SequencesJob, Field(discriminator="kind")
+    AnalyseJob | SongJob | SpeakersJob | LikenessJob | LipsyncJob | JoinJob | ConformJob | SurveyJob | SequencesJob,
+    Field(discriminator="kind"),
 ]
 
 

@@ -29,7 +29,7 @@ from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
-from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr
+from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, network_crop
 from singalong.media.lettering import clean_text
 from singalong.media.timeline import source_times
@@ -39,6 +39,7 @@ from singalong.media.vocals import rest_gain
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
+from tasks.clues import clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
@@ -46,6 +47,7 @@ from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
     from tasks.shard_score import ShardScorer
 
@@ -63,6 +65,7 @@ def lipsync_shard(
     song: Path,
     generator: Engine,
     scorer: Scorer | None,
+    enhancer: Enhancer | None = None,
     store: Store,
 ) -> ShardResult:
     """Make and commit one shard, unless the store holds it already.
@@ -73,7 +76,7 @@ def lipsync_shard(
     standing = store.find(job.shard.work_key)
     if standing is not None:
         return standing
-    shard = _Shard(job, settings, analysis, song, generator, scorer)
+    shard = _Shard(job, settings, analysis, song, generator, scorer, enhancer)
     with store.temp_dir() as folder:
         segment, frames = folder / "segment.mp4", folder / "frames.parquet"
         shard.render(segment)
@@ -106,13 +109,16 @@ class _Shard:
         song: Path,
         generator: Engine,
         scorer: Scorer | None,
+        enhancer: Enhancer | None,
     ) -> None:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
-        self.painter = FacePainter(settings.lipsync, generator, fps=float(self.pair.fps), watch=self.watch)
+        self.painter = FacePainter(
+            settings.lipsync, generator, fps=float(self.pair.fps), enhancer=enhancer, watch=self.watch
+        )
         self.voice = voice = load_song(song)
-        self.face = chosen_face(self.pair, analysis, settings.analysis)
+        self.face = chosen_face(self.pair, analysis, settings.analysis, speakers=job.speakers, likeness=job.likeness)
         self.times_s = source_times(
             self.shard.start_frame,
             self.shard.end_frame,
@@ -133,10 +139,10 @@ class _Shard:
         """Write the segment, chunk by chunk."""
         with ClipReader(self.clip) as reader:
             # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
-            color = reader.read_chunk([self.pair.clip_start_s])[0].color
+            first = reader.read_chunk([self.pair.clip_start_s])[0]
             label = self._label()
-            with self._writer(segment, color) as writer:
-                for start, end in self._chunks():
+            with self._writer(segment, first) as writer:
+                for start, end in self._chunks(first.num_bytes):
                     with self.watch.stage("decode"):
                         frames = reader.read_chunk(self.times_s[start:end].tolist())
                     outputs = self._sync(frames, start)
@@ -174,19 +180,19 @@ class _Shard:
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _chunks(self) -> Iterator[tuple[int, int]]:
-        frame_bytes = self.pair.width * self.pair.height * 3 // 2
+    def _chunks(self, frame_bytes: int) -> Iterator[tuple[int, int]]:
         size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
         for start in range(0, self.shard.num_frames, size):
             yield start, min(start + size, self.shard.num_frames)
 
-    def _writer(self, segment: Path, color: ColorInfo) -> SegmentWriter:
+    def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
         return SegmentWriter(
             segment,
             width=self.pair.width,
             height=self.pair.height,
             fps=self.pair.fps,
-            color=color,
+            color=first.color,
+            deep=first.is_deep,
             sample_aspect_ratio=self.clip.sample_aspect_ratio,
             crf=self.settings.lipsync.crf,
             preset=self.settings.lipsync.preset,
@@ -277,13 +283,25 @@ class RestMotion:
         return float(np.mean(self._changes)) if self._changes else None
 
 
-def chosen_face(pair: PairPlan, analysis: Path, settings: AnalysisSettings | None = None) -> ChosenFace:
-    """The face that sings in a pair, the same for each of its shards.
+def chosen_face(
+    pair: PairPlan,
+    analysis: Path,
+    settings: AnalysisSettings | None = None,
+    *,
+    speakers: str | None = None,
+    likeness: str | None = None,
+) -> ChosenFace:
+    """The face that sings in a pair, the same for each of its shards; folders as in `LipsyncJob`.
 
-    Raises NoFaceError where the clip span shows none, with what to do.
+    Raises NoFaceError where the clip span shows none, InputError where nobody is heard of whom one is to be chosen,
+    with what to do.
     """
-    found = load_analysis(analysis, pair.clip_start_s, pair.clip_end_s, settings=settings)
-    face = choose_face(found.tracks, found.shots, pair.face, pair.clip_start_s, pair.clip_end_s)
+    start_s, end_s = pair.clip_start_s, pair.clip_end_s
+    found = load_analysis(analysis, start_s, end_s, settings=settings)
+    clues = clues_of(
+        found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
+    )
+    face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singalong.config import LipsyncSettings
+from singalong.media.align import add_detail, aligned_face, alignment
 from singalong.media.color_match import ColorMatch
 from singalong.media.detail import DetailTransfer
 from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
@@ -25,6 +26,7 @@ from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from models.engine import Drawing, Engine
+    from models.enhancer import Enhancer
 
 U8 = NDArray[np.uint8]
 
@@ -69,10 +71,20 @@ class FacePainter:
     """
 
     def __init__(
-        self, settings: LipsyncSettings, generator: Engine, *, fps: float, watch: Stopwatch | None = None
+        self,
+        settings: LipsyncSettings,
+        generator: Engine,
+        *,
+        fps: float,
+        enhancer: Enhancer | None = None,
+        watch: Stopwatch | None = None,
     ) -> None:
-        """`fps` is the rate at which frames are shown; `watch` is told the time of the stages crop, generate, paste."""
-        self.settings, self.generator = settings, generator
+        """Paint with a generator and, if there is one, sharpen what it drew with an enhancer.
+
+        `fps` is the rate at which frames are shown; `watch` is told the time of the stages crop, generate, paste and
+        enhance.
+        """
+        self.settings, self.generator, self.enhancer = settings, generator, enhancer
         self._watch = watch or Stopwatch()
         self._colors, self._detail = ColorMatch(fps), DetailTransfer(fps)
         self._shot: int | None = None
@@ -113,23 +125,40 @@ class FacePainter:
                 drawings = self.generator.generate(
                     mels[indices], np.stack(small), None if sung is None else sung[indices]
                 )
-            with self._watch.stage("paste"):
-                for (index, sitting), shown, drawing in zip(sittings.items(), small, drawings, strict=True):
-                    outputs[index], faces[index] = self._lay(sitting, shown, drawing)
+            for (index, sitting), shown, drawing in zip(sittings.items(), small, drawings, strict=True):
+                outputs[index], faces[index] = self._lay(sitting, shown, drawing)
         return Painted(outputs, faces)
 
     def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
         """The frame with a drawing in it, and the drawn face."""
-        mask = self.mask(sitting.spot)
-        if isinstance(drawing, np.ndarray):
-            made, face = drawing, self._finished(sitting, shown, drawing)
-        else:
-            made = face = apply_warp(sitting.crop, *hold_still(drawing.flow, drawing.patch, mask))
-            # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
-            mask = (face != sitting.crop).any(axis=2).astype(np.float32)
-        output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
-        paste_bgr(output, sitting.spot.box, face, mask)
+        with self._watch.stage("paste"):
+            mask = self.mask(sitting.spot)
+            if isinstance(drawing, np.ndarray):
+                made, face = drawing, self._finished(sitting, shown, drawing)
+            else:
+                made = face = apply_warp(sitting.crop, *hold_still(drawing.flow, drawing.patch, mask))
+                # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
+                mask = _changed(face, sitting.crop)
+        if self.enhancer is not None and sitting.spot.landmarks is not None:
+            with self._watch.stage("enhance"):
+                face, mask = self._enhanced(sitting, face, mask, self.enhancer)
+        with self._watch.stage("paste"):
+            output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
+            paste_bgr(output, sitting.spot.box, face, mask)
         return output, made
+
+    def _enhanced(
+        self, sitting: _Sitting, face: U8, mask: NDArray[np.float32], enhancer: Enhancer
+    ) -> tuple[U8, NDArray[np.float32]]:
+        """The lower face sharpened by the enhancer, and the mask to paste it with."""
+        spot, crop = sitting.spot, sitting.crop
+        assert spot.landmarks is not None
+        pasted = (crop + (face - crop.astype(np.float32)) * mask[..., None] + 0.5).astype(np.uint8)
+        matrix = alignment(spot.landmarks, enhancer.side)
+        before = aligned_face(sitting.frame, spot.box, pasted, matrix, enhancer.side)
+        weight = self.mask(spot) * np.float32(self.settings.enhancer_weight)
+        sharper = add_detail(pasted, spot.box, before, enhancer.enhance(before), matrix, weight)
+        return sharper, _changed(sharper, crop)
 
     def mask(self, spot: Spot) -> NDArray[np.float32]:
         """How much of a painted face shows in each pixel of the box, float32 (h, w) in [0, 1]."""
@@ -151,6 +180,11 @@ class FacePainter:
         if self.settings.keep_detail:
             return self._detail.enlarge(sitting.crop, matched)
         return fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
+
+
+def _changed(face: U8, crop: U8) -> NDArray[np.float32]:
+    """1 where a face is not the clip's, float32 (h, w)."""
+    return np.asarray((face != crop).any(axis=2), np.float32)
 
 
 class _Sitting(NamedTuple):

@@ -12,13 +12,15 @@ from pathlib import Path
 from models import registry
 from singalong.config import Settings, default_models_home
 from singalong.contracts import ModelRef, PairRow, Plan
+from singalong.face_choice import picture_of
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.store import Store
 from singalong.voices import SEPARATE, stem_of
+from singalong.work_keys import WorkKeys
 from tasks.credentials import signing_of
 from tasks.find_beats import beats_for
-from tasks.probe_media import clip_facts, probe_all, song_facts
+from tasks.probe_media import clip_facts, picture_facts, probe_all, song_facts
 from tasks.separate import check_separator
 
 Progress = Callable[[str, int, int], None]
@@ -26,11 +28,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Models:
-    """The models of a run; no scorer where none is wanted."""
+    """The models of a run; no scorer and no enhancer where none is wanted."""
 
     generator: ModelRef
     detector: ModelRef
     scorer: ModelRef | None
+    enhancer: ModelRef | None
+
+    def work_keys(self, settings: Settings) -> WorkKeys:
+        """What makes the work keys of a plan with these models."""
+        return WorkKeys(settings, self.detector, self.scorer, self.enhancer)
 
 
 def plan_run(
@@ -80,6 +87,11 @@ def plan_rows(
         lambda path: song_facts(path, settings=settings, store=store),
         lambda done, total: progress("songs", done, total),
     )
+    pictures = probe_all(
+        (path for row in rows if (path := picture_of(row.face)) is not None),
+        lambda path: picture_facts(path, settings=settings, store=store),
+        lambda done, total: progress("pictures", done, total),
+    )
     beats = beats_for(
         rows, songs, settings=settings, store=store, progress=lambda done, total: progress("beats", done, total)
     )
@@ -89,10 +101,12 @@ def plan_rows(
         clips,
         songs,
         beats=beats,
+        pictures=pictures,
         settings=settings,
         generator_for=generator_for,
         detector=models.detector,
         scorer=models.scorer,
+        enhancer=models.enhancer,
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
         created_at=now.isoformat(timespec="seconds"),
     )
@@ -105,6 +119,7 @@ def resolve_models(settings: Settings) -> Models:
         generator=_required(registry.resolve(settings.lipsync.generator, "generator", home=home)),
         detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
         scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
+        enhancer=registry.resolve(settings.lipsync.enhancer, "enhancer", home=home),
     )
 
 

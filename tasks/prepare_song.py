@@ -84,17 +84,20 @@ def prepare_song(
     store: Store,
     finds_voice: bool = False,
     channel: int | None = None,
+    checks_channels: bool = False,
     separation: Separation | None = None,
 ) -> Path:
     """Prepare a song or stem, unless the store holds it already; returns the cache folder.
 
     finds_voice: look for the voice in a mix; else all that is loud counts as one, which is right for a stem.
-    channel: the only one that is heard, from 0; None: the mean of all. separation: has its voice separated first.
+    channel: the only one that is heard, from 0; None: the mean of all. checks_channels: hears the loudest one where
+    they cancel each other out, for files of which that is not known. separation: has its voice separated first.
     Raises MediaError where the file has no audio that can be read, and what `separated_voice` raises. A song is
     prepared whole or not at all.
     """
     separator = None if separation is None else separator_id(separation.settings)
     version = song_version(finds_voice=finds_voice, channel=channel, separator=separator)
+    version += "-audible" if checks_channels else ""
     folder = store.cached(CACHE_KIND, sha256, version)
     if folder is not None:
         return folder
@@ -105,6 +108,7 @@ def prepare_song(
             heard = separated_voice(
                 path, sha256=sha256, store=store, settings=separation.settings, timeout_s=separation.timeout_s
             )
+        if separation is not None or checks_channels:
             heard_channel = probe_song(heard, sha256="", limits=LimitSettings()).heard_channel
         _build(heard, empty, version, finds_voice=finds_voice, channel=heard_channel)
 

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
-from singalong.errors import InputError, classify
+from singalong.errors import InputError, MediaError, classify
 from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
 from tasks.probe_apart import probe_clip_apart, probe_song_apart
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 """Raise when probing changes what it says of a file."""
 
 Facts = TypeVar("Facts", ClipFacts, SongFacts)
@@ -31,6 +31,20 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
+
+
+def picture_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
+    """Facts of a picture that shows who is to sing. Raises MediaError where it is none, or cannot be used."""
+    plan = settings.plan.model_copy(update={"still_motion": 0.0})
+    facts = clip_facts(path, settings=settings.model_copy(update={"plan": plan}), store=store)
+    if not facts.is_still:
+        raise MediaError(
+            "a video, not a picture of who is to sing",
+            file=path,
+            expected="a picture after like:",
+            action="Save a frame of it as a picture.",
+        )
+    return facts
 
 
 def _moving(facts: ClipFacts, share: float) -> ClipFacts:

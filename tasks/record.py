@@ -80,7 +80,7 @@ def record_reused(run: RunFolder, store: Store, shard: ShardPlan, result: ShardR
 
 
 def record_blocked(run: RunFolder, shards: Iterable[ShardPlan], failure: Failure) -> None:
-    """Write the failure of shards whose clip or song could not be prepared."""
+    """Write the failure of shards for which something could not be prepared."""
     for shard in shards:
         _record_at_once(run, shard, failure=failure)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from singalong.config import Settings, with_overrides
 from singalong.contracts import AttemptRow, PairPlan, Plan, RowProblem
 from singalong.errors import UsageError
+from singalong.face_choice import picture_of
 from singalong.heritage import read_pass
 from singalong.plan import shards_of
 from singalong.runfolder import RunFolder
@@ -219,7 +220,9 @@ class _Replanner:
         pair = self._pairs.get(pair_id)
         if pair is None:
             return True
-        files = ((pair.clip, pair.clip_sha256), (pair.song, pair.song_sha256), (pair.voice, pair.voice_sha256))
+        files = [(pair.clip, pair.clip_sha256), (pair.song, pair.song_sha256), (pair.voice, pair.voice_sha256)]
+        picture = picture_of(pair.face)
+        files += [(picture, pair.picture_sha256)] if picture and pair.picture_sha256 else []
         return any(self._content_of(path) != sha256 for path, sha256 in files)
 
     def _content_of(self, path: str) -> str | None:
@@ -257,7 +260,7 @@ def _plan(parent: Plan, found: _Replanned, settings: Settings, *, made: frozense
     models = resolve_models(settings)
     again = [pair for pair in found.pairs if pair.pair_id in made]
     shards = [shard for shard in parent.shards if shard.pair_id not in made]
-    shards += shards_of(again, settings, models.detector, models.scorer)
+    shards += shards_of(again, settings, models.work_keys(settings))
     now = datetime.now(UTC)
     return Plan(
         run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
@@ -266,6 +269,7 @@ def _plan(parent: Plan, found: _Replanned, settings: Settings, *, made: frozense
         algorithm_version=ALGORITHM_VERSION,
         detector=models.detector,
         scorer=models.scorer,
+        enhancer=models.enhancer,
         pairs=tuple(found.pairs),
         shards=tuple(shards),
         problems=tuple(found.problems),

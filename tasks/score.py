@@ -9,6 +9,7 @@ Frames stream in small chunks and sound is read from the store's cache, so lengt
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.scorers import Scorer
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, ModelRef, Row, SyncScore
 from singalong.errors import MediaError, NoFaceError
+from singalong.face_choice import SPEAKER, check_speaker, picture_of
 from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.units import SCORE_FPS
@@ -28,9 +30,12 @@ from singalong.scoring import WINDOW_STEPS
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis
+from tasks.clues import clues_of, likeness_version, speakers_version
+from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
-from tasks.probe_media import clip_facts
+from tasks.probe_media import clip_facts, picture_facts
 from tasks.shard_score import ShardScorer
+from tasks.speakers import find_speakers
 
 if TYPE_CHECKING:
     from models.detectors import Detector
@@ -61,6 +66,7 @@ def score_video(
     detector_ref: ModelRef,
     store: Store,
     settings: Settings,
+    scorer_ref: ModelRef | None = None,
     audio: Path | None = None,
     face: str = "largest",
 ) -> VideoScore:
@@ -74,15 +80,18 @@ def score_video(
         store: keeps the analysis and the prepared sound for the next time.
         settings: sections limits, analysis and score are used.
         audio: any file with sound; its time 0 is heard at the video's time 0.
-        face: `largest`, `index:N` or `at:X,Y@T`, as in a manifest.
+        scorer_ref: which scorer that is; only `speaker` needs to know.
+        face: `largest`, `index:N`, `at:X,Y@T`, `speaker` (by the video's own sound) or `like:IMAGE`, as in a manifest;
+            the picture is looked for from the current folder.
 
-    Raises MediaError for a still, or a file that cannot be read or has no sound; NoFaceError where no usable
-    face is found. Too little voice or face is no error: the score's numbers are None then, and `reason` says why.
+    Raises MediaError for a still, or a file that cannot be read or has no sound; NoFaceError where no usable face is
+    found; InputError where it cannot be told who speaks. Too little voice or face is no error: the score's numbers
+    are None then, and `reason` says why.
     """
     clip = clip_facts(str(path), settings=settings, store=store)
     _check(clip, audio)
     heard = audio or path
-    voice = load_song(prepare_song(heard, sha256=store.file_sha256(heard), store=store))
+    voice = load_song(prepare_song(heard, sha256=store.file_sha256(heard), store=store, checks_channels=True))
     analysis = analyse_clip(clip, detector=detector, detector_ref=detector_ref, settings=settings.analysis, store=store)
     num_steps = int(clip.duration_s * SCORE_FPS)
     shard = ShardScorer(
@@ -94,7 +103,8 @@ def score_video(
         fps=Fraction(SCORE_FPS),
         min_windows=settings.score.min_windows,
     )
-    num_seen = _push_frames(shard, clip, _chosen_face(clip, analysis, face), num_steps)
+    finder = _ClueFinder(clip, analysis, settings, store, detector, detector_ref, scorer, scorer_ref)
+    num_seen = _push_frames(shard, clip, _chosen_face(clip, analysis, face, finder), num_steps)
     result = shard.finish()
     num_voiced = int(result.voiced.sum())
     return VideoScore(
@@ -121,9 +131,53 @@ def _check(clip: ClipFacts, audio: Path | None) -> None:
         )
 
 
-def _chosen_face(clip: ClipFacts, analysis: Path, face: str) -> ChosenFace:
-    found = load_analysis(analysis, 0.0, clip.duration_s)
-    chosen = choose_face(found.tracks, found.shots, face, 0.0, clip.duration_s)
+@dataclass(frozen=True)
+class _ClueFinder:
+    """What it takes to find out more of a clip's people than where they are."""
+
+    clip: ClipFacts
+    analysis: Path
+    settings: Settings
+    store: Store
+    detector: Detector
+    detector_ref: ModelRef
+    scorer: Scorer
+    scorer_ref: ModelRef | None
+
+    def speakers(self, face: str) -> Path | None:
+        """Cache folder of who speaks; None where that is not asked for."""
+        if face != SPEAKER:
+            return None
+        check_speaker(face, self.clip, self.scorer_ref)
+        assert self.scorer_ref is not None
+        return find_speakers(
+            self.clip,
+            analysis=self.analysis,
+            version=speakers_version(self.settings.analysis, self.detector_ref, self.scorer_ref),
+            scorer=self.scorer,
+            scorer_ref=self.scorer_ref,
+            store=self.store,
+        )
+
+    def likeness(self, face: str) -> Path | None:
+        """Cache folder of what the face in a picture looks like; None where none is named."""
+        picture = picture_of(face)
+        if picture is None:
+            return None
+        return find_likeness(
+            picture_facts(picture, settings=self.settings, store=self.store),
+            version=likeness_version(self.settings.analysis, self.detector_ref),
+            detector=self.detector,
+            settings=self.settings.analysis,
+            store=self.store,
+        )
+
+
+def _chosen_face(clip: ClipFacts, analysis: Path, face: str, finder: _ClueFinder) -> ChosenFace:
+    found, end_s = load_analysis(analysis, 0.0, clip.duration_s), clip.duration_s
+    speakers, likeness = finder.speakers(face), finder.likeness(face)
+    clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, clip=clip.path)
+    chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
     if not chosen.usable.any():
         raise NoFaceError(
             "no usable face in the whole video"

@@ -6,23 +6,21 @@ Each step is idempotent: it looks at what is committed, and does only what is mi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
 from singalong.config import Settings
-from singalong.contracts import ClipFacts, Failure, PairPlan, Plan, ShardPlan, Status
-from singalong.errors import ErrorClass, InputError
+from singalong.contracts import Failure, Plan, ShardPlan, Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
-from tasks.analyse import analysis_version
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, dispatch
-from tasks.jobs import AnalyseJob, LipsyncJob, Outcome, Signing, SongJob, WorkerSpec
+from tasks.doubts import note_speaker
+from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
 from tasks.pool import InProcessPool, Pool
-from tasks.prepare_song import song_version
-from tasks.probe_media import clip_facts, probe_all
-from tasks.record import OutcomeRecorder, ShardRecorder, record_blocked, record_reused
+from tasks.preparation import Preparation, Prepared
+from tasks.record import ShardRecorder, record_blocked, record_reused
 from tasks.standing import Standing, standing
 
 
@@ -64,14 +62,7 @@ class Session:
     def pool(self) -> Pool:
         """The workers, started when first needed."""
         if self._pool is None:
-            self._pool = open_pool(
-                WorkerSpec(
-                    settings=self.settings,
-                    store=str(self.settings.store_path),
-                    detector=self.plan.detector,
-                    scorer=self.plan.scorer,
-                )
-            )
+            self._pool = open_pool(worker_spec(self.plan, self.settings))
         return self._pool
 
     # ---- what is left to do
@@ -108,29 +99,24 @@ class Session:
     # ---- the steps
 
     def prepare(self, shards: Sequence[ShardPlan]) -> list[Item]:
-        """Analyse the clips and prepare the songs these shards need, once each; returns the shards' own items.
+        """Prepare what these shards need, once each (see `tasks.preparation`); returns the shards' own items.
 
-        Shards whose clip or song cannot be prepared are recorded with that failure and left out.
+        Shards for which something cannot be prepared are recorded with that failure and left out.
         """
         pairs = [self.pairs[pair_id] for pair_id in dict.fromkeys(shard.pair_id for shard in shards)]
-        clips, failures = self._clips(pairs)
-        items = list(self._preparations(pairs, clips))
-        recorder = OutcomeRecorder()
-        self.dispatch("prepare", items, recorder)
-        for item_id, outcome in recorder.outcomes.items():
-            if outcome.failure is not None:
-                failures[item_id] = outcome.failure
-        blocked: defaultdict[str, list[ShardPlan]] = defaultdict(list)
+        preparation = Preparation(self.plan, self.settings, self.store)
+        prepared = preparation.run(pairs, self.dispatch)
+        for pair in self.plan.pairs:  # those that are done already, too
+            known = preparation.speakers_of(pair)
+            if known is not None:
+                note_speaker(self.run, pair, analysis=known.analysis, speakers=known.speakers)
         ready = []
         for shard in shards:
-            pair = self.pairs[shard.pair_id]
-            culprit = next((name for name in (_clip_item(pair), _song_item(pair)) if name in failures), None)
-            if culprit:
-                blocked[culprit] += [shard, *self._twins[shard.work_key]]
+            found = prepared[shard.pair_id]
+            if isinstance(found, Failure):
+                record_blocked(self.run, [shard, *self._twins[shard.work_key]], found)
             else:
-                ready.append(self._lipsync_item(pair, shard, clips[pair.clip]))
-        for culprit, victims in blocked.items():
-            record_blocked(self.run, victims, failures[culprit])
+                ready.append(self._lipsync_item(shard, found))
         return ready
 
     def lipsync(self, items: Sequence[Item]) -> None:
@@ -151,63 +137,18 @@ class Session:
             bug_limit=self.settings.run.bug_limit,
         )
 
-    # ---- items
-
-    def _clips(self, pairs: Iterable[PairPlan]) -> tuple[dict[str, ClipFacts], dict[str, Failure]]:
-        probed = probe_all(
-            (pair.clip for pair in pairs),
-            lambda path: clip_facts(path, settings=self.settings, store=self.store),
-        )
-        clips, failures = {}, {}
-        for pair in pairs:
-            facts = probed[pair.clip]
-            if isinstance(facts, InputError):
-                failures[_clip_item(pair)] = Failure(error_class=ErrorClass.INPUT, message=str(facts))
-            elif facts.sha256 != pair.clip_sha256:
-                failures[_clip_item(pair)] = _changed(pair.clip)
-            else:
-                clips[pair.clip] = facts
-        return clips, failures
-
-    def _preparations(self, pairs: Sequence[PairPlan], clips: dict[str, ClipFacts]) -> Iterable[Item]:
-        wanted: dict[str, Item] = {}
-        for pair in pairs:
-            if pair.clip in clips and self._cached_analysis(pair) is None:
-                wanted.setdefault(_clip_item(pair), Item(_clip_item(pair), AnalyseJob(clip=clips[pair.clip])))
-            if self._cached_song(pair) is None:
-                job = SongJob(
-                    path=pair.voice,
-                    sha256=pair.voice_sha256,
-                    finds_voice=pair.finds_voice,
-                    channel=pair.voice_channel,
-                    separates=pair.separator_id is not None,
-                )
-                wanted.setdefault(_song_item(pair), Item(_song_item(pair), job))
-        return wanted.values()
-
-    def _lipsync_item(self, pair: PairPlan, shard: ShardPlan, clip: ClipFacts) -> Item:
-        analysis, song = self._cached_analysis(pair), self._cached_song(pair)
-        assert analysis is not None
-        assert song is not None
+    def _lipsync_item(self, shard: ShardPlan, found: Prepared) -> Item:
         job = LipsyncJob(
-            pair=pair,
+            pair=self.pairs[shard.pair_id],
             shard=shard,
-            clip=clip,
-            analysis=str(analysis),
-            song=str(song),
+            clip=found.clip,
+            analysis=str(found.analysis),
+            song=str(found.song),
+            speakers=None if found.speakers is None else str(found.speakers),
+            likeness=None if found.likeness is None else str(found.likeness),
             batch_size=self.settings.run.batch_size,
         )
         return Item(shard.shard_id, job)
-
-    def _cached_analysis(self, pair: PairPlan) -> object:
-        return self.store.cached("analysis", pair.clip_sha256, self._analysis_version)
-
-    def _cached_song(self, pair: PairPlan) -> object:
-        return self.store.cached("songs", pair.voice_sha256, _song_version(pair))
-
-    @cached_property
-    def _analysis_version(self) -> str:
-        return analysis_version(self.settings.analysis, self.plan.detector)
 
 
 class Unwatched:
@@ -237,6 +178,17 @@ class Watched:
             self._watcher.advance(self._stage, item, outcome)
 
 
+def worker_spec(plan: Plan, settings: Settings) -> WorkerSpec:
+    """What the workers of a plan need to know."""
+    return WorkerSpec(
+        settings=settings,
+        store=str(settings.store_path),
+        detector=plan.detector,
+        scorer=plan.scorer,
+        enhancer=plan.enhancer,
+    )
+
+
 def open_pool(spec: WorkerSpec) -> Pool:
     """The pool the settings ask for: Ray actors, or this process."""
     run = spec.settings.run
@@ -245,25 +197,3 @@ def open_pool(spec: WorkerSpec) -> Pool:
     from tasks.actors import RayPool  # ray takes half a second to import
 
     return RayPool(spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address)
-
-
-def _clip_item(pair: PairPlan) -> str:
-    return f"analyse {pair.clip_sha256[:16]}"
-
-
-def _song_item(pair: PairPlan) -> str:
-    how = " (finding its voice)" if pair.finds_voice else ""
-    how += "" if pair.voice_channel is None else f" (channel {pair.voice_channel})"
-    how += "" if pair.separator_id is None else " (separating its voice)"
-    return f"song {pair.voice_sha256[:16]}{how}"
-
-
-def _song_version(pair: PairPlan) -> str:
-    return song_version(finds_voice=pair.finds_voice, channel=pair.voice_channel, separator=pair.separator_id)
-
-
-def _changed(path: str) -> Failure:
-    return Failure(
-        error_class=ErrorClass.INPUT,
-        message=f"{path}: changed since this run was planned. Run the manifest again to plan with the new file.",
-    )

@@ -69,7 +69,7 @@ def find_speakers(
     """
 
     def build(folder: Path) -> None:
-        voice = load_song(prepare_song(Path(clip.path), sha256=clip.sha256, store=store))
+        voice = load_song(prepare_song(Path(clip.path), sha256=clip.sha256, store=store, checks_channels=True))
         finder = _Finder(clip, analysis, voice, scorer)
         with pq.ParquetWriter(folder / SPEAKERS_TABLE, SPEAKERS_SCHEMA, compression="zstd") as writer:
             for rows in finder.shots():

@@ -21,10 +21,12 @@ from tasks.jobs import (
     ConformJob,
     Job,
     JoinJob,
+    LikenessJob,
     LipsyncJob,
     Outcome,
     SequencesJob,
     SongJob,
+    SpeakersJob,
     SurveyJob,
     WorkerSpec,
 )
@@ -33,6 +35,7 @@ from tasks.memory import release_memory
 if TYPE_CHECKING:
     from models.detectors import Detector
     from models.engine import Engine
+    from models.enhancer import Enhancer
     from models.scorers import Scorer
 
 
@@ -61,6 +64,10 @@ class Worker:
                 return self._analyse(job)
             case SongJob():
                 return self._prepare_song(job)
+            case SpeakersJob():
+                return self._find_speakers(job)
+            case LikenessJob():
+                return self._find_likeness(job)
             case LipsyncJob():
                 return self._lipsync(job)
             case JoinJob():
@@ -104,6 +111,37 @@ class Worker:
         )
         return Outcome(folder=str(folder))
 
+    def _find_speakers(self, job: SpeakersJob) -> Outcome:
+        from tasks.clues import speakers_version
+        from tasks.speakers import find_speakers
+
+        spec = self.spec
+        assert spec.scorer is not None
+        assert self.scorer is not None
+        folder = find_speakers(
+            job.clip,
+            analysis=Path(job.analysis),
+            version=speakers_version(spec.settings.analysis, spec.detector, spec.scorer),
+            scorer=self.scorer,
+            scorer_ref=spec.scorer,
+            store=self.store,
+        )
+        return Outcome(folder=str(folder))
+
+    def _find_likeness(self, job: LikenessJob) -> Outcome:
+        from tasks.clues import likeness_version
+        from tasks.likeness import find_likeness
+
+        settings = self.spec.settings.analysis
+        folder = find_likeness(
+            job.image,
+            version=likeness_version(settings, self.spec.detector),
+            detector=self.detector,
+            settings=settings,
+            store=self.store,
+        )
+        return Outcome(folder=str(folder))
+
     def _lipsync(self, job: LipsyncJob) -> Outcome:
         from tasks.lipsync import lipsync_shard
 
@@ -114,6 +152,7 @@ class Worker:
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
             scorer=self.scorer,
+            enhancer=self.enhancer,
             store=self.store,
         )
         return Outcome(shard=result)
@@ -145,6 +184,15 @@ class Worker:
         from models.scorers import load_scorer
 
         return load_scorer(self.spec.scorer, device=self.spec.device)
+
+    @cached_property
+    def enhancer(self) -> Enhancer | None:
+        """The face enhancer, loaded once; None where none is to be used."""
+        if self.spec.enhancer is None:
+            return None
+        from models.enhancer import Enhancer
+
+        return Enhancer(self.spec.enhancer)
 
     def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
         """The generator of this name; the last one used stays loaded."""

@@ -35,7 +35,8 @@ def add_command(name: str, checkpoint: Path, *, replace: bool, as_json: bool) ->
     if as_json:
         print_json(card.model_dump(mode="json"))
         return 0
-    out.print(f"added {card.name}: {card.architecture} ({card.role}), {card.num_parameters:,} parameters")
+    size = f"{card.num_parameters:,} parameters" if card.num_parameters else f"{card.num_bytes / 1e6:.1f} MB"
+    out.print(f"added {card.name}: {card.architecture} ({card.role}), {size}")
     out.print(f"licence: {card.licence}")
     return 0
 

@@ -22,11 +22,12 @@ def plan_command(
     overrides: list[str],
     require_rights: bool,
     preview_dir: Path | None,
+    preview_results: bool,
     as_json: bool,
 ) -> int:
     """Check a manifest and show what a run of it would do; exit code 1 if some rows cannot be used.
 
-    With `preview_dir` pictures of who would sing are written to it.
+    With `preview_dir` pictures of who would sing are written to it, with `preview_results` also of how it will look.
     """
     settings = load_settings(config, overrides)
     store = Store(settings.store_path)
@@ -35,7 +36,9 @@ def plan_command(
         plan, _rows = plan_run(
             manifest, settings=settings, store=store, require_rights=require_rights, progress=progress
         )
-        preview = None if folder is None else make_preview(plan, folder, settings=settings, progress=progress)
+        preview = None
+        if folder is not None:
+            preview = make_preview(plan, folder, settings=settings, with_results=preview_results, progress=progress)
     cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
     if as_json:
         print_json(_document(plan, cached) | ({} if preview is None else {"preview": preview.model_dump(mode="json")}))
@@ -48,13 +51,16 @@ def plan_command(
 
 def _show_preview(preview: Preview) -> None:
     for clip in preview.clips:
-        for problem in [clip.failure.message] if clip.failure else clip.problems:
-            print_warning(f"{clip.clip}: {problem}")
+        if clip.failure is not None:
+            print_warning(f"{clip.clip}: {clip.failure.message}")
+        for pair_id, problem in clip.problems.items():
+            print_warning(f"{pair_id}: {problem}")
     for result in preview.results:
         if result.failure is not None:
             print_warning(f"{result.pair_id}: {result.failure.message}")
-    num_files = sum(len(clip.files) for clip in preview.clips)
-    print_facts({"preview": f"{preview.page} ({num_files} contact sheets)"})
+    num_sheets = sum(len(clip.files) for clip in preview.clips)
+    num_results = sum(result.file is not None for result in preview.results)
+    print_facts({"preview": f"{preview.page} ({num_sheets} contact sheets, {num_results} results)"})
 
 
 def _document(plan: Plan, cached: set[str]) -> dict[str, object]:

@@ -11,14 +11,22 @@ from models.scorers import load_scorer
 from singalong.config import default_models_home, load_settings
 from singalong.errors import InputError, UsageError
 from singalong.store import Store
+from singalong.tracks import parse_face_spec
 from tasks.score import VideoScore, score_video
 
 
 def score_command(
-    videos: list[Path], *, audio: Path | None, config: Path | None, overrides: list[str], as_json: bool
+    videos: list[Path],
+    *,
+    audio: Path | None,
+    face: str,
+    config: Path | None,
+    overrides: list[str],
+    as_json: bool,
 ) -> int:
-    """Score videos; exit code 1 if one could not be scored at all, 2 if there is no scorer."""
+    """Score videos; exit code 1 if one could not be scored at all, 2 without a scorer or such a choice of face."""
     settings = load_settings(config, overrides)
+    parse_face_spec(face)
     home = default_models_home()
     scorer_ref = registry.resolve(settings.score.scorer, "scorer", home=home)
     if scorer_ref is None:
@@ -43,7 +51,9 @@ def score_command(
                     detector_ref=detector_ref,
                     store=store,
                     settings=settings,
+                    scorer_ref=scorer_ref,
                     audio=audio,
+                    face=face,
                 )
             )
         except InputError as error:

@@ -24,9 +24,14 @@ _DOWNMIX: dict[str, tuple[float, float]] = {
     "LFE2": (0.0, 0.0),
 }
 
+_LOST_SHARE = 0.1
+"""Of a sound's power, in blocks that cancel out: more than that is missed."""
+
 _CANCELLED = 0.1
-"""A mean this far below that of unrelated channels is lost: -10 dB. Of 50 stereo sounds, made and real, the widest
-leaves 1.6 times that of unrelated channels, the others close to 2; one inverted side leaves less than 0.01."""
+"""A mean this far below that of unrelated channels is lost: -10 dB. In 50 stereo sounds, made and real, no block comes
+closer than 2.7 times this, and that in a fading echo; one inverted side leaves less than a tenth of it."""
+
+_JUDGED_SAMPLES = 4096
 
 
 def mix(block: Samples, names: Sequence[str], num_channels: int) -> Samples:
@@ -52,28 +57,32 @@ class CancellationMeter:
     """Finds sound whose channels cancel each other out when they are averaged, as in stereo with one side inverted.
 
     Channels that have nothing to do with each other leave a mean of the sum of their powers over the square of their
-    number, whatever their levels; a mean far below that is what cancelling leaves.
+    number, whatever their levels; a mean far below that is what cancelling leaves. Judged block by block, because it
+    may befall a part of a song only.
     """
 
     def __init__(self) -> None:
         self._channel_powers = np.zeros(0)
-        self._mean_power = 0.0
+        self._cancelled_power = 0.0
 
     def add(self, block: Samples) -> None:
         """Take the next samples (n, num_channels)."""
+        for first in range(0, len(block), _JUDGED_SAMPLES):
+            self._judge(block[first : first + _JUDGED_SAMPLES])
+
+    def _judge(self, block: Samples) -> None:
         powers = np.einsum("nc,nc->c", block, block, dtype=np.float64)
         missing = len(powers) - len(self._channel_powers)
         if missing > 0:
             self._channel_powers = np.pad(self._channel_powers, (0, missing))
         self._channel_powers[: len(powers)] += powers
         mean = block.mean(axis=1, dtype=np.float64)
-        self._mean_power += float(mean @ mean)
+        if mean @ mean < _CANCELLED * powers.sum() / len(powers) ** 2:
+            self._cancelled_power += float(powers.sum())
 
     @property
     def heard_channel(self) -> int | None:
-        """The loudest channel, where the mean of all has lost what they say; else None."""
-        num_channels = len(self._channel_powers)
-        total = float(self._channel_powers.sum())
-        if num_channels < 2 or self._mean_power >= _CANCELLED * total / num_channels**2:
+        """The loudest channel, where the mean of all loses much of what they say; else None."""
+        if self._cancelled_power <= _LOST_SHARE * self._channel_powers.sum():
             return None
         return int(np.argmax(self._channel_powers))

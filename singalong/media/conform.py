@@ -21,6 +21,7 @@ from singalong.media.containers import open_input
 from singalong.media.demux import VideoSource
 from singalong.media.encode import SegmentWriter, plane_samples
 from singalong.media.frames import ColorInfo, YuvFrame
+from singalong.media.planes import hdr_as_bgr
 from singalong.media.reframe import FacePath, Ints, Size, cover_size, crop_offsets
 from singalong.media.titles import LabelPainter, TitlePainter
 
@@ -37,7 +38,6 @@ CANVAS_COLOR = ColorInfo(
 _BLACK = (16, 128, 128)
 _BLUR_SIZE, _BLUR_LIGHT = (32, 18), 0.55
 """What surrounds a picture is reduced to so many pixels, and to this share of its light."""
-_HDR_TRANSFERS = (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG)
 _PRIMARIES_BT2020 = 9
 _SWS_COLORSPACES = {
     yuv.MATRIX_BT709: Colorspace.ITU709,
@@ -124,13 +124,20 @@ def to_standard_color(
 ) -> VideoFrame:
     """Scale and convert a frame to BT.709 limited YUV, or to BGR, by the frame's own matrix and range.
 
-    HDR (PQ, HLG) and BT.2020 colours are brought to the standard range by swscale; the rest keeps its primaries.
+    HDR (PQ, HLG) becomes what `singalong.media.hdr` shows of it, SDR in BT.2020 colours is converted by swscale; the
+    rest keeps its primaries.
     """
-    color = ColorInfo(matrix=int(frame.colorspace), range=int(frame.color_range))
+    reformatter = reformatter or VideoReformatter()
     is_rgb = pix_fmt == "bgr24"
+    color = ColorInfo(matrix=int(frame.colorspace), range=int(frame.color_range))
+    if frame.color_trc in (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG):
+        frame = hdr_as_bgr(frame, width, height, reformatter)
+        if is_rgb:
+            return frame
+        color = ColorInfo(yuv.MATRIX_BT709, yuv.RANGE_FULL)
     # Only asked for where it is needed: it takes swscale a second or two to prepare.
-    is_wide = frame.color_primaries == _PRIMARIES_BT2020 or frame.color_trc in _HDR_TRANSFERS
-    return (reformatter or VideoReformatter()).reformat(
+    is_wide = frame.color_primaries == _PRIMARIES_BT2020
+    return reformatter.reformat(
         frame,
         width,
         height,

@@ -22,12 +22,12 @@ TRAINING = {
 }
 SURFACE = {
     "demo": {"--dir", "--json"},
-    "plan": {"--config", "--set", "--require-rights", "--preview", "--json", "manifest"},
+    "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
     "report": {"--json", "runs"},
-    "score": {"--audio", "--config", "--set", "--json", "videos"},
+    "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,
     "train generator": TRAINING | {"--expert", "--gan", "--sync-switch"},
@@ -109,6 +109,32 @@ def test_rows_without_rights_are_all_refused_where_rights_are_required(
     assert "row 3, column rights: missing" in message
     assert "row 2" not in message
     assert not (tmp_path / "r").exists()
+
+
+def test_previews_into_a_file_exit_with_2_before_the_manifest_is_even_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    assert call(monkeypatch, "plan", tmp_path / "no manifest.csv", "--preview", tmp_path / "taken") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "taken: previews cannot be written there" in message
+    assert "a folder that can be written" in message
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_preview_of_nothing_but_bad_rows_is_a_page_that_says_why_and_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.mp4", "s.wav"):
+        (tmp_path / name).write_bytes(b"no media")
+    (tmp_path / "m.csv").write_text("pair_id,clip,song\nfirst,a.mp4,s.wav\n")
+    assert call(monkeypatch, "plan", tmp_path / "m.csv", "--preview", tmp_path / "new" / "out", "--json") == 1
+    preview = json.loads(capsys.readouterr().out)["preview"]
+    assert (preview["clips"], preview["results"]) == ([], [])
+    page = Path(preview["page"])
+    assert page == tmp_path / "new" / "out" / "index.html"
+    assert "first" in page.read_text()
+    assert "a.mp4" in page.read_text()
 
 
 @pytest.mark.parametrize(

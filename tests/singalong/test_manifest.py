@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from singalong.contracts import Fit, PairRow
 from singalong.errors import InputError, ManifestError
@@ -100,6 +101,28 @@ def test_every_column_arrives_typed(folder: Path) -> None:
         },
         "tags": {"show": "late"},
     }
+
+
+def test_the_speaker_can_be_asked_for(folder: Path) -> None:
+    (pair,) = read_manifest(csv(folder, "clip,song,face", "a.mp4,song.wav,speaker"))
+    assert pair.face == "speaker"
+
+
+def test_the_picture_of_a_likeness_is_found_beside_the_manifest_and_told_from_others_by_its_first_bytes(
+    folder: Path,
+) -> None:
+    Image.new("RGB", (64, 64)).save(folder / "sub" / "who is it.txt", format="JPEG")
+    (pair,) = read_manifest(csv(folder, "clip,song,face", "a.mp4,song.wav,like:sub/who is it.txt"))
+    assert pair.face == f"like:{folder / 'sub' / 'who is it.txt'}"
+    absolute = csv(folder, "clip,song,face", f"a.mp4,song.wav,{pair.face}")
+    assert read_manifest(absolute)[0].face == pair.face
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"])
+def test_every_kind_of_picture_that_can_be_read_may_be_a_likeness(folder: Path, kind: str) -> None:
+    Image.new("RGB", (64, 64)).save(folder / "face", format=kind)
+    (pair,) = read_manifest(csv(folder, "clip,song,face", "a.mp4,song.wav,like:face"))
+    assert pair.face == f"like:{folder / 'face'}"
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -220,8 +243,11 @@ def test_examples_in_the_repository_are_sound(tmp_path: Path) -> None:
         ("face", "biggest", "choice of face"),
         ("face", "index:-1", "choice of face"),
         ("face", "at:1,2", "choice of face"),
-        ("face", "speaker", "not available"),
-        ("face", "like:me.jpg", "not available"),
+        ("face", "Speaker", "choice of face"),
+        ("face", "like:", "no picture is named"),
+        ("face", "like:me.jpg", "no such file"),
+        ("face", "like:sub", "is a folder"),
+        ("face", "like:b.mp4", "not a picture"),
         ("fit", "bouce", "Did you mean bounce?"),
         ("generator", "wav2lpi", "Did you mean wav2lip?"),
         ("vocals", "vocals.wav", "no such file"),
@@ -282,7 +308,7 @@ def test_every_problem_is_reported_at_once_in_the_order_of_the_rows(folder: Path
     lines = [
         "clip,song,fit,pirority,face",
         "x.mp4,song.wav,spin,1,",
-        "a.mp4,,cut,1,speaker",
+        "a.mp4,,cut,1,singer",
         "a.mp4,song.wav",
     ]
     found = problems(csv(folder, *lines))

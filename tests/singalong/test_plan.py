@@ -206,6 +206,7 @@ BASE = {"clip_start_s": 1.0, "clip_end_s": 5.0, "song_start_s": 2.0, "song_end_s
         {"options": {"detector": model("other")}},
         {"options": {"scorer": model("other")}},
         {"options": {"scorer": None}},
+        {"options": {"enhancer": model("gfpgan")}},
         *[
             {"settings": section}
             for section in (
@@ -214,6 +215,8 @@ BASE = {"clip_start_s": 1.0, "clip_end_s": 5.0, "song_start_s": 2.0, "song_end_s
                 {"lipsync": {"precision": "float32"}},
                 {"lipsync": {"feather": 0.2}},
                 {"lipsync": {"rest": False}},
+                {"lipsync": {"match_color": False}},
+                {"lipsync": {"keep_detail": False}},
                 {"lipsync": {"preset": "slow"}},
                 {"analysis": {"min_score": 0.6}},
                 {"analysis": {"smooth_window": 1}},
@@ -244,6 +247,7 @@ def test_work_keys_change_with_everything_that_changes_pixels_or_scores(change: 
             for section in (
                 {"run": {"batch_size": 3, "num_actors": 7, "chunk_frames": 64, "executor": "inprocess"}},
                 {"lipsync": {"generator": "g"}},
+                {"lipsync": {"enhancer": "named otherwise", "enhancer_weight": 0.3}},
                 {"analysis": {"detector": "s3fd"}},
                 {"score": {"scorer": "expert"}},
                 {"limits": {"max_duration_s": 100.0}},

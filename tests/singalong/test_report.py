@@ -50,6 +50,7 @@ COMMON = {
     "rest_motion": "double",
     "generator": "string",
     "weights_sha256": "string",
+    "enhancer": "string",
     "scorer": "string",
     "detector": "string",
     "seconds_total": "double",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from models import registry
 from models.engine import Bend
+from models.enhancer import Enhancer
 from singalong.config import LipsyncSettings
 from singalong.media.frames import YuvFrame, frame_to_bgr
 from tasks.painter import FacePainter, Painted, Spot
+from tests.enhancers import sharpener
 from tests.painted_faces import BOX, LANDMARKS, SPOT, DrawingEngine, face_frame, mels, with_cast
 
 X1, Y1, X2, Y2 = BOX
@@ -143,3 +148,29 @@ def test_a_painted_face_keeps_the_clips_grain_from_frame_to_frame() -> None:
     assert plain < 0.7 * source
     assert 0.9 < kept / source < 1.1
     assert np.abs(frame_to_bgr(ours[0]).astype(int) - frame_to_bgr(frames[0])).mean() < 2
+
+
+def test_an_enhancer_sharpens_the_lower_face_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    registry.add_checkpoint("sharp", sharpener(tmp_path / "sharp.onnx"), home=home)
+    ref = registry.resolve("sharp", "enhancer", home=home)
+    assert ref is not None
+    frame = face_frame(grain=0.0)
+    outputs = {}
+    for name, enhancer, weight in (("none", None, 1.0), ("half", Enhancer(ref), 0.5), ("full", Enhancer(ref), 1.0)):
+        engine, settings = DrawingEngine(lambda face: face), LipsyncSettings(enhancer_weight=weight)
+        face_painter = FacePainter(settings, engine, fps=25, enhancer=enhancer)  # type: ignore[arg-type]
+        outputs[name] = face_painter.paint([frame], [SPOT], mels(1)).frames[0].y.astype(float)
+    lips = np.s_[195:235, 120:200]
+    sharpness = {name: np.hypot(*np.gradient(y))[lips].mean() for name, y in outputs.items()}
+    assert sharpness["full"] > sharpness["half"] > 1.02 * sharpness["none"]
+    assert (outputs["full"][:130] == frame.y[:130]).all()
+    assert (outputs["full"][:, : X1 + 10] == frame.y[:, : X1 + 10]).all()
+
+
+def test_a_face_without_landmarks_is_not_enhanced() -> None:
+    class Never:
+        side = 256
+
+    face_painter = FacePainter(LipsyncSettings(), DrawingEngine(lambda face: face), fps=25, enhancer=Never())  # type: ignore[arg-type]
+    face_painter.paint([face_frame()], [Spot(BOX)], mels(1))

@@ -15,7 +15,7 @@ from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.song import Song
 from singalong.versions import SONG_VERSION
 from tasks.prepare_song import load_song, prepare_song
-from tests.sounds import chirp, write_sound
+from tests.sounds import chirp, tone, write_sound
 
 SHA = "ab" * 32
 
@@ -139,6 +139,25 @@ def test_a_voice_alone_keeps_its_steps(mix: tuple[Song, Path], tmp_path: Path, s
         for finds_voice in (False, True)
     )
     assert (found & alone).sum() / alone.sum() > 0.97
+
+
+def test_channels_that_cancel_each_other_out_are_checked_where_nobody_else_did(tmp_path: Path, store: Store) -> None:
+    voice = chirp(1.0, 16000)
+    path = write_sound(tmp_path / "a.wav", np.stack([voice, -voice], axis=1), 16000)
+    naive = load_song(prepare_song(path, sha256=SHA, store=store))
+    checked = load_song(prepare_song(path, sha256=SHA, store=store, checks_channels=True))
+    assert not naive.voiced.any()
+    assert checked.voiced.all()
+
+
+def test_channels_of_a_song_are_kept_apart(tmp_path: Path, store: Store) -> None:
+    left, right = chirp(1.0, 16000, seed=1), tone(700, 1.0, 16000)
+    path = write_sound(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000)
+    folders = {channel: prepare_song(path, sha256=SHA, store=store, channel=channel) for channel in (None, 0, 1)}
+    assert len(set(folders.values())) == 3
+    np.testing.assert_allclose(load_song(folders[0]).samples_16k, left, atol=1e-4)
+    np.testing.assert_allclose(load_song(folders[1]).samples_16k, right, atol=1e-4)
+    np.testing.assert_allclose(load_song(folders[None]).samples_16k, (left + right) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("num_channels", [1, 2])

@@ -69,6 +69,14 @@ def test_one_speaker_of_six_is_no_cancellation(tmp_path: Path) -> None:
     assert probed(write_sound(tmp_path / "centre.wav", samples, 16000)).heard_channel is None
 
 
+def test_a_verse_that_cancels_out_is_enough(tmp_path: Path) -> None:
+    voice = chirp(8.0, 16000)
+    other = voice.copy()
+    other[3 * 16000 : 5 * 16000] *= -1
+    facts = probed(write_sound(tmp_path / "a.wav", np.stack([voice, 0.9 * other], axis=1), 16000))
+    assert facts.heard_channel == 0
+
+
 def test_the_blocks_do_not_matter() -> None:
     samples = np.stack([chirp(1.0, 16000), -chirp(1.0, 16000)], axis=1)
     meter = CancellationMeter()

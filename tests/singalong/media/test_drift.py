@@ -8,6 +8,7 @@ import pytest
 
 from bench import drift
 from bench.drift import make_film, measure, write_burst_song
+from bench.variable_rate import variable_rate
 
 START_S, END_S = 3.217, 24.0
 
@@ -36,3 +37,9 @@ def test_the_measure_sees_a_rate_that_was_rounded(tmp_path: Path, song: Path, mo
     fps = Fraction(24000, 1001)
     film = make_film(song, tmp_path, fps=fps, start_s=START_S, end_s=END_S, sha256="ab" * 32)
     assert measure(film, fps=fps, start_s=START_S, end_s=END_S).worst_ms > 20
+
+
+def test_pictures_of_a_variable_rate_are_shown_when_they_are_due(tmp_path: Path) -> None:
+    found = variable_rate(tmp_path, duration_s=12.0)
+    assert found.ours_ms == 0
+    assert found.by_counting_ms > 100

@@ -51,7 +51,13 @@ def test_the_film_decodes_to_the_very_pixels_of_its_segments(tmp_path: Path, len
 
 
 @pytest.mark.parametrize(
-    "fps", [NTSC_FILM, Fraction(30000, 1001), Fraction(753, 25), Fraction(8373, 500), Fraction(60)], ids=str
+    "fps",
+    [
+        *(Fraction(n) for n in (12, 15, 24, 25, 30, 50, 60, 100, 120)),
+        *(NTSC_FILM, Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001)),
+        *(Fraction(753, 25), Fraction(8373, 500)),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("with_sound", [False, True])
 def test_frames_stand_at_exactly_n_over_fps_and_the_film_ends_with_the_last(
