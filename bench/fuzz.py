@@ -27,8 +27,9 @@ from pathlib import Path
 
 from bench.fuzz_inputs import Seed, make_seeds
 from bench.mutations import mutate
-from tasks.probe_apart import Child, ChildGoneError
+from tasks.child import Child, ChildGoneError
 
+CHILD = "bench.fuzz_child"
 TIMEOUT_S = 20.0
 FAULTS = frozenset({"bug", "hang", "manifest crash"})
 
@@ -59,14 +60,14 @@ class _Reader:
 
     def read(self, kind: str, path: Path) -> tuple[str, str]:
         """Outcome and text."""
-        self._child = self._child or Child("bench.fuzz_child")
+        self._child = self._child or Child(CHILD)
         try:
             answer = self._child.ask({"kind": kind, "path": str(path)}, TIMEOUT_S)
         except TimeoutError:
             self.close()
             return "hang", f"no answer within {TIMEOUT_S:g} s"
         except ChildGoneError:
-            reason = self.close(grace_s=5.0)
+            reason = self.close(grace_s=1.0)
             return ("manifest crash" if kind == "manifest" else "crash"), reason
         return answer["outcome"], answer["text"]
 
@@ -78,9 +79,10 @@ class _Reader:
 
 def fuzz(folder: Path, *, seconds: float, seed: int, keep: Path | None = None, shared: Path | None = None) -> Tally:
     """Try damaged files until the time is up; what is found is copied into `keep`."""
+    seeds = make_seeds(folder, shared)
     end, tally, reader = time.monotonic() + seconds, Tally(), _Reader()
     try:
-        for seed_file, number, data in _files(make_seeds(folder, shared), seed):
+        for seed_file, number, data in _files(seeds, seed):
             if time.monotonic() >= end:
                 break
             path = folder / f"damaged{seed_file.suffix}"

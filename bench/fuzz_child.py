@@ -14,7 +14,7 @@ from singalong.manifest import read_manifest
 from singalong.media.audio_reader import iter_audio
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.probe import probe_clip, probe_song
-from tasks.probe_child import limit_memory, main
+from tasks.child import limit_memory, serve
 
 MEMORY_MB = 1024
 LIMITS = LimitSettings(max_duration_s=600, max_pixels=1 << 22)
@@ -64,4 +64,4 @@ def _song(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(answer)
+    serve(answer)

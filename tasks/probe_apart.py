@@ -7,15 +7,9 @@ it does to the child: the caller gets a MediaError for it, and the next file get
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
-import selectors
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,13 +24,10 @@ from singalong.errors import (
     SingalongError,
     TransientIOError,
 )
+from tasks.child import Child, ChildGoneError
 
-_ROOT = Path(__file__).resolve().parents[1]
 _BYTES_A_SECOND = 10e6
 """A slow network share; local disks read packets fifty times as fast, songs decode at 20 MB/s and more."""
-_START_S = 60.0
-"""Importing libav takes a second; on a machine under load, some."""
-_MAX_REPLY_BYTES = 1 << 20
 _ACTION = "Play it in a media player; if it does not play there, get the file again or convert it to MP4."
 _ERRORS: dict[ErrorClass, type[SingalongError]] = {
     ErrorClass.INPUT: MediaError,
@@ -47,73 +38,11 @@ _ERRORS: dict[ErrorClass, type[SingalongError]] = {
 Facts = TypeVar("Facts", ClipFacts, SongFacts)
 
 
-class ChildGoneError(Exception):
-    """The child died, or was killed because its time was up."""
-
-
-class Child:
-    """One child process: takes a line of JSON, gives a line of JSON, dies with its parent."""
-
-    def __init__(self, module: str = "tasks.probe_child") -> None:
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        self.pid_of_owner = os.getpid()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],  # -P: nothing is imported from where the user happens to be
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,  # Ctrl-C is for the parent, which then closes the pipe
-        )
-        self._read_line(_START_S)
-
-    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The answer to one request. Raises ChildGoneError; TimeoutError when time ran out."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as exc:
-            raise ChildGoneError from exc
-        try:
-            answer: dict[str, Any] = json.loads(self._read_line(timeout_s))
-        except ValueError as exc:
-            raise ChildGoneError from exc
-        return answer
-
-    def _read_line(self, timeout_s: float) -> bytes:
-        assert self._process.stdout is not None
-        handle, line, end = self._process.stdout.fileno(), bytearray(), time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(handle, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, end - time.monotonic())):
-                    raise TimeoutError
-                part = os.read(handle, 1 << 16)
-                if not part or len(line) > _MAX_REPLY_BYTES:
-                    raise ChildGoneError
-                line += part
-        return bytes(line)
-
-    def close(self, grace_s: float = 0.0) -> str:
-        """End it, unless it ends by itself in time; returns what it died of."""
-        if self.pid_of_owner != os.getpid():
-            return ""  # a forked copy: the child is its parent's
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace_s)
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
-        code = self._process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-class _Prober:
+class Prober:
     """Keeps one child for all files that behave."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "tasks.probe_child") -> None:
+        self._module = module
         self._lock = threading.Lock()
         self._child: Child | None = None
 
@@ -132,7 +61,7 @@ class _Prober:
                     action=f"{_ACTION} If it is sound, raise limits.probe_timeout_s.",
                 ) from None
             except ChildGoneError:
-                reason = self._drop(grace_s=5.0)
+                reason = self._drop(grace_s=1.0)
                 raise MediaError(
                     f"reading it ends the process that tries ({reason}): it is damaged or made to do harm",
                     file=path,
@@ -146,7 +75,7 @@ class _Prober:
     def _ready(self) -> Child:
         if self._child is None or self._child.pid_of_owner != os.getpid():
             try:
-                self._child = Child()
+                self._child = Child(self._module)
             except (OSError, TimeoutError, ChildGoneError) as exc:
                 raise InfraError(
                     f"the process that looks into media cannot be started: {type(exc).__name__} {exc}",
@@ -164,7 +93,7 @@ class _Prober:
         self._drop()
 
 
-_prober = _Prober()
+_prober = Prober()
 atexit.register(_prober.close)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
-from singalong.errors import InputError, MediaError, classify
+from singalong.errors import BugError, InputError, MediaError, classify
 from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
@@ -80,6 +80,12 @@ def probe_all(
             facts[path] = probe(path)
         except InputError as error:
             facts[path] = error
+        except BugError as error:  # one bad row never stops the others
+            facts[path] = MediaError(
+                f"finding out what it holds met a defect: {error.problem}",
+                file=path,
+                action="Convert it to MP4 (H.264) or WAV, and please report the defect.",
+            )
         progress(number, len(distinct))
     return facts
 

@@ -44,6 +44,8 @@ FORMATS = (
 _CONTAINER_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 DEFAULT_MAX_PIXELS: int = LimitSettings.model_fields["max_pixels"].default
 """Frames larger than this are not decoded by whoever has no limit of its own."""
+_MOST_PADDING_PX = 64 << 16
+"""libav counts rows filled up to a multiple of 64 pixels; there are no more than 65,536 of them."""
 _EXPECTED = "a video, audio or picture file such as MP4, MOV, MKV, WebM, AVI, WAV, FLAC, MP3, PNG or JPEG"
 _ACTION = "Play it in a media player; if it does not play there, get the file again or convert it to MP4."
 
@@ -68,7 +70,7 @@ def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
         container = av.open(
             f"file:{path}",
             mode="r",
-            options={"max_pixels": str(max_pixels)},
+            options=decoder_limits(max_pixels),
             container_options=_CONTAINER_OPTIONS,
             metadata_errors="replace",
         )
@@ -86,6 +88,11 @@ def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
             yield container
         except av.error.FFmpegError as exc:
             raise map_av_error(exc, path, problem="cannot be decoded") from exc
+
+
+def decoder_limits(max_pixels: int) -> dict[str, str]:
+    """Options of libav's decoders for frames of at most so many pixels, and what it adds to fill up its rows."""
+    return {"max_pixels": str(max_pixels + _MOST_PADDING_PX)}
 
 
 def check_is_file(path: Path) -> None:

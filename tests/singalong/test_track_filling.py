@@ -65,7 +65,8 @@ def test_tracks_equal_those_of_syncnet_python(golden: Path, case: str) -> None:
     samples = [sample(n, *detections[detections[:, 0] == n, 1:].tolist()) for n in range(num_frames)]
     times_s = np.arange(num_frames) / FPS
     tracks = [
-        filled(seen, times_s, settings=UNSMOOTHED, frame_size=(4096, 4096)) for seen in link_samples(samples, max_gap_s=1.0)
+        filled(seen, times_s, settings=UNSMOOTHED, frame_size=(4096, 4096))
+        for seen in link_samples(samples, max_gap_s=1.0)
     ]
     # It drops tracks of at most 100 detections, 50 in the last case; here those that use them decide.
     long = [track for track in tracks if track.detected.sum() > (50 if case == "short_mt50" else 100)]
