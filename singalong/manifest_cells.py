@@ -63,7 +63,7 @@ def check_text(value: Cell) -> None:
     """Refuse texts that no honest cell holds: very long ones, and ones with control characters."""
     if isinstance(value, str):
         if len(value) > MAX_CELL_CHARS:
-            raise BadCellError(f"{len(value)} characters long", expected=f"at most {MAX_CELL_CHARS}")
+            raise BadCellError("too long a text", expected=f"at most {MAX_CELL_CHARS} characters")
         if found := _CONTROL.search(value):
             raise BadCellError(f"contains the control character U+{ord(found[0]):04X}", expected="plain text")
         if found := _BIDI.search(value):

@@ -87,7 +87,7 @@ def _content(path: Path) -> bytes:
                 path, InputError("too large", value=facts.st_size, expected=_at_most(MAX_BYTES), action=action)
             )
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(facts.st_size)
     except (OSError, ValueError) as exc:  # ValueError: a zero byte in the name
         text = getattr(exc, "strerror", None) or str(exc)
         raise _unreadable(path, InputError(text, expected=expected)) from exc
