@@ -274,7 +274,9 @@ def _parquet_batches(path: Path, data: bytes, table: RawTable) -> Iterator[Any]:
         raise _unreadable(path, InputError("too large", value=num_bytes, expected=_at_most(_MAX_PARQUET_BYTES)))
     texts = [field.name for field in footer.schema_arrow if _is_text(field.type)]
     file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
-    yield from file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+        batch.validate(full=True)  # Arrow itself believes indices into dictionaries, negative ones too
+        yield batch
 
 
 def _is_text(kind: Any) -> bool:

@@ -273,6 +273,17 @@ def test_columns_of_any_type_are_read_or_refused(folder: Path, column: str, valu
     assert len(problems(folder / "p.parquet")) == 1
 
 
+def test_a_damaged_table_of_texts_is_damage_and_not_another_text(folder: Path) -> None:
+    cells = {"clip": ["a.mp4"] * 3, "song": ["song.wav"] * 3, "tag_a": ["x", "y", "z"]}
+    pq.write_table(pa.table(cells), folder / "p.parquet", compression="none")
+    data = (folder / "p.parquet").read_bytes()
+    packed = b"\x02\x03\x24"  # indices 0, 1, 2 in two bits each
+    assert data.count(packed) == 1
+    (folder / "p.parquet").write_bytes(data.replace(packed, b"\x02\x03\x34"))  # 0, 1, 3 of three
+    (problem,) = problems(folder / "p.parquet")
+    assert "damaged" in str(problem)
+
+
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
 def test_text_is_text_however_it_is_packed(folder: Path, kind: pa.DataType) -> None:
     cells = {name: pa.array([value, value]).cast(kind) for name, value in GOOD.items()}
