@@ -290,7 +290,9 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
     try:
         return Settings.model_validate(values)
     except ValidationError as exc:
-        raise UsageError(_explain(exc), file=config) from exc
+        is_unknown = any(error["type"] == "extra_forbidden" for error in exc.errors())
+        action = "If a newer singalong wrote this file, update singalong." if is_unknown and config else None
+        raise UsageError(_explain(exc), file=config, action=action) from exc
 
 
 def with_overrides(settings: Settings, overrides: list[str]) -> Settings:
