@@ -34,6 +34,7 @@ POINT_MARGIN = 0.25
 FLAW_WORDS = {
     Outcome.TOO_SMALL: "too small",
     Outcome.TURNED: "turned away",
+    Outcome.TILTED: "tilted",
     Outcome.BLURRED: "blurred",
     Outcome.HIDDEN: "hidden",
 }

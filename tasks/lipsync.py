@@ -39,7 +39,7 @@ from singalong.media.vocals import rest_gain
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
-from tasks.clues import clues_of
+from tasks.clues import check_likeness, clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
@@ -302,6 +302,7 @@ def chosen_face(
         found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
     )
     face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
+    check_likeness(pair.face, face, found, clip=pair.clip, row=pair.row)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
@@ -309,7 +310,7 @@ def chosen_face(
             file=pair.clip,
             expected="a face that can be seen from the front",
             action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
-            "min_sharpness or min_score.",
+            "max_tilt_deg, min_sharpness or min_score.",
         )
     return face
 

@@ -34,6 +34,8 @@ _X264_PARAMS = (
 _X265_PARAMS = (
     "log-level=none:pools=none:frame-threads=1:wpp=0:open-gop=0:bframes=2:b-pyramid=0:info=0:repeat-headers=0"
 )
+_REORDERED = 1
+"""Frames of reordering of B-frames without pyramid."""
 _HEVC_TAG = "hvc1"
 """Parameter sets in the header alone; Apple's players know no other."""
 
@@ -78,7 +80,7 @@ class SegmentWriter:
         _check(path, fps, preset)
         self.path, self._size, self._deep = path, (height, width), deep
         self._pix_fmt = "yuv420p10le" if deep else "yuv420p"
-        self.num_frames = 0
+        self.num_frames = self._num_packets = 0
         self._is_open = True
         with mapped_errors(path):
             self._container = open_mp4(path)
@@ -120,6 +122,9 @@ class SegmentWriter:
         with mapped_errors(self.path):
             for packet in self._stream.encode(picture):
                 packet.duration = 1
+                if self._deep:  # x265 leaves it undefined where there is one frame alone; else it is the same
+                    packet.dts = self._num_packets - _REORDERED
+                self._num_packets += 1
                 self._container.mux(packet)
 
     def __enter__(self) -> Self:

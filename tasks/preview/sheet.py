@@ -103,9 +103,7 @@ def some_names(names: Sequence[str]) -> str:
 
 def _about(clip: ClipFacts) -> str:
     size = f"{clip.width}x{clip.height} px"
-    return (
-        f"{size} · still picture" if clip.is_still else f"{size} · {float(clip.fps):.2f} fps · {clip.duration_s:.2f} s"
-    )
+    return size if clip.is_still else f"{size} · {float(clip.fps):.2f} fps · {clip.duration_s:.2f} s"
 
 
 def _span_heading(view: SpanView, clip: ClipFacts, num_hidden: int) -> str:

@@ -55,6 +55,15 @@ def test_nothing_is_looked_for_between_samples_that_agree() -> None:
     assert samples_between(sample(0), sample(5), look) == []
 
 
+def test_a_weak_detection_before_a_strong_one_does_not_hide_where_the_strong_ones_begin() -> None:
+    def look(frame: int) -> Sample:
+        return sample(frame, box(50), score=0.9 if frame >= 3 else 0.35)
+
+    between = samples_between(look(0), look(8), look, min_score=0.5)
+    [track] = link_samples([look(0), *between, look(8)], max_gap_s=0.8, min_score=0.5)
+    assert frames_of(track)[0] == 3
+
+
 def test_a_face_that_moved_far_is_followed_frame_by_frame_where_needed() -> None:
     def look(frame: int) -> Sample:
         return sample(frame, box(50 + 40 * frame))

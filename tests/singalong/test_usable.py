@@ -5,7 +5,7 @@ from singalong.config import AnalysisSettings
 from singalong.frames_table import Outcome
 from singalong.looks import LANDMARKS_AT
 from singalong.track_table import ShotTable, TrackTable
-from singalong.usable import FLAWS, judged, turn_deg
+from singalong.usable import FLAWS, judged, tilt_deg, turn_deg
 
 FPS = 25.0
 HEAD = np.array([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.0, 0.0, 0.4], [-0.4, 0.6, 0.0], [0.4, 0.6, 0.0]])
@@ -28,6 +28,7 @@ def rows(
     height: int | np.ndarray = 80,
     sharpness: float | np.ndarray = 0.8,
     turn: float | np.ndarray = 0.0,
+    tilt: float = 0.0,
     hidden: np.ndarray | None = None,
 ) -> TrackTable:
     """One track of consecutive frames."""
@@ -46,7 +47,7 @@ def rows(
         sharpness=np.broadcast_to(sharpness, count).astype(float),
         hidden=np.zeros(count, bool) if hidden is None else hidden,
         boxes=boxes,
-        landmarks=turned(np.broadcast_to(turn, count).astype(float)),
+        landmarks=turned(np.broadcast_to(turn, count).astype(float), roll_deg=tilt),
         flaws=np.zeros(count, np.int64),
         weights=np.ones(count),
     )
@@ -73,6 +74,13 @@ def test_the_turn_is_read_off_the_nose_whatever_the_roll(angle: float, roll: flo
 
 def test_a_face_without_landmarks_counts_as_frontal() -> None:
     assert turn_deg(np.full((2, 5, 2), np.nan)).tolist() == [0, 0]
+    assert tilt_deg(np.full((2, 5, 2), np.nan)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("angle", [-35, 0, 20])
+@pytest.mark.parametrize("turn", [0, 30])
+def test_the_tilt_is_read_off_whatever_the_turn(angle: float, turn: float) -> None:
+    assert tilt_deg(turned(np.array([float(turn)]), roll_deg=angle)) == pytest.approx(angle, abs=1)
 
 
 def test_landmarks_of_a_flat_frontal_face_are_not_turned() -> None:
@@ -84,6 +92,7 @@ def test_landmarks_of_a_flat_frontal_face_are_not_turned() -> None:
     [
         ({"height": 23}, Outcome.TOO_SMALL),
         ({"turn": 60.0}, Outcome.TURNED),
+        ({"tilt": -40.0}, Outcome.TILTED),
         ({"sharpness": 0.2}, Outcome.BLURRED),
         ({"hidden": np.ones(50, bool)}, Outcome.HIDDEN),
         ({}, Outcome.SYNCED),
@@ -103,8 +112,8 @@ def test_a_head_that_turns_away_and_back_is_passed_through_in_between() -> None:
 
 def test_a_face_that_wavers_about_a_limit_does_not_flicker() -> None:
     """Frame by frame it would change forty times."""
-    turn = 50 + 5 * np.sin(np.arange(100) * 2.5)
-    assert (np.diff(turn > 50) != 0).sum() > 40
+    turn = 40 + 5 * np.sin(np.arange(100) * 2.5)
+    assert (np.diff(turn > 40) != 0).sum() > 40
     assert len(spells(outcomes(rows(100, turn=turn)))) <= 2
 
 
@@ -123,7 +132,7 @@ def test_a_hand_before_the_face_is_passed_through_and_a_single_miss_is_not() -> 
 
 
 def test_limits_are_settings() -> None:
-    table = rows(50, turn=45.0, sharpness=0.35)
+    table = rows(50, turn=35.0, sharpness=0.35)
     assert set(outcomes(table)) == {Outcome.SYNCED}
     assert set(outcomes(table, max_turn_deg=30)) == {Outcome.TURNED}
     assert set(outcomes(table, min_sharpness=0.5)) == {Outcome.BLURRED}

@@ -324,7 +324,17 @@ def test_a_real_profile_is_passed_through_until_it_turns_to_the_camera(
     assert set(outcomes[8:]) == {Outcome.SYNCED}
 
 
-@pytest.mark.parametrize("name", ["grid_two_faces_left_speaks.mp4", "asl_sister_noaudio.mkv", "headpose_two_faces.mp4"])
+def test_a_real_head_that_leans_over_is_passed_through(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
+) -> None:
+    found = analysed(shared_data / "clips/headpose_two_faces.mp4", centerface, real_ref, real_root)
+    man = choose_face(found.tracks, found.shots, "index:1", 0, 1e3)
+    outcomes = [man.outcome_at(time_s) for time_s in man.pts_s]
+    assert set(outcomes[:4]) == {Outcome.SYNCED}
+    assert set(outcomes[10:]) == {Outcome.TILTED}
+
+
+@pytest.mark.parametrize("name", ["grid_two_faces_left_speaks.mp4", "asl_sister_noaudio.mkv"])
 def test_real_faces_that_look_at_the_camera_are_usable_throughout(
     shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path, name: str
 ) -> None:

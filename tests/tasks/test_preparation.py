@@ -112,6 +112,18 @@ def test_a_picture_without_a_face_blocks_its_own_pair_alone(finished: tuple[RunF
     assert "nobody.png" in message
 
 
+def test_a_picture_of_somebody_who_is_not_in_the_clip_is_named_with_what_to_do(
+    finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings
+) -> None:
+    bgr = next(iter(person(7_400_005, seconds=0.2, half_height=0.34).frames()))
+    Image.fromarray(np.ascontiguousarray(bgr[..., ::-1])).save(folder / "stranger.png")
+    made, _ = run(folder, "stranger", ["strange,two.mp4,song.wav,0.5,like:stranger.png"], settings)
+    (attempt,) = made.attempts()
+    assert attempt.failure is not None
+    for part in ("two.mp4, row 1, column face: nobody", "stranger.png", "index:N"):
+        assert part in attempt.failure.message
+
+
 def test_a_second_run_prepares_nothing_again(
     finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings
 ) -> None:
