@@ -51,6 +51,9 @@ class _Outcome(Row):
     error_message: str | None = None
     num_attempts: int = 0
     face_coverage: float | None = Field(default=None, description="share of frames with a usable face, 0 to 1")
+    passed_through: dict[str, int] = Field(
+        default_factory=dict, description="frames left as they are, by why: no_face, turned, blurred and so on"
+    )
     sync_confidence: float | None = Field(default=None, description="LSE-C; higher is better")
     sync_distance: float | None = Field(default=None, description="LSE-D; lower is better")
     sync_offset_frames: int | None = Field(default=None, description="in 25 fps frames; 0 is in sync")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -97,6 +98,11 @@ class _FrameLog:
         """Frames whose lips were made."""
         return sum(outcome is FrameOutcome.SYNCED for outcome in self.outcomes)
 
+    @property
+    def passed_through(self) -> dict[str, int]:
+        """Frames that were left as they are, by why."""
+        return dict(Counter(outcome.value for outcome in self.outcomes if outcome is not FrameOutcome.SYNCED))
+
 
 class _Shard:
     """One shard in the making."""
@@ -170,6 +176,7 @@ class _Shard:
             frames_sha256="",
             num_frames=self.shard.num_frames,
             num_face_frames=self.log.num_synced,
+            passed_through=self.log.passed_through,
             num_voiced_frames=int(self.voiced.sum()),
             rest_motion=self.rest.mean,
             score=self.score,

@@ -44,11 +44,14 @@ class Spot:
         box: what the generator is shown, inside the frame: the face's box with the pads of the settings.
         landmarks: eyes, nose and mouth corners (5, 2) in pixels of the frame, see TRACKS_SCHEMA; None: not known.
         shot: frames of other shots have nothing to do with each other.
+        weight: how much of the new lips is to be seen, 0 to 1: less where the face is about to turn away, or comes
+            back, so that lips do not jump from the clip's own to the song's.
     """
 
     box: Box
     landmarks: NDArray[np.float64] | None = None
     shot: int = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class FacePainter:
         x1, y1, x2, y2 = box = pad_box(found, self.settings.pads, width=width, height=height)
         if x2 - x1 < _MIN_BOX_PX or y2 - y1 < _MIN_BOX_PX:
             return None
-        return Spot(box, face.landmarks_at(pts_s), face.shot_at(pts_s))
+        return Spot(box, face.landmarks_at(pts_s), face.shot_at(pts_s), face.weight_at(pts_s))
 
     def paint(
         self,
@@ -167,11 +170,11 @@ class FacePainter:
         if self.settings.mask == "box":
             x1, y1, x2, y2 = spot.box
             return paste_mask(x2 - x1, y2 - y1, style="box", feather=self.settings.feather)
-        return _lower_face(spot, self.settings.feather)
+        return _lower_face(spot, self.settings.feather) * np.float32(spot.weight)
 
     def _soft_mask(self, spot: Spot) -> NDArray[np.float32]:
         """Where bends and enhancers act: within the lower face whatever the setting, as neither has a box to show."""
-        return _lower_face(spot, max(self.settings.feather, _MIN_FADE))
+        return _lower_face(spot, max(self.settings.feather, _MIN_FADE)) * np.float32(spot.weight)
 
     def _finished(self, sitting: _Sitting, shown: U8, made: U8) -> U8:
         """A painted face at the size of its box, in the clip's colours and with its detail, if so set."""

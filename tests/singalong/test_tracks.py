@@ -87,8 +87,8 @@ def test_a_face_too_small_to_sing_gives_way_and_is_never_given_out() -> None:
     assert lefts(choose_face(*tables, "largest", 0, 2), 0.04, 1.0) == [600, None]
     alone = choose_face(*clip((50, [track(0, 50, square(100, side=20))])), "largest", 0, 2)
     assert lefts(alone, 1.0) == [None]
-    assert alone.too_small_at(1.0)
-    assert not alone.too_small_at(9.0)
+    assert alone.outcome_at(1.0) is Outcome.TOO_SMALL
+    assert alone.outcome_at(9.0) is Outcome.NO_FACE
 
 
 def test_a_person_who_was_hidden_for_a_while_is_one_person() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -94,6 +95,22 @@ def test_a_bent_face_joins_without_a_seam(way: dict[str, object]) -> None:
         max(delta[y2 - 3 : y2, x1:x2].max(), delta[200:y2, x1 : x1 + 3].max()) <= 8
     )  # of 110 from skin to wall: moved by a hair
     assert delta[: y1 + 90].max() <= 1  # the eyes
+
+
+def darker(face: np.ndarray) -> np.ndarray:
+    return face // 2
+
+
+@pytest.mark.parametrize("draw", [bending, darker])
+def test_lips_fade_in_and_out_where_a_face_turns_away(draw: object) -> None:
+    frame = face_frame(grain=0.0)
+    amounts = []
+    for weight in (0.0, 0.3, 0.6, 1.0):
+        output = paint(frame, draw, replace(SPOT, weight=weight), **PLAIN)
+        amounts.append(float(np.abs(output.y.astype(int) - frame.y).mean()))
+    assert amounts[0] == 0
+    assert amounts == sorted(amounts)
+    assert amounts[1] < 0.6 * amounts[3]
 
 
 def test_of_a_bent_face_only_what_is_bent_or_painted_changes() -> None:
