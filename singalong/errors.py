@@ -44,6 +44,8 @@ _TRANSIENT_ERRNOS = frozenset(
 _INPUT_ERRNOS = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
+_MAX_SHOWN = 200
+"""Nobody reads more problems than this; a manifest of a hundred thousand rows can have as many."""
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),
     *("failed to allocate memory", "bad_alloc", "bad allocation", "failed to map segment", "can't start new thread"),
@@ -129,7 +131,9 @@ class ManifestError(InputError):
 
     def __init__(self, problems: list[InputError], *, file: str | Path) -> None:
         self.problems = problems
-        lines = "\n".join(f"  {problem}" for problem in problems)
+        lines = "\n".join(f"  {problem}" for problem in problems[:_MAX_SHOWN])
+        if len(problems) > _MAX_SHOWN:
+            lines += f"\n  … and {len(problems) - _MAX_SHOWN} more"
         noun = "problem" if len(problems) == 1 else "problems"
         super().__init__(f"{len(problems)} {noun} in the manifest:\n{lines}", file=file)
 

@@ -15,10 +15,12 @@ from pydantic import Field, ValidationError
 
 from singalong.contracts import Row
 from singalong.durable import write_parquet_atomic
+from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
 _FOLDER = "reviews"
-_VERSION = {"singalong.review": "1"}
+_VERSION_KEY = b"singalong.review"
+REVIEW_SCHEMA_VERSION = 1
 
 
 class Ruling(StrEnum):
@@ -43,16 +45,23 @@ class Decision(Row):
 def record_decision(run: Path, decision: Decision) -> Path:
     """Write a decision; returns its file when that is safe on the disk."""
     path = run / _FOLDER / f"{uuid.uuid4().hex}.parquet"
-    write_parquet_atomic(to_table(Decision, [decision], metadata=_VERSION), path, replace=False)
+    version = {_VERSION_KEY.decode(): str(REVIEW_SCHEMA_VERSION)}
+    write_parquet_atomic(to_table(Decision, [decision], metadata=version), path, replace=False)
     return path
 
 
 def read_decisions(run: Path) -> dict[str, Decision]:
-    """The decision that counts for each pair that has one, by pair id. Files that cannot be read do not count."""
+    """The decision that counts for each pair that has one, by pair id.
+
+    Files that cannot be read do not count. Raises UsageError for those of a newer version.
+    """
     found: list[tuple[str, str, Decision]] = []
     for path in (run / _FOLDER).glob("*.parquet"):
         try:
-            decisions = from_table(Decision, pq.read_table(path))
+            table = pq.read_table(path)
+            version = (table.schema.metadata or {}).get(_VERSION_KEY, REVIEW_SCHEMA_VERSION)
+            refuse_newer("a decision", version, REVIEW_SCHEMA_VERSION, file=path)
+            decisions = from_table(Decision, table)
         except (pa.ArrowException, OSError, ValidationError):
             continue
         found += [(decision.decided_at, path.name, decision) for decision in decisions]

@@ -35,6 +35,7 @@ from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomi
 from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_attempts
 from singalong.heritage import read_heritage, write_heritage
+from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
@@ -108,6 +109,8 @@ class RunFolder:
             raise UsageError(
                 "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
             ) from None
+        except UsageError:
+            raise
         except _UNREADABLE as exc:
             plan, version = _newest_plan(path, exc)
         settings = load_settings(_version_path(path, version, ".toml"))
@@ -119,6 +122,8 @@ class RunFolder:
         try:
             _read_plan(path / "plan.parquet")
             return cls.open(path)
+        except UsageError:
+            raise
         except _UNREADABLE as exc:
             if isinstance(exc, OSError) and exc.errno not in (None, errno.ENOENT):  # None: damage, in Arrow's words
                 raise
@@ -271,27 +276,24 @@ def _read_marker(path: Path) -> str:
         ) from None
     except (ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"damaged: {exc}", file=path / _MARKER) from exc
-    if version > RUN_SCHEMA_VERSION:
-        raise UsageError(
-            "the run was made by a newer singalong",
-            file=path,
-            value=f"version {version}",
-            expected=f"version {RUN_SCHEMA_VERSION} or older",
-            action="Update singalong.",
-        )
+    refuse_newer("the run", version, RUN_SCHEMA_VERSION, file=path)
     return run_id
 
 
 def _read_plan(file: Path) -> tuple[Plan, int]:
     table = pq.read_table(file, page_checksum_verification=True)
-    return plan_from_table(table), int(table.schema.metadata[_VERSION_KEY])
+    return plan_from_table(table, file=file), int(table.schema.metadata[_VERSION_KEY])
 
 
 def _newest_plan(path: Path, damage: Exception) -> tuple[Plan, int]:
     """The newest plan under plans/ that reads: plan.parquet is a copy of it. Raises UsageError where there is none."""
     for version in range(_next_version(path) - 1, 0, -1):
-        with contextlib.suppress(*_UNREADABLE):
+        try:
             return _read_plan(_version_path(path, version, ".parquet"))
+        except UsageError:
+            raise
+        except _UNREADABLE:
+            continue
     raise UsageError(
         f"the plan cannot be read: {damage}",
         file=path / "plan.parquet",
