@@ -15,6 +15,7 @@ from pydantic import Field
 
 from singalong.contracts import Row, Status, Verdict
 from singalong.errors import ErrorClass
+from singalong.reviews import Ruling
 from singalong.tables import schema_of, to_table
 
 REPORT_SCHEMA_VERSION = 1
@@ -98,6 +99,14 @@ class PairReportRow(_Outcome):
     thumbnail: str | None = None
     num_takes: int = Field(default=1, description="how often it was made, in this run and in those before it")
     take_run_id: str | None = Field(default=None, description="whose take stands, where there are several")
+    confidence_before: float | None = Field(
+        default=None, description="`sync_confidence` of the take that stood before this run made the pair again"
+    )
+    verdict_before: Verdict | None = Field(default=None, description="`verdict` of that take")
+    review_ruling: Ruling | None = Field(default=None, description="what a person decided of this film")
+    review_reason: str | None = Field(default=None, description="why, in that person's words")
+    review_settings: tuple[str, ...] = Field(default=(), description="what to make it again with, section.key=value")
+    reviewer: str | None = Field(default=None, description="who decided")
 
 
 class TakeRow(Row):

@@ -18,6 +18,7 @@ from singalong.errors import UsageError
 from singalong.face_choice import picture_of
 from singalong.heritage import read_pass
 from singalong.plan import shards_of
+from singalong.reviews import inherit_decisions
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.takes import EarlierRun, Heritage, Pass
@@ -99,6 +100,9 @@ def begin_pass(path: Path, planned: PlannedPass, parent: RunFolder) -> RunFolder
     """Make the folder of a planned pass."""
     child = RunFolder.create(path, planned.plan, planned.settings, manifest=parent.manifest, heritage=planned.heritage)
     inherit_failures(child, parent)
+    inherit_decisions(
+        child.path, parent.path, parent.run_id, [row.pair_id for row in child.manifest if not child.makes(row.pair_id)]
+    )
     return child
 
 
