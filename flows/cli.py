@@ -202,7 +202,9 @@ def review(
     run: Run,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1; by default 8765, or any.", show_default=False),
+        typer.Option(
+            "--port", min=1, max=65535, help="Port on 127.0.0.1; by default 8765, or any.", show_default=False
+        ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, where there is a screen.")] = True,
     json: Json = False,

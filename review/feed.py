@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from review.queue import queue_item
 from singalong.contracts import PairPlan, Plan, ShardPlan
 from singalong.report_schema import PairReportRow
 from singalong.reviews import Decision, DecisionLog
-from review.queue import queue_item
 
 _FOLD_SHARE = 5.0
 """Between two folds it rests this many times as long as one takes, so that the page costs a run little."""

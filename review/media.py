@@ -94,5 +94,3 @@ def _inside(run: Path, name: str | None) -> Path:
     if not path.is_file():
         raise InputError("the file is not there any more", file=path)
     return path
-
-

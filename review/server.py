@@ -96,9 +96,7 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
         )
 
     @app.get("/api/pairs")
-    def pairs(
-        since: int = 0, epoch: str = "", if_none_match: Annotated[str | None, Header()] = None
-    ) -> Response:
+    def pairs(since: int = 0, epoch: str = "", if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Rows that changed after `since`; all of them where `epoch` is that of another server. 304 where none did."""
         etag = f'"{feed.epoch}-{feed.revision()}"'
         if if_none_match == etag:
