@@ -70,7 +70,7 @@ def record(sent: Sent, feed: RunFeed, settings: Settings) -> None:
 
 
 def _time_of(sent: Sent, last: str) -> str:
-    """When it was made; of two decisions in one millisecond the second comes later, so that an undo follows its take."""
+    """When it was made; of two in one millisecond the second comes later, as an undo follows what it undoes."""
     made = datetime.now(UTC) - timedelta(seconds=sent.age_s)
     if last and sent.age_s == 0:
         made = max(made, datetime.fromisoformat(last) + timedelta(milliseconds=1))

@@ -65,7 +65,7 @@ def _plan_changed(run: RunFolder) -> bool:
 
 
 def _written_report(run: RunFolder) -> list[PairReportRow] | None:
-    """The rows of pairs.parquet if they are of the run as it stands; None in a pass, whose films may be earlier takes."""
+    """The rows of pairs.parquet if they are of the run as it stands; None in a pass, which shows earlier takes, too."""
     path = run.path / "pairs.parquet"
     try:
         written_ns = path.stat().st_mtime_ns
