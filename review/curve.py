@@ -132,7 +132,7 @@ def _runs(values: Sequence[object], frames: NDArray[np.int64]) -> list[tuple[int
         for index in range(len(values))
         if index == 0 or values[index] != values[index - 1] or frames[index] != frames[index - 1] + 1
     ]
-    return list(zip(starts, [*starts[1:], len(values)], strict=True))
+    return list(zip(starts, [*starts[1:], len(values)][: len(starts)], strict=True))
 
 
 def _cuts(frames: NDArray[np.int64], source_s: Floats, cuts_s: Sequence[float]) -> list[int]:

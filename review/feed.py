@@ -5,6 +5,7 @@ Folding a large run takes seconds, so it is done aside, only when something was 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import threading
@@ -47,6 +48,7 @@ class _Item:
 
     content: dict[str, Any]
     revision: int
+    text: str = ""
 
 
 @dataclass
@@ -79,15 +81,13 @@ class RunFeed:
         self._take_in(self.look())
         self._read_decisions()
 
-    def changes(self, since: int) -> dict[str, Any]:
-        """The rows of the queue that changed after a revision, in the order of the manifest, and the new revision."""
+    def changes(self, since: int) -> tuple[int, str]:
+        """The new revision, and as JSON the rows of the queue that changed after another, in the manifest's order."""
         with self._lock:
             self._refresh()
-            changed = [item.content for item in self._items.values() if item.revision > since]
-            return {
-                **{"epoch": self.epoch, "revision": self._revision, "holder": self._holder},
-                **{"num_pairs": len(self._items), "pairs": changed},
-            }
+            head = json.dumps({"epoch": self.epoch, "revision": self._revision, "holder": self._holder})
+            changed = ",".join(item.text for item in self._items.values() if item.revision > since)
+            return self._revision, f'{head[:-1]}, "pairs": [{changed}]}}'
 
     def revision(self) -> int:
         """The present revision; cheap, for a client that only asks whether something is new."""
@@ -173,7 +173,7 @@ class RunFeed:
         for name in names:
             content = queue_item(self._views[name].row, self._decisions.get(name, ()))
             if content != self._items[name].content:
-                self._items[name] = _Item(content, self._revision + 1)
+                self._items[name] = _Item(content, self._revision + 1, json.dumps(content))
                 changed = True
         self._revision += changed
 

@@ -101,8 +101,9 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
         etag = f'"{feed.epoch}-{feed.revision()}"'
         if if_none_match == etag:
             return Response(status_code=304, headers={"etag": etag})
-        changes = feed.changes(since if epoch == feed.epoch else -1)
-        return _json(changes, etag=f'"{feed.epoch}-{changes["revision"]}"')
+        revision, text = feed.changes(since if epoch == feed.epoch else -1)
+        headers = {"etag": f'"{feed.epoch}-{revision}"'}
+        return Response(text.encode("ascii"), media_type="application/json", headers=headers)
 
     @app.get("/api/pair")
     def pair(pair_id: PairId) -> Response:
@@ -164,9 +165,8 @@ def _thresholds(what: Reviewable, view: PairView) -> dict[str, Any] | None:
     return found.model_dump() if found else None
 
 
-def _json(content: Any, *, etag: str | None = None) -> Response:
-    headers = {"etag": etag} if etag else {}
-    return Response(json.dumps(content).encode("ascii"), media_type="application/json", headers=headers)
+def _json(content: Any) -> Response:
+    return Response(json.dumps(content).encode("ascii"), media_type="application/json")
 
 
 def _explained(_: Request, error: Exception) -> Response:

@@ -23,6 +23,8 @@ const player = new Player((seconds) => curve.at(seconds));
 const curve = new Curve((seconds) => player.seek(seconds));
 
 async function start() {
+  const first = changes.next(); // at once: of a large run it is what takes longest
+  first.catch(() => {});
   about = await get("/api/run");
   document.title = `${about.name} · review`;
   $("run-name").textContent = about.name;
@@ -40,7 +42,8 @@ async function start() {
   bindKeys(actions, about.reasons);
   bindButtons();
   offerReasons(about.reasons, (reason) => actions.rejectFor(reason));
-  await look();
+  take(await first);
+  look();
   setInterval(look, LOOK_EVERY_MS);
 }
 

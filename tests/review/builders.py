@@ -19,6 +19,8 @@ from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
 from tests.singalong.builders import clip_facts, pair_row, plan_of, sha, touch
 
+NO_FILM: dict[str, Any] = {"verdict": None, "sync_confidence": None, "output": None, "output_sha256": None}
+TOKEN = "a-token-that-nobody-guesses"
 FILM = bytes(range(256)) * 40
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
@@ -49,9 +51,7 @@ def small_run(folder: Path) -> tuple[RunFolder, list[PairReportRow]]:
     rows = [
         report_row("p1", row=1, sync_confidence=4.0, tags={"scene": HOSTILE}),
         report_row("p2", row=2, sync_confidence=2.0, verdict=Verdict.FAIL),
-        report_row(
-            "p3", row=3, status=Status.FAILED, verdict=None, sync_confidence=None, output=None, error_message=HOSTILE
-        ),
+        report_row("p3", row=3, status=Status.FAILED, error_message=HOSTILE, **NO_FILM),
     ]
     return run, rows
 

@@ -12,10 +12,9 @@ from httpx import Client
 
 from singalong.reviews import Decision, Ruling, read_decisions, record_decision
 from singalong.runfolder import RunFolder
-from tests.review.builders import FILM, HOSTILE, report_row, reviewable, run_of, served, small_run
+from tests.review.builders import FILM, HOSTILE, TOKEN, report_row, reviewable, run_of, served, small_run
 from tests.singalong.builders import pair_row, sha, touch
 
-TOKEN = "a-token-that-nobody-guesses"
 PATHS = (
     "/",
     "/static/main.js",
