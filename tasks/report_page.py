@@ -192,11 +192,8 @@ def _pair_groups(pairs: Sequence[PairReportRow]) -> list[PairGroup]:
         rows = list(own)
         for start in range(0, len(rows), PAIRS_A_GROUP):
             part = tuple(rows[start : start + PAIRS_A_GROUP])
-            of = (
-                f", {start + 1} to {start + len(part)} of {len(rows)}"
-                if len(rows) > PAIRS_A_GROUP
-                else f", {len(rows)}"
-            )
+            is_whole = len(rows) <= PAIRS_A_GROUP
+            of = str(len(rows)) if is_whole else f"{start + 1} to {start + len(part)} of {len(rows)}"
             groups.append(PairGroup(f"{badge}, {of}{_range_of(part)}", part))
     return groups
 
