@@ -10,7 +10,7 @@ import contextlib
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -133,15 +133,6 @@ def inherit_decisions(run: Path, parent: Path, parent_run_id: str, pairs: Iterab
     taken = [standing[pair_id] for pair_id in pairs if pair_id in standing]
     if taken:
         _write(run / _FOLDER / f"inherited-{parent_run_id}{_SUFFIX}", taken)
-
-
-def rejections(decisions: Mapping[str, Decision], films: Mapping[str, str | None]) -> dict[str, Decision]:
-    """The rejections among decisions that still hold: their film, `films` by pair id, is the one that was judged."""
-    return {
-        pair_id: decision
-        for pair_id, decision in decisions.items()
-        if decision.ruling is Ruling.REJECT and decision.is_of(films.get(pair_id))
-    }
 
 
 def _write(path: Path, decisions: list[Decision]) -> bool:

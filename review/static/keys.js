@@ -10,7 +10,7 @@ export function bindKeys(actions, reasons) {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const { target } = event;
     if (target.closest("input, textarea, select")) {
-      if (event.key === "Escape") target.blur();
+      if (event.key === "Escape" || (event.key === "Enter" && target.matches("#f-text, #reviewer"))) target.blur();
       return;
     }
     if (event.key === " " && target.closest("button")) return; // a button that has the focus is pressed

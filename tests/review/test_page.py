@@ -279,6 +279,7 @@ def test_five_thousand_pairs_can_be_worked_on_within_two_seconds(tmp_path: Path,
         until(page, "document.querySelectorAll('.row').length === 1")
         assert time.monotonic() - started < 1.0
         page.fill("#f-text", "")
+        page.keyboard.press("Escape")  # back to where keys judge
         press(page, "3", judged(1))
         page.evaluate("document.querySelector('#list').scrollTop = 1e9")
         page.wait_for_selector(".row.judged")

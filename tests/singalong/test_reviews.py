@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from singalong.reviews import Decision, DecisionLog, inherit_decisions, read_decisions, record_decision, rejections
+from singalong.reviews import Decision, DecisionLog, inherit_decisions, read_decisions, record_decision
 
 
 def decision(pair_id: str, ruling: str, at: str, reviewer: str = "ann", **more: object) -> Decision:
@@ -80,15 +80,9 @@ def test_a_run_inherits_what_was_decided_about_takes_it_did_not_make_again(tmp_p
     assert set(read_decisions(child)) == {"b"}
 
 
-def test_a_rejection_holds_for_the_film_that_was_judged() -> None:
+def test_a_decision_is_about_the_film_that_was_judged() -> None:
     at = "2026-01-01T00:00:00.000+00:00"
-    found = {
-        "same": decision("same", "reject", at, output_sha256="1"),
-        "replaced": decision("replaced", "reject", at, output_sha256="2"),
-        "made since": decision("made since", "reject", at, output_sha256=""),
-        "never made": decision("never made", "reject", at, output_sha256=""),
-        "not said": decision("not said", "reject", at),
-        "accepted": decision("accepted", "accept", at),
-    }
-    films = {"same": "1", "replaced": "3", "made since": "4", "never made": None, "not said": "5", "accepted": "6"}
-    assert set(rejections(found, films)) == {"same", "never made", "not said"}
+    of_one, of_none, of_any = (decision("a", "reject", at, output_sha256=judged) for judged in ("one", "", None))
+    assert [of_one.is_of(film) for film in ("one", "another", None)] == [True, False, False]
+    assert [of_none.is_of(film) for film in ("made since", None)] == [False, True]
+    assert [of_any.is_of(film) for film in ("one", None)] == [True, True]
