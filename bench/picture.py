@@ -6,7 +6,8 @@
 Each clip is given new lips by several generators, in the paper's way, in the plain way (a feathered rectangle, enlarged
 by bilinear interpolation) and in ours. There being no trained weights of the paper's, three stand-ins paint:
 `repeat` is a perfect generator at 96x96, which draws what it is shown; `cast` does so brighter by 8 levels and 5 %
-flatter; `talk` paints the mouth of another moment of the same clip, with that cast. Columns, over all frames:
+flatter; `talk` paints the mouth of another moment of the same clip, with that cast. The untrained generator and the
+bundled warper hear noise, so that their mouths move all the time. Columns, over all frames:
 
     seam     slope of (result - clip) where the mask fades, over the clip's own slope there
     skin 1-3, mouth 1-3    energy of the octaves from the finest, result over clip: 1 is as sharp as the clip
@@ -168,10 +169,8 @@ def regions(spot: Spot, mask: Field) -> tuple[Field, Field, Field, Field]:
     skin = (lower & (distance > 0.85) & (mask > 0.9)).astype(np.float32)
     mouth = (distance < 0.6).astype(np.float32)
     edge = cv2.dilate(mask, np.ones((3, 3))) - cv2.erode(np.pad(mask, 1), np.ones((3, 3)))[1:-1, 1:-1] > 0.02
-    inner = np.zeros_like(mask)
-    inner[:-1] = 1  # boxes end where frames do
     outside = ((jaw < 0.01) & (y > (y2 - y1) * 0.5)).astype(np.float32)
-    return skin, mouth, edge.astype(np.float32) * inner, outside
+    return skin, mouth, edge.astype(np.float32), outside
 
 
 def measure(

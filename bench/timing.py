@@ -144,8 +144,9 @@ def _rest(way: str, clip: Path, song: Path, folder: Path, *, rest: bool) -> Rest
     plan, rows = plan_run(manifest, settings=settings, store=Store(settings.store_path))
     with Session(RunFolder.create(folder / f"{song.stem}-{rest}", plan, settings, manifest=rows)) as session:
         session.lipsync(session.prepare(session.pending()))
-        results = list(session.results().values())
-    assert results, f"{way}: nothing was made"
+    found = [Store(settings.store_path).find(shard.work_key) for shard in plan.shards]
+    results = [result for result in found if result is not None]
+    assert len(results) == len(plan.shards), f"{way}: something could not be made"
     voiced = sum(result.num_voiced_frames for result in results) / sum(result.num_frames for result in results)
     motions = [result.rest_motion for result in results if result.rest_motion is not None]
     return Rest(way, voiced, float(np.mean(motions)) if motions else None)
@@ -158,11 +159,11 @@ def main() -> None:
     duration_s = 60 * parser.parse_args().minutes
     console = Console()
     with tempfile.TemporaryDirectory() as temp:
+        rested = list(rests(Path(temp)))
         films = list(_films(Path(temp), duration_s))
         mels = {str(fps): mel_errors_ms(fps, duration_s) for fps in RATES}
         counts = count_errors(_spans())
         variable = variable_rate(Path(temp))
-        rested = list(rests(Path(temp)))
     console.print(_film_table(films, duration_s), soft_wrap=True)
     for name, index in (("the paper's", 0), ("the warper's", 1)):
         worst = max(mels, key=lambda rate: mels[rate][index])

@@ -254,7 +254,10 @@ def models_list(json: Json = False) -> None:
 def models_add(
     name: Annotated[str, typer.Argument(help="Name to use in manifests and settings.", show_default=False)],
     checkpoint: Annotated[
-        Path, typer.Argument(help="Checkpoint: .pth, .pt, .model or .safetensors.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Checkpoint: .pth, .pt, .model or .safetensors; or a face enhancer: .onnx.", show_default=False
+        ),
     ],
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of this name.")] = False,
     json: Json = False,

@@ -72,7 +72,7 @@ class LimitSettings(Section):
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 
-READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "min_sharpness"})
+READ_TIME_SETTINGS = frozenset({"min_face_px", "max_turn_deg", "max_tilt_deg", "min_sharpness"})
 """Settings of the analysis that apply where it is read: another value needs no new analysis."""
 
 
@@ -90,17 +90,24 @@ class AnalysisSettings(Section):
     max_gap_s: float = Field(default=0.8, ge=0, description="A track survives misses up to this long.")
     min_face_px: int = Field(default=24, gt=0, description="Faces lower than this are not usable.")
     max_turn_deg: float = Field(
-        default=50.0,
+        default=40.0,
         gt=0,
         le=90,
-        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, three-quarter "
-        "views up to 47.",
+        description="Faces turned further to the side are not usable: real profiles measure 52 to 61, and from 40 on "
+        "the bundled generator draws lips on cheeks.",
+    )
+    max_tilt_deg: float = Field(
+        default=30.0,
+        gt=0,
+        le=180,
+        description="Faces tilted further to a shoulder are not usable: from 32 on the bundled generator misses the "
+        "mouth; it was trained to 20.",
     )
     min_sharpness: float = Field(
-        default=0.3,
+        default=0.27,
         ge=0,
-        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, blurred by a twentieth of their "
-        "height 0.17 to 0.28.",
+        description="Faces more blurred are not usable: real ones measure 0.42 to 1.1, 24 pixels high at least 0.32, "
+        "blurred by a twentieth of their height 0.14 to 0.21.",
     )
     smoothing: Literal["zero_phase", "paper"] = Field(
         default="zero_phase", description="How a face's path is smoothed: without lag, or the paper's mean of frames."
@@ -108,8 +115,8 @@ class AnalysisSettings(Section):
     smooth_s: float = Field(
         default=0.4,
         ge=0,
-        description="Reach of the zero-phase smoothing to either side, seconds; on real clips longer ones flatten nods, "
-        "shorter ones smooth no more than lines do.",
+        description="Reach of the zero-phase smoothing to either side, seconds; on real clips longer ones flatten "
+        "nods, shorter ones smooth no more than lines do.",
     )
     smooth_window: int = Field(default=5, ge=1, description="Frames in the paper's box smoothing; 1 is off.")
 
@@ -126,7 +133,8 @@ class LipsyncSettings(Section):
     )
     mask: Literal["lower_face", "box"] = Field(
         default="lower_face",
-        description="What is pasted back: below the eyes and within the jaw, or the whole box as in the paper.",
+        description="What is pasted back: below the eyes and within the jaw, or the whole box. The paper's paste is "
+        "box, feather 0, match_color false and keep_detail false.",
     )
     feather: float = Field(
         default=0.12, ge=0, le=0.5, description="Width of the soft edge of the pasted face, as a share of the box."
@@ -195,8 +203,8 @@ class FilmSettings(Section):
     )
     fill: Literal["black", "blur", "crop"] = Field(
         default="black",
-        description="What becomes of a part of another shape: it is surrounded by black, or by itself, out of focus; or "
-        "it is cropped around the face that sings.",
+        description="What becomes of a part of another shape: it is surrounded by black, or by itself, out of focus; "
+        "or it is cropped around the face that sings.",
     )
     credentials: Literal["auto", "none"] = Field(
         default="auto", description="Content credentials (C2PA) in every film; auto: where the library works."
@@ -326,7 +334,8 @@ def _explain(exc: ValidationError) -> str:
             hint = f"; did you mean {near[0]}?" if near else f"; known settings: {', '.join(known)}"
             lines.append(f"unknown setting {name}{hint}")
         else:
-            lines.append(f"setting {name}: {error['msg']} (saw {error['input']!r})")
+            problem = error["msg"].removeprefix("Value error, ")
+            lines.append(f"setting {name}: {problem} (saw {error['input']!r})")
     return "; ".join(lines)
 
 

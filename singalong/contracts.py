@@ -251,6 +251,9 @@ class ShardResult(Row):
     frames_sha256: str
     num_frames: int
     num_face_frames: int = Field(description="frames with a usable face, i.e. that were lip-synced")
+    passed_through: dict[str, int] = Field(
+        default_factory=dict, description="frames left as they are, by why: no_face, turned, blurred and so on"
+    )
     num_voiced_frames: int
     rest_motion: float | None
     score: SyncScore

@@ -63,6 +63,8 @@ class Outcome(StrEnum):
     TOO_SMALL = "too_small"
     TURNED = "turned"
     """The face is turned too far to the side."""
+    TILTED = "tilted"
+    """The face is tilted too far to a shoulder."""
     BLURRED = "blurred"
     HIDDEN = "hidden"
     """Something is in front of the face."""

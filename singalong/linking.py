@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Looks = NDArray[np.float32]
+Looks = NDArray[np.floating[Any]]
 
 NUM_LANDMARKS = 5
 
@@ -49,7 +50,7 @@ class Sample:
         scores: (N,) of the detector; 0 for a face that it missed and that was followed by its picture.
         landmarks: (N,5,2); NaN where the detector gives none.
         sharpness: (N,), see `singalong.looks.sharpness_of`.
-        looks: (N,D), see `singalong.looks.look_of`.
+        looks: (N,D), see `singalong.looks.look_of`; half precision will do, as a long shot has many.
     """
 
     frame: int
@@ -107,27 +108,35 @@ def box_distance(left_N4: Floats, right_M4: Floats) -> tuple[Floats, Floats]:
     return np.asarray(distance_NM), np.abs(np.log(sides_N[:, None] / sides_M[None, :]))
 
 
-def samples_between(left: Sample, right: Sample, detect: Callable[[int], Sample]) -> list[Sample]:
+def samples_between(
+    left: Sample, right: Sample, detect: Callable[[int], Sample], *, min_score: float = 0.0
+) -> list[Sample]:
     """Samples between two others wherever something happened there, found by bisection, in frame order.
 
     Something happened when a face appeared, disappeared or moved far. `detect(frame)` samples a frame
     between. A start or end of a track so becomes exact to the frame at a cost of about log2 of the distance
-    in detections.
+    in detections. Faces detected more weakly than `min_score` are as good as not there: they start no track.
     """
-    if right.frame - left.frame < 2 or _is_steady(left, right):
+    if right.frame - left.frame < 2 or _is_steady(_sure_boxes(left, min_score), _sure_boxes(right, min_score)):
         return []
     middle = detect((left.frame + right.frame) // 2)
-    return [*samples_between(left, middle, detect), middle, *samples_between(middle, right, detect)]
+    before = samples_between(left, middle, detect, min_score=min_score)
+    return [*before, middle, *samples_between(middle, right, detect, min_score=min_score)]
 
 
-def _is_steady(left: Sample, right: Sample) -> bool:
-    pairs = match_boxes(left.boxes, right.boxes)
-    if len(pairs) != len(left.boxes) or len(pairs) != len(right.boxes):
+def _sure_boxes(sample: Sample, min_score: float) -> Floats:
+    """Boxes of the faces that are surely there: strongly detected, or followed by their picture."""
+    return np.asarray(sample.boxes[(sample.scores >= min_score) | (sample.scores == 0)])
+
+
+def _is_steady(left_N4: Floats, right_M4: Floats) -> bool:
+    pairs = match_boxes(left_N4, right_M4)
+    if len(pairs) != len(left_N4) or len(pairs) != len(right_M4):
         return False
     if not pairs:
         return True
     rows, columns = (list(indices) for indices in zip(*pairs, strict=True))
-    return bool(np.all(box_iou(left.boxes, right.boxes)[rows, columns] >= STEADY_IOU))
+    return bool(np.all(box_iou(left_N4, right_M4)[rows, columns] >= STEADY_IOU))
 
 
 @dataclass
@@ -203,9 +212,9 @@ def _matches(active: list[_Growing], sample: Sample) -> list[tuple[int, int]]:
         return []
     stays = np.stack([track.last_box for track in active])
     moves = np.stack([track.box_at(sample.pts_s) for track in active])
-    likeness = np.stack([track.last_look for track in active]) @ sample.looks.T
+    likeness = np.stack([track.last_look for track in active]).astype(np.float64) @ sample.looks.T
     place = np.minimum(_match_cost(stays, sample.boxes), _match_cost(moves, sample.boxes))
-    return _cheapest_pairs(place + LOOK_COST * (1.0 - likeness.astype(np.float64)))
+    return _cheapest_pairs(place + LOOK_COST * (1.0 - likeness))
 
 
 @dataclass(frozen=True)

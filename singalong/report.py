@@ -5,7 +5,7 @@ A verdict is of the scores only: an output that is badly in sync is still done, 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -285,9 +285,11 @@ def _pair_status(states: Sequence[ShardFold], film: Film) -> tuple[Status, Failu
 def _totals(results: Sequence[ShardResult]) -> dict[str, Any]:
     """What adds up, or averages, over finished shards."""
     num_frames = sum(result.num_frames for result in results)
+    passed: Counter[str] = sum((Counter(result.passed_through) for result in results), Counter())
     rests = [(result.rest_motion, result.num_frames) for result in results if result.rest_motion is not None]
     return {
         "face_coverage": sum(result.num_face_frames for result in results) / num_frames,
+        "passed_through": dict(passed),
         "voiced_share": sum(result.num_voiced_frames for result in results) / num_frames,
         "rest_motion": sum(rest * n for rest, n in rests) / sum(n for _, n in rests) if rests else None,
         "seconds_total": sum(sum(result.seconds.values()) for result in results),

@@ -58,6 +58,9 @@ class _Outcome(Row):
     error_message: str | None = Field(default=None, description="what went wrong, and what to do")
     num_attempts: int = Field(default=0, description="tries, of all its shards together")
     face_coverage: float | None = Field(default=None, description="share of frames with a usable face, 0 to 1")
+    passed_through: dict[str, int] = Field(
+        default_factory=dict, description="frames left as they are, by why: no_face, turned, blurred and so on"
+    )
     sync_confidence: float | None = Field(default=None, description="LSE-C, on the scorer's scale; higher is better")
     sync_distance: float | None = Field(default=None, description="LSE-D, on the scorer's scale; lower is better")
     sync_offset_frames: int | None = Field(default=None, description="in 25 fps frames; 0 is in sync")

@@ -5,6 +5,8 @@ Shape legend: K detections, F frames, V values; W detections near a frame.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ Floats = NDArray[np.float64]
 
 _CHUNK_FRAMES = 4096
 """Frames smoothed at once: bounds memory, whatever the track's length."""
+
+STEP_PX = 0.75
+"""Edges of whole pixels move when this far off; half a pixel would be plain rounding."""
 
 _STIFFNESS = 1e-3
 """How much a bend or a slope must explain before it is believed; decides where detections are too few to tell."""
@@ -43,6 +48,24 @@ def smooth_path(seen_s: Floats, values_KV: Floats, times_s: Floats, radius_s: fl
         fitted, is_fit = _fit(seen_s, values_KV, times_s[part], radius_s, order)
         values_FV[part][is_fit] = fitted[is_fit]
     return values_FV
+
+
+def steady_round(values_FV: Floats) -> IntBoxes:
+    """Whole numbers that change only where a value has moved by more than STEP_PX.
+
+    So the edges of a face that hardly moves do not flicker by a pixel.
+    """
+    columns = [_steady_column(column) for column in values_FV.T.tolist()]
+    return np.array(columns, dtype=np.int64).reshape(values_FV.shape[::-1]).T
+
+
+def _steady_column(values: list[float]) -> list[int]:
+    whole, held = [], math.inf
+    for value in values:
+        if abs(value - held) > STEP_PX:
+            held = round(value)
+        whole.append(int(held))
+    return whole
 
 
 def _fit(

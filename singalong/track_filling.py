@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from singalong.config import AnalysisSettings
 from singalong.linking import NUM_LANDMARKS, FaceTrack, Floats, Sample
-from singalong.smoothing import smooth_boxes, smooth_path
+from singalong.smoothing import smooth_boxes, smooth_path, steady_round
 
 _NUM_BOX = 4
 _NUM_PLAIN = 2
@@ -56,12 +56,10 @@ def fill_track(
     if settings.smoothing == "zero_phase":
         boxes_F4 = _smooth_boxes(seen_s, values_KV[:, :_NUM_BOX], pts_s, settings.smooth_s)
         landmarks_FL = smooth_path(seen_s, values_KV[:, _NUM_BOX + _NUM_PLAIN :], pts_s, settings.smooth_s)
-    width, height = frame_size
-    whole_F4 = np.rint(boxes_F4).astype(np.int64).clip(0, [width, height, width, height])
     return FaceTrack(
         frames=frames,
         pts_s=pts_s,
-        boxes=smooth_boxes(whole_F4, settings.smooth_window) if settings.smoothing == "paper" else whole_F4,
+        boxes=_whole_boxes(boxes_F4, settings, frame_size),
         detected=np.isin(frames, [sample.frame for sample, face in seen if sample.scores[face] > 0]),
         scores=values_FV[:, _NUM_BOX],
         landmarks=landmarks_FL.reshape(-1, NUM_LANDMARKS, 2),
@@ -82,6 +80,21 @@ def _smooth_boxes(seen_s: Floats, boxes_K4: Floats, pts_s: Floats, smooth_s: flo
         smooth_path(seen_s, np.log(np.maximum(ends - corners, 1.0)), pts_s, SIZE_SMOOTH_FACTOR * smooth_s, order=1)
     )
     return np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
+
+
+def _whole_boxes(boxes_F4: Floats, settings: AnalysisSettings, frame_size: tuple[int, int]) -> NDArray[np.int64]:
+    """The boxes in whole pixels within the frame.
+
+    Ours are rounded sizes first, then places, so that rounding does not make a box breathe; the paper's are smoothed
+    after they are rounded.
+    """
+    limits = [*frame_size, *frame_size]
+    if settings.smoothing == "paper":
+        return smooth_boxes(np.rint(boxes_F4).astype(np.int64).clip(0, limits), settings.smooth_window)
+    centres, sizes = (boxes_F4[:, :2] + boxes_F4[:, 2:]) / 2, boxes_F4[:, 2:] - boxes_F4[:, :2]
+    whole_sizes = steady_round(sizes)
+    corners = steady_round(centres - whole_sizes / 2)
+    return np.concatenate([corners, corners + whole_sizes], axis=1).clip(0, limits)
 
 
 def _hidden(frames: NDArray[np.int64], seen: list[int], looked: Iterable[int]) -> NDArray[np.bool_]:

@@ -34,6 +34,7 @@ POINT_MARGIN = 0.25
 FLAW_WORDS = {
     Outcome.TOO_SMALL: "too small",
     Outcome.TURNED: "turned away",
+    Outcome.TILTED: "tilted",
     Outcome.BLURRED: "blurred",
     Outcome.HIDDEN: "hidden",
 }
@@ -172,10 +173,6 @@ class ChosenFace:
         """What is to become of the face in the source frame at this time, and if not lip-synced, why."""
         row = int(self.rows_at([pts_s])[0])
         return FLAWS[int(self.flaws[row])] if row >= 0 else Outcome.NO_FACE
-
-    def too_small_at(self, pts_s: float) -> bool:
-        """Whether the source frame at this time shows the face, but too small to be lip-synced."""
-        return self.outcome_at(pts_s) is Outcome.TOO_SMALL
 
     def weight_at(self, pts_s: float) -> float:
         """How much of the new lips to show, 0 to 1: falls before a face turns away, and rises as it comes back."""

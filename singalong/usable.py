@@ -1,4 +1,4 @@
-"""Which faces can be lip-synced: high enough, turned to the camera, sharp, not hidden.
+"""Which faces can be lip-synced: high enough, turned to the camera, upright, sharp, not hidden.
 
 What was measured is kept with the tracks; limits are applied when tracks are read, so that changing one costs no
 new analysis. A face does not flicker between usable and not: it must be clearly better to come back than it was
@@ -18,13 +18,13 @@ from singalong.config import AnalysisSettings
 from singalong.frames_table import Outcome
 from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
 
-FLAWS = (Outcome.SYNCED, Outcome.HIDDEN, Outcome.TOO_SMALL, Outcome.TURNED, Outcome.BLURRED)
+FLAWS = (Outcome.SYNCED, Outcome.HIDDEN, Outcome.TOO_SMALL, Outcome.TURNED, Outcome.TILTED, Outcome.BLURRED)
 """What becomes of a face by its number in `TrackTable.flaws`; of several flaws the first is named."""
 
 NOSE_DEPTH = 0.4
 """How far the nose's tip stands before the eyes, in distances of the eyes. With it the angle read off CenterFace's
-landmarks is within 6 degrees of the truth up to 20, and within 17 at 40, on drawn heads; beyond 50 it reads 45 to
-60."""
+landmarks is within 7 degrees of the truth up to 20, within 11 at 30 and 17 at 40, on drawn heads; at 50 it reads 33 to
+64."""
 
 MOUTH_TO_EYES = 1.2
 """Distance of the eyes over the width of the mouth, both as CenterFace marks them on frontal faces."""
@@ -73,13 +73,27 @@ def turn_deg(landmarks: Floats) -> Floats:
     return np.asarray(np.where(np.isfinite(angle), angle, 0.0))
 
 
+def tilt_deg(landmarks: Floats) -> Floats:
+    """How far faces are tilted to a shoulder, degrees, read off the eyes' line and the line from eyes to mouth.
+
+    landmarks: (R,5,2), see TRACKS_SCHEMA. Returns (R,), positive clockwise; 0 where there are none.
+    """
+    left_eye, right_eye, _, left_mouth, right_mouth = np.moveaxis(landmarks, 1, 0)
+    down, eyes = (left_mouth + right_mouth) / 2 - (left_eye + right_eye) / 2, right_eye - left_eye
+    both = [down, np.stack([-eyes[:, 1], eyes[:, 0]], axis=1)]
+    across, along = sum(side / np.maximum(np.linalg.norm(side, axis=1), 1e-6)[:, None] for side in both).T
+    angle = np.degrees(np.arctan2(-across, along))
+    return np.asarray(np.where(np.isfinite(angle), angle, 0.0))
+
+
 def _measures(tracks: TrackTable, settings: AnalysisSettings) -> list[Floats]:
-    """Height, turn and sharpness as what is bad above 1, in the order of FLAWS."""
+    """Height, turn, tilt and sharpness as what is bad above 1, in the order of FLAWS."""
     height = np.maximum(tracks.boxes[:, 3] - tracks.boxes[:, 1], 1e-3)
     sharpness = np.where(np.isfinite(tracks.sharpness), np.maximum(tracks.sharpness, 1e-3), np.inf)
     return [
         settings.min_face_px / height,
         np.abs(turn_deg(tracks.landmarks)) / settings.max_turn_deg,
+        np.abs(tilt_deg(tracks.landmarks)) / settings.max_tilt_deg,
         settings.min_sharpness / sharpness,
     ]
 

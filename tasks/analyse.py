@@ -243,7 +243,7 @@ class _Analyser:
 
 def _look(seen: list[tuple[Sample, int]]) -> Look:
     """The look of a track: frontal and sharp pictures of it count most."""
-    looks = np.stack([sample.looks[face] for sample, face in seen])
+    looks = np.stack([sample.looks[face] for sample, face in seen]).astype(np.float32)
     landmarks = np.stack([sample.landmarks[face] for sample, face in seen])
     sharpness = np.array([sample.sharpness[face] for sample, face in seen])
     return mean_look(looks, (0.05 + np.cos(np.radians(turn_deg(landmarks))) ** 4) * (0.05 + sharpness.clip(0, 1)))

@@ -19,11 +19,12 @@ from pydantic import Field
 
 from singalong.config import AnalysisSettings
 from singalong.contracts import ModelRef, Row
-from singalong.errors import InputError
+from singalong.errors import InputError, NoFaceError
+from singalong.face_choice import picture_of
 from singalong.people import Person, people_of
 from singalong.speaking import UNSURE_MARGIN, Floats, TrackEvidence, at_offset, evidence_of, from_table
 from singalong.track_table import TrackTable
-from singalong.tracks import Clues
+from singalong.tracks import ChosenFace, Clues
 from singalong.versions import LIKENESS_VERSION, SONG_VERSION, SPEAKERS_VERSION, VOICE_VERSION
 from tasks.analyse import Analysis, analysis_version
 
@@ -100,14 +101,31 @@ def clues_of(
     return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
 
 
+def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, *, clip: str, row: int | None = None) -> None:
+    """Raise NoFaceError where people are seen and none of them is like the picture that `face` names."""
+    picture = picture_of(face)
+    if picture is not None and not len(chosen.pts_s) and len(analysis.tracks):
+        raise NoFaceError(
+            "nobody who is seen there looks like the one in the picture",
+            file=clip,
+            row=row,
+            column="face",
+            value=picture,
+            expected="a picture of somebody in the clip's span, from the front",
+            action="Give another picture, best a frame of the clip itself, or say who is to sing with index:N or "
+            "at:X,Y@T.",
+        )
+
+
 def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float) -> Speaking:
     """Who speaks in a span [start_s, end_s) of a clip whose `tracks` are those of the span.
 
-    Judged by the pieces that touch the span, at the whole clip's offset.
+    Judged by the pieces that lie in the span or hold most of it, at the whole clip's offset.
     """
     facts = SpeakersFacts.model_validate_json((folder / FACTS_FILE).read_bytes())
     touches = (pc.field("start_s") < end_s) & (pc.field("end_s") > start_s)
-    rows = from_table(pq.read_table(folder / SPEAKERS_TABLE, filters=touches))
+    touching = from_table(pq.read_table(folder / SPEAKERS_TABLE, filters=touches))
+    rows = [row for row in touching if _belongs(row, start_s, end_s)] or touching
     by_track: dict[int, float] = {}
     unsure = []
     for shot, people in people_of(tracks, start_s, end_s).items():
@@ -118,6 +136,12 @@ def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float
         if len(best) == 2 and best[1] - best[0] < UNSURE_MARGIN:
             unsure.append(shot)
     return Speaking(by_track, tuple(unsure))
+
+
+def _belongs(row: TrackEvidence, start_s: float, end_s: float) -> bool:
+    """Whether a piece and a span share half of the shorter one: the next one's end says little of who speaks in it."""
+    shared_s = min(row.end_s, end_s) - max(row.start_s, start_s)
+    return shared_s >= min(row.end_s - row.start_s, end_s - start_s) / 2 - 1e-6
 
 
 def singers_of(people: Sequence[Person], tracks: TrackTable) -> list[Person]:

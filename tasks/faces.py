@@ -92,7 +92,12 @@ class FaceSampler:
             return
         right = self._look(window[-1])
         start = window[0].index
-        between = samples_between(shot.samples[-1], right, lambda index: self._look(window[index - start]))
+        between = samples_between(
+            shot.samples[-1],
+            right,
+            lambda index: self._look(window[index - start]),
+            min_score=self._settings.min_score,
+        )
         shot.samples += [*between, right]
         self._held.remember(window[-1], right)
 
@@ -118,5 +123,5 @@ def _sample(frame: ShotFrame, faces: list[HeldFace]) -> Sample:
         scores=np.array([face.score for face in faces]),
         landmarks=np.array([face.landmarks for face in faces]).reshape(-1, NUM_LANDMARKS, 2) / frame.scale,
         sharpness=np.array([sharpness_of(frame.bgr, face.box, face.landmarks) for face in faces]),
-        looks=np.stack(looks) if looks else np.empty((0, 0), np.float32),
+        looks=np.stack(looks).astype(np.float16) if looks else np.empty((0, 0), np.float16),
     )

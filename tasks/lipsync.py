@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
-from singalong.media.frames import ColorInfo, YuvFrame, face_region_to_bgr
+from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX, Box, network_crop
 from singalong.media.lettering import clean_text
 from singalong.media.timeline import source_times
@@ -39,7 +40,7 @@ from singalong.media.vocals import rest_gain
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
-from tasks.clues import clues_of
+from tasks.clues import check_likeness, clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
@@ -97,6 +98,11 @@ class _FrameLog:
         """Frames whose lips were made."""
         return sum(outcome is FrameOutcome.SYNCED for outcome in self.outcomes)
 
+    @property
+    def passed_through(self) -> dict[str, int]:
+        """Frames that were left as they are, by why."""
+        return dict(Counter(outcome.value for outcome in self.outcomes if outcome is not FrameOutcome.SYNCED))
+
 
 class _Shard:
     """One shard in the making."""
@@ -139,10 +145,10 @@ class _Shard:
         """Write the segment, chunk by chunk."""
         with ClipReader(self.clip) as reader:
             # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
-            color = reader.read_chunk([self.pair.clip_start_s])[0].color
+            first = reader.read_chunk([self.pair.clip_start_s])[0]
             label = self._label()
-            with self._writer(segment, color) as writer:
-                for start, end in self._chunks():
+            with self._writer(segment, first) as writer:
+                for start, end in self._chunks(first.num_bytes):
                     with self.watch.stage("decode"):
                         frames = reader.read_chunk(self.times_s[start:end].tolist())
                     outputs = self._sync(frames, start)
@@ -170,6 +176,7 @@ class _Shard:
             frames_sha256="",
             num_frames=self.shard.num_frames,
             num_face_frames=self.log.num_synced,
+            passed_through=self.log.passed_through,
             num_voiced_frames=int(self.voiced.sum()),
             rest_motion=self.rest.mean,
             score=self.score,
@@ -180,19 +187,19 @@ class _Shard:
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _chunks(self) -> Iterator[tuple[int, int]]:
-        frame_bytes = self.pair.width * self.pair.height * 3 // 2
+    def _chunks(self, frame_bytes: int) -> Iterator[tuple[int, int]]:
         size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
         for start in range(0, self.shard.num_frames, size):
             yield start, min(start + size, self.shard.num_frames)
 
-    def _writer(self, segment: Path, color: ColorInfo) -> SegmentWriter:
+    def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
         return SegmentWriter(
             segment,
             width=self.pair.width,
             height=self.pair.height,
             fps=self.pair.fps,
-            color=color,
+            color=first.color,
+            deep=first.is_deep,
             sample_aspect_ratio=self.clip.sample_aspect_ratio,
             crf=self.settings.lipsync.crf,
             preset=self.settings.lipsync.preset,
@@ -302,6 +309,7 @@ def chosen_face(
         found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
     )
     face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
+    check_likeness(pair.face, face, found, clip=pair.clip, row=pair.row)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
@@ -309,7 +317,7 @@ def chosen_face(
             file=pair.clip,
             expected="a face that can be seen from the front",
             action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
-            "min_sharpness or min_score.",
+            "max_tilt_deg, min_sharpness or min_score.",
         )
     return face
 

@@ -32,6 +32,8 @@ U8 = NDArray[np.uint8]
 
 _MIN_BOX_PX = 8
 """A box with less than this inside the frame shows no mouth."""
+_MIN_FADE = 0.1
+"""Share of the box over which a bend fades at least: two pixels that move apart by more than one would tear."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,14 @@ class Spot:
         box: what the generator is shown, inside the frame: the face's box with the pads of the settings.
         landmarks: eyes, nose and mouth corners (5, 2) in pixels of the frame, see TRACKS_SCHEMA; None: not known.
         shot: frames of other shots have nothing to do with each other.
+        weight: how much of the new lips is to be seen, 0 to 1: less where the face is about to turn away, or comes
+            back, so that lips do not jump from the clip's own to the song's.
     """
 
     box: Box
     landmarks: NDArray[np.float64] | None = None
     shot: int = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class FacePainter:
         x1, y1, x2, y2 = box = pad_box(found, self.settings.pads, width=width, height=height)
         if x2 - x1 < _MIN_BOX_PX or y2 - y1 < _MIN_BOX_PX:
             return None
-        return Spot(box, face.landmarks_at(pts_s), face.shot_at(pts_s))
+        return Spot(box, face.landmarks_at(pts_s), face.shot_at(pts_s), face.weight_at(pts_s))
 
     def paint(
         self,
@@ -132,11 +137,11 @@ class FacePainter:
     def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
         """The frame with a drawing in it, and the drawn face."""
         with self._watch.stage("paste"):
-            mask = self.mask(sitting.spot)
             if isinstance(drawing, np.ndarray):
-                made, face = drawing, self._finished(sitting, shown, drawing)
+                made, face, mask = drawing, self._finished(sitting, shown, drawing), self.mask(sitting.spot)
             else:
-                made = face = apply_warp(sitting.crop, *hold_still(drawing.flow, drawing.patch, mask))
+                calm = hold_still(drawing.flow, drawing.patch, self._soft_mask(sitting.spot))
+                made = face = apply_warp(sitting.crop, *calm)
                 # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
                 mask = _changed(face, sitting.crop)
         if self.enhancer is not None and sitting.spot.landmarks is not None:
@@ -156,19 +161,20 @@ class FacePainter:
         pasted = (crop + (face - crop.astype(np.float32)) * mask[..., None] + 0.5).astype(np.uint8)
         matrix = alignment(spot.landmarks, enhancer.side)
         before = aligned_face(sitting.frame, spot.box, pasted, matrix, enhancer.side)
-        weight = self.mask(spot) * np.float32(self.settings.enhancer_weight)
+        weight = self._soft_mask(spot) * np.float32(self.settings.enhancer_weight)
         sharper = add_detail(pasted, spot.box, before, enhancer.enhance(before), matrix, weight)
         return sharper, _changed(sharper, crop)
 
     def mask(self, spot: Spot) -> NDArray[np.float32]:
         """How much of a painted face shows in each pixel of the box, float32 (h, w) in [0, 1]."""
-        x1, y1, x2, y2 = spot.box
-        style, feather = self.settings.mask, self.settings.feather
-        mask = paste_mask(x2 - x1, y2 - y1, style=style, feather=feather)
-        if style == "box" or spot.landmarks is None:
-            return mask
-        jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather * min(x2 - x1, y2 - y1))
-        return mask if jaw is None else mask * jaw
+        if self.settings.mask == "box":
+            x1, y1, x2, y2 = spot.box
+            return paste_mask(x2 - x1, y2 - y1, style="box", feather=self.settings.feather)
+        return _lower_face(spot, self.settings.feather) * np.float32(spot.weight)
+
+    def _soft_mask(self, spot: Spot) -> NDArray[np.float32]:
+        """Where bends and enhancers act: within the lower face whatever the setting, as neither has a box to show."""
+        return _lower_face(spot, max(self.settings.feather, _MIN_FADE)) * np.float32(spot.weight)
 
     def _finished(self, sitting: _Sitting, shown: U8, made: U8) -> U8:
         """A painted face at the size of its box, in the clip's colours and with its detail, if so set."""
@@ -180,6 +186,15 @@ class FacePainter:
         if self.settings.keep_detail:
             return self._detail.enlarge(sitting.crop, matched)
         return fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
+
+
+def _lower_face(spot: Spot, feather: float) -> NDArray[np.float32]:
+    x1, y1, x2, y2 = spot.box
+    mask = paste_mask(x2 - x1, y2 - y1, style="lower_face", feather=feather)
+    if spot.landmarks is None:
+        return mask
+    jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather * min(x2 - x1, y2 - y1))
+    return mask if jaw is None else mask * jaw
 
 
 def _changed(face: U8, crop: U8) -> NDArray[np.float32]:

@@ -41,6 +41,14 @@ class Prepared:
     likeness: Path | None = None
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Cache folders of a clip whose speakers were looked for."""
+
+    analysis: Path
+    speakers: Path
+
+
 @dataclass
 class Preparation:
     """One preparing of some pairs, with or without their songs: what is known of their files, and what failed."""
@@ -132,6 +140,12 @@ class Preparation:
         )
 
     # ---- what the store holds
+
+    def speakers_of(self, pair: PairPlan) -> Judged | None:
+        """What is known of who speaks in a pair's clip; None where that is not asked for, or not known."""
+        analysis = self._analysis(pair) if pair.face == SPEAKER else None
+        speakers = self._speakers(pair) if analysis is not None else None
+        return None if analysis is None or speakers is None else Judged(analysis, speakers)
 
     def _analysis(self, pair: PairPlan) -> Path | None:
         version = analysis_version(self.settings.analysis, self.plan.detector)

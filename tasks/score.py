@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from models.scorers import Scorer
-from singalong.config import Settings
+from singalong.config import AnalysisSettings, Settings
 from singalong.contracts import ClipFacts, ModelRef, Row, SyncScore
 from singalong.errors import MediaError, NoFaceError
 from singalong.face_choice import SPEAKER, check_speaker, picture_of
@@ -30,7 +30,7 @@ from singalong.scoring import WINDOW_STEPS
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis
-from tasks.clues import clues_of, likeness_version, speakers_version
+from tasks.clues import check_likeness, clues_of, likeness_version, speakers_version
 from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
 from tasks.probe_media import clip_facts, picture_facts
@@ -104,7 +104,7 @@ def score_video(
         min_windows=settings.score.min_windows,
     )
     finder = _ClueFinder(clip, analysis, settings, store, detector, detector_ref, scorer, scorer_ref)
-    num_seen = _push_frames(shard, clip, _chosen_face(clip, analysis, face, finder), num_steps)
+    num_seen = _push_frames(shard, clip, _chosen_face(clip, analysis, face, finder, settings.analysis), num_steps)
     result = shard.finish()
     num_voiced = int(result.voiced.sum())
     return VideoScore(
@@ -173,18 +173,23 @@ class _ClueFinder:
         )
 
 
-def _chosen_face(clip: ClipFacts, analysis: Path, face: str, finder: _ClueFinder) -> ChosenFace:
-    found, end_s = load_analysis(analysis, 0.0, clip.duration_s), clip.duration_s
+def _chosen_face(
+    clip: ClipFacts, analysis: Path, face: str, finder: _ClueFinder, settings: AnalysisSettings
+) -> ChosenFace:
+    end_s = clip.duration_s
+    found = load_analysis(analysis, 0.0, end_s, settings=settings)
     speakers, likeness = finder.speakers(face), finder.likeness(face)
     clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, clip=clip.path)
     chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
+    check_likeness(face, chosen, found, clip=clip.path)
     if not chosen.usable.any():
         raise NoFaceError(
             "no usable face in the whole video"
             + (f" (those found are {chosen.flaw_words})" if chosen.flaw_words else ""),
             file=clip.path,
             expected="a face that can be seen from the front",
-            action="If there is one, loosen analysis.min_face_px, max_turn_deg, min_sharpness or min_score.",
+            action="If there is one, loosen analysis.min_face_px, max_turn_deg, max_tilt_deg, min_sharpness or "
+            "min_score.",
         )
     return chosen
 

@@ -6,11 +6,13 @@ The program is given the song and an empty folder, and leaves the voice there. N
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from singalong.config import LimitSettings, SongSettings
@@ -27,6 +29,9 @@ than the 2 frames by which lips may be off."""
 _VOICE = "voice"
 _PLACE = re.compile(r"\{(song|folder|output)\}")
 _LOG_CHARS = 600
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # found before any fork, after which only calls are safe
+_PR_SET_PDEATHSIG = 1
+"""Linux: sys/prctl.h."""
 _ACTION = "Run the command by hand on this song; then run again, or change songs.separator."
 
 
@@ -85,6 +90,7 @@ def _run(command: list[str], song: Path, temp: Path, timeout_s: float) -> None:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_die_with_us,
             )
         except OSError as exc:
             raise InfraError(
@@ -111,6 +117,12 @@ def _run(command: list[str], song: Path, temp: Path, timeout_s: float) -> None:
             value=command[0],
             action=_ACTION,
         )
+
+
+def _die_with_us() -> None:
+    """In the child: have the kernel end it when this worker is killed, too, which runs no `finally`."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

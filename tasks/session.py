@@ -16,6 +16,7 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, dispatch
+from tasks.doubts import note_speaker
 from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
 from tasks.pool import InProcessPool, Pool
 from tasks.preparation import Preparation, Prepared
@@ -103,7 +104,12 @@ class Session:
         Shards for which something cannot be prepared are recorded with that failure and left out.
         """
         pairs = [self.pairs[pair_id] for pair_id in dict.fromkeys(shard.pair_id for shard in shards)]
-        prepared = Preparation(self.plan, self.settings, self.store).run(pairs, self.dispatch)
+        preparation = Preparation(self.plan, self.settings, self.store)
+        prepared = preparation.run(pairs, self.dispatch)
+        for pair in self.plan.pairs:  # those that are done already, too
+            known = preparation.speakers_of(pair)
+            if known is not None:
+                note_speaker(self.run, pair, analysis=known.analysis, speakers=known.speakers)
         ready = []
         for shard in shards:
             found = prepared[shard.pair_id]

@@ -10,6 +10,7 @@ from pydantic import Field
 from singalong.contracts import Plan, Row, Status
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
+from tasks.doubts import doubts_of
 from tasks.films import read_film_record
 
 
@@ -33,7 +34,7 @@ class RunSummary(Row):
     films: tuple[str, ...] = Field(description="finished pairs")
     montages: tuple[str, ...] = Field(description="finished montages")
     failures: tuple[FailureNote, ...]
-    notes: tuple[str, ...] = Field(description="what to know of the models used")
+    notes: tuple[str, ...] = Field(description="what to know of the models used, and what to look at")
     report: str
 
     @property
@@ -85,7 +86,7 @@ def _own_part(run: RunFolder) -> Plan:
 
 
 def model_notes(run: RunFolder) -> tuple[str, ...]:
-    """What must be said of a run's models, in the terminal and in the report alike."""
+    """What must be said of a run's models and doubts, in the terminal and in the report alike."""
     notes = []
     untrained = sorted({pair.generator.name for pair in run.plan.pairs if not pair.generator.trained})
     if untrained:
@@ -95,7 +96,7 @@ def model_notes(run: RunFolder) -> tuple[str, ...]:
         )
     if run.plan.scorer is None:
         notes.append("No scorer was used (score.scorer=none), so nothing was scored: every output is 'not scorable'.")
-    return tuple(notes)
+    return (*notes, *doubts_of(run))
 
 
 def _films(folder: Path, names: list[str]) -> tuple[tuple[str, ...], list[FailureNote]]:

@@ -170,11 +170,15 @@ def mel_steps_of(fps: Fraction | float, num_frames: int, start_s: float = 0.0) -
 def mel_chunk_starts(num_mel: int, fps: Fraction | float, num_frames: int, start_s: float = 0.0) -> NDArray[np.int64]:
     """First mel column of the paper's chunk for each of `num_frames` video frames, int64 (num_frames,).
 
-    `mel_steps_of`, but the reference code stops at the first chunk that would run over the end, and takes the last 16
-    columns for that one, so its film ends about 0.13 s before the song. Here the film has as many frames as it should:
-    every later frame, too, hears the last 16 columns (from `num_mel - 16`; 0 where the song is shorter than a chunk).
+    `mel_steps_of`, but the reference code stops at the first chunk that would run over the end, takes the last 16
+    columns for that one, and makes no more frames: its film ends about 0.13 s before the song. Here the film has as
+    many frames as it should, and those after that one go on in step, into the silence that follows the song.
     """
-    return np.minimum(mel_steps_of(fps, num_frames, start_s), max(0, num_mel - CHUNK_STEPS))
+    starts = mel_steps_of(fps, num_frames, start_s)
+    over = np.flatnonzero(starts > num_mel - CHUNK_STEPS)
+    if len(over) and num_mel >= CHUNK_STEPS:
+        starts[over[0]] = num_mel - CHUNK_STEPS
+    return starts
 
 
 def mel_chunks(

@@ -21,8 +21,10 @@ from singalong.media.containers import open_input
 from singalong.media.demux import VideoSource
 from singalong.media.encode import SegmentWriter, plane_samples
 from singalong.media.frames import ColorInfo, YuvFrame
+from singalong.media.planes import hdr_as_bgr
 from singalong.media.reframe import FacePath, Ints, Size, cover_size, crop_offsets
-from singalong.media.titles import LabelPainter, TitlePainter
+from singalong.media.relabel import Relabel
+from singalong.media.titles import TitlePainter
 
 Fill = Literal["black", "blur", "crop"]
 
@@ -37,7 +39,6 @@ CANVAS_COLOR = ColorInfo(
 _BLACK = (16, 128, 128)
 _BLUR_SIZE, _BLUR_LIGHT = (32, 18), 0.55
 """What surrounds a picture is reduced to so many pixels, and to this share of its light."""
-_HDR_TRANSFERS = (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG)
 _PRIMARIES_BT2020 = 9
 _SWS_COLORSPACES = {
     yuv.MATRIX_BT709: Colorspace.ITU709,
@@ -124,13 +125,20 @@ def to_standard_color(
 ) -> VideoFrame:
     """Scale and convert a frame to BT.709 limited YUV, or to BGR, by the frame's own matrix and range.
 
-    HDR (PQ, HLG) and BT.2020 colours are brought to the standard range by swscale; the rest keeps its primaries.
+    HDR (PQ, HLG) becomes what `singalong.media.hdr` shows of it, SDR in BT.2020 colours is converted by swscale; the
+    rest keeps its primaries.
     """
-    color = ColorInfo(matrix=int(frame.colorspace), range=int(frame.color_range))
+    reformatter = reformatter or VideoReformatter()
     is_rgb = pix_fmt == "bgr24"
+    color = ColorInfo(matrix=int(frame.colorspace), range=int(frame.color_range))
+    if frame.color_trc in (yuv.TRANSFER_PQ, yuv.TRANSFER_HLG):
+        frame = hdr_as_bgr(frame, width, height, reformatter)
+        if is_rgb:
+            return frame
+        color = ColorInfo(yuv.MATRIX_BT709, yuv.RANGE_FULL)
     # Only asked for where it is needed: it takes swscale a second or two to prepare.
-    is_wide = frame.color_primaries == _PRIMARIES_BT2020 or frame.color_trc in _HDR_TRANSFERS
-    return (reformatter or VideoReformatter()).reformat(
+    is_wide = frame.color_primaries == _PRIMARIES_BT2020
+    return reformatter.reformat(
         frame,
         width,
         height,
@@ -168,32 +176,19 @@ def _cropped_frames(source: VideoSource, canvas: Size, face: FacePath | None, la
     reformatter, aspect = VideoReformatter(), source.stream.sample_aspect_ratio
     fps = float(source.stream.average_rate or 25)
     offsets: Ints | None = None
-    painter: LabelPainter | None = None
+    relabel: Relabel | None = None
     number = 0
     while (timed := source.next()) is not None:
         shown = shown_size(timed.frame, aspect)
         size = cover_size(shown, canvas)
         if offsets is None:
             offsets = crop_offsets(face, size, canvas, fps)
-            painter = _lost_label(label, shown, canvas, offsets)
+            relabel = Relabel(label, shown, size, canvas, offsets) if label else None
         scaled = to_standard_color(timed.frame, *size, "yuv420p", reformatter)
         x, y = offsets[min(number, len(offsets) - 1)].tolist()
         cut = _cut(scaled, canvas, (x, y), timed.time_s)
-        yield cut if painter is None else painter.paint(cut)
+        yield cut if relabel is None else relabel.paint(cut, (x, y))
         number += 1
-
-
-def _lost_label(label: str, shown: Size, canvas: Size, offsets: Ints) -> LabelPainter | None:
-    """Paints a label again that the source of size `shown` bears and that the cut does not keep whole."""
-    if not label:
-        return None
-    scale = cover_size(shown, canvas)[0] / shown[0]
-    own = LabelPainter(label, width=shown[0], height=shown[1]).box
-    x1, y1, x2, y2 = (side * scale for side in own)
-    last_x, last_y = offsets.max(axis=0)
-    first_x, first_y = offsets.min(axis=0)
-    is_whole = last_x <= x1 and last_y <= y1 and x2 <= first_x + canvas[0] and y2 <= first_y + canvas[1]
-    return None if is_whole else LabelPainter(label, width=canvas[0], height=canvas[1])
 
 
 def _cut(picture: VideoFrame, canvas: Size, offset: Size, pts_s: float) -> YuvFrame:

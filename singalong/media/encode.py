@@ -1,4 +1,4 @@
-"""Write frames as an H.264 segment that joins with others of the same settings without re-encoding."""
+"""Write frames as a segment that joins with others of the same settings without re-encoding: H.264, of HDR HEVC."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av.error
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
-from numpy.typing import NDArray
+from av.video.stream import VideoStream
 
 from singalong.errors import MediaError, UsageError
-from singalong.media.frames import ColorInfo, YuvFrame
+from singalong.media.frames import ColorInfo, Samples, YuvFrame
 from singalong.media.outputs import mapped_errors, open_mp4
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -30,8 +30,20 @@ _X264_PARAMS = (
 )
 
 
+# The same for HDR, as HEVC Main 10: what televisions, phones and browsers show as HDR.
+_X265_PARAMS = (
+    "log-level=none:pools=none:frame-threads=1:wpp=0:open-gop=0:bframes=2:b-pyramid=0:info=0:repeat-headers=0"
+)
+_REORDERED = 1
+"""Frames of reordering of B-frames without pyramid."""
+_HEVC_TAG = "hvc1"
+"""Parameter sets in the header alone; Apple's players know no other."""
+
+
 class SegmentWriter:
-    """Encodes frames to an MP4 segment with libx264: a context manager that removes the file if its body fails.
+    """Encodes frames to an MP4 segment: a context manager that removes the file if its body fails.
+
+    SDR is written with libx264, 8 bits a sample, HDR with libx265, 10 bits, with the static metadata of `color`.
 
     Frame n is shown at exactly n / fps. The first frame is a keyframe, groups of pictures are closed and at most 2 s
     long, one thread encodes, and the same frames give the same bytes. Nothing is fsynced.
@@ -42,9 +54,10 @@ class SegmentWriter:
         height: in pixels, even.
         fps: exact frame rate.
         color: tags to write; the frames' samples are taken as they are.
+        deep: whether frames have 10 bits a sample; those that have not are scaled.
         sample_aspect_ratio: width of a pixel over its height.
-        crf: x264's constant rate factor, 0 (lossless) to 51.
-        preset: x264's speed preset.
+        crf: the encoder's constant rate factor, 0 (for 8 bits: lossless) to 51.
+        preset: the encoder's speed preset; both have the same names.
 
     Raises UsageError for an unknown preset, MediaError for a frame rate that no file can hold, ResourceError for a
     full disk.
@@ -58,22 +71,27 @@ class SegmentWriter:
         height: int,
         fps: Fraction,
         color: ColorInfo,
+        deep: bool = False,
         sample_aspect_ratio: Fraction = Fraction(1),
         crf: int,
         preset: str,
     ) -> None:
         assert width % 2 == height % 2 == 0, (width, height)
         _check(path, fps, preset)
-        self.path, self._size = path, (height, width)
-        self.num_frames = 0
+        self.path, self._size, self._deep = path, (height, width), deep
+        self._pix_fmt = "yuv420p10le" if deep else "yuv420p"
+        self.num_frames = self._num_packets = 0
         self._is_open = True
         with mapped_errors(path):
             self._container = open_mp4(path)
             keyint = max(1, int(fps * MAX_GOP_S))
-            options = {"preset": preset, "crf": str(crf), "x264-params": f"{_X264_PARAMS}:keyint={keyint}"}
-            self._stream = self._container.add_stream("libx264", rate=fps, options=options)
+            encoder, params = _encoder(color, keyint, deep=deep)
+            options = {"preset": preset, "crf": str(crf), **params}
+            self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=fps, options=options))
             context = self._stream.codec_context
-            context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+            if deep:
+                context.codec_tag = _HEVC_TAG
+            context.width, context.height, context.pix_fmt = width, height, self._pix_fmt
             context.time_base = self._stream.time_base = 1 / fps
             context.sample_aspect_ratio = sample_aspect_ratio
             context.thread_count = 1
@@ -83,9 +101,9 @@ class SegmentWriter:
     def write(self, frame: YuvFrame) -> None:
         """Append a frame of the writer's size; its own time does not matter."""
         assert frame.y.shape == self._size, (frame.y.shape, self._size)
-        picture = VideoFrame(frame.width, frame.height, "yuv420p")
+        picture = VideoFrame(frame.width, frame.height, self._pix_fmt)
         for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
-            plane_samples(plane)[:] = samples
+            plane_samples(plane, deep=self._deep)[:] = _of_depth(samples, deep=self._deep)
         picture.pts, picture.time_base = self.num_frames, 1 / self._stream.codec_context.framerate
         self.num_frames += 1
         self._encode(picture)
@@ -104,6 +122,9 @@ class SegmentWriter:
         with mapped_errors(self.path):
             for packet in self._stream.encode(picture):
                 packet.duration = 1
+                if self._deep:  # x265 leaves it undefined where there is one frame alone; else it is the same
+                    packet.dts = self._num_packets - _REORDERED
+                self._num_packets += 1
                 self._container.mux(packet)
 
     def __enter__(self) -> Self:
@@ -123,10 +144,30 @@ class SegmentWriter:
                 self.path.unlink(missing_ok=True)
 
 
-def plane_samples(plane: VideoPlane) -> NDArray[np.uint8]:
-    """A view (height, width) of an 8-bit plane of libav's, writable."""
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+def plane_samples(plane: VideoPlane, *, deep: bool = False) -> Samples:
+    """A view (height, width) of a plane of libav's, writable: uint8, or uint16 where it is deep."""
+    kind = np.uint16 if deep else np.uint8
+    rows = np.frombuffer(memoryview(plane), kind).reshape(plane.height, plane.line_size // np.dtype(kind).itemsize)
     return rows[:, : plane.width]
+
+
+def _of_depth(samples: Samples, *, deep: bool) -> Samples:
+    """Samples of 10 bits, or of 8; a clip may change its depth on the way, a file cannot."""
+    if deep == (samples.dtype == np.uint16):
+        return samples
+    return samples.astype(np.uint16) << 2 if deep else (samples >> 2).astype(np.uint8)
+
+
+def _encoder(color: ColorInfo, keyint: int, *, deep: bool) -> tuple[str, dict[str, str]]:
+    """Name of the encoder and its own parameters."""
+    if not deep:
+        return "libx264", {"x264-params": f"{_X264_PARAMS}:keyint={keyint}"}
+    params = f"{_X265_PARAMS}:keyint={keyint}"
+    if color.light is not None:
+        if color.light.mastering:
+            params += f":master-display={color.light.mastering}"
+        params += f":max-cll={color.light.max_cll},{color.light.max_fall}"
+    return "libx265", {"x265-params": params}
 
 
 def _check(path: Path, fps: Fraction, preset: str) -> None:

@@ -1,20 +1,27 @@
-"""Frames as they were decoded, 8-bit planar 4:2:0, and the conversion of a region of them to BGR and back.
+"""Frames as they were decoded, planar 4:2:0, and the conversion of a region of them to BGR and back.
 
-Only the face is ever converted; the rest of the frame keeps its bytes.
-Legend: y (H, W), u and v (H/2, W/2), uint8.
+Only the face is ever converted; the rest of the frame keeps its bytes. Samples have 8 bits; those of HDR frames, PQ or
+HLG, have 10 in uint16, and their BGR is what an SDR screen shows of them (`singalong.media.hdr`).
+Legend: y (H, W), u and v (H/2, W/2), uint8 or uint16.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from singalong.media.hdr import PRIMARIES_BT2020, HdrLight, from_display, to_display
+from singalong.media.hdr import TRANSFER_HLG as TRANSFER_HLG
+from singalong.media.hdr import TRANSFER_PQ as TRANSFER_PQ
+
 U8 = NDArray[np.uint8]
+Samples = NDArray[Any]
+"""uint8, or uint16 with 10 bits in use."""
 F32 = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
@@ -23,7 +30,7 @@ MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_FCC, MATRIX_BT470BG = 1, 2, 4, 5
 MATRIX_SMPTE170M, MATRIX_SMPTE240M, MATRIX_BT2020_NCL, MATRIX_BT2020_CL = 6, 7, 9, 10
 RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
 PRIMARIES_BT709, PRIMARIES_UNSPECIFIED = 1, 2
-TRANSFER_BT709, TRANSFER_UNSPECIFIED, TRANSFER_SRGB, TRANSFER_PQ, TRANSFER_HLG = 1, 2, 13, 16, 18
+TRANSFER_BT709, TRANSFER_UNSPECIFIED, TRANSFER_SRGB = 1, 2, 13
 
 # Weights of red and blue in luma, H.273 table 4. The constant-luminance form of BT.2020 is treated as the
 # plain one: it is hardly ever seen, and both directions use the same numbers.
@@ -37,6 +44,8 @@ _KR_KB = {
     MATRIX_BT2020_CL: (0.2627, 0.0593),
 }
 _HD_SIDE_PX = 720
+_DEEP_MAX = 1023
+"""Largest 10-bit sample."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,12 @@ class ColorInfo:
     range: int = RANGE_UNSPECIFIED
     primaries: int = PRIMARIES_UNSPECIFIED
     transfer: int = TRANSFER_UNSPECIFIED
+    light: HdrLight | None = None
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the samples mean light far beyond an ordinary screen's: PQ or HLG."""
+        return self.transfer in (TRANSFER_PQ, TRANSFER_HLG)
 
     def matrix_for(self, width: int, height: int) -> int:
         """The matrix in use: the stated one, else BT.601 if the shorter side is below 720, else BT.709.
@@ -65,11 +80,11 @@ class ColorInfo:
 
 @dataclass
 class YuvFrame:
-    """One upright frame: even sides, 8-bit 4:2:0, planes writable and owned by this frame alone."""
+    """One upright frame: even sides, 4:2:0, planes writable and owned by this frame alone."""
 
-    y: U8
-    u: U8
-    v: U8
+    y: Samples
+    u: Samples
+    v: Samples
     pts_s: float
     """Presentation time on the clip's time line, seconds."""
     color: ColorInfo
@@ -84,6 +99,16 @@ class YuvFrame:
         """Pixels of luma down."""
         return int(self.y.shape[0])
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether samples have 10 bits, as those of HDR frames."""
+        return self.y.dtype == np.uint16
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the planes take."""
+        return int(self.y.nbytes + self.u.nbytes + self.v.nbytes)
+
     def copy(self) -> YuvFrame:
         """The same frame with planes of its own."""
         return YuvFrame(self.y.copy(), self.u.copy(), self.v.copy(), self.pts_s, self.color)
@@ -96,14 +121,8 @@ def face_region_to_bgr(frame: YuvFrame, box: Box) -> U8:
     chroma sample stands for its 2x2 pixels, which `paste_bgr` undoes by averaging.
     """
     ax1, ay1, ax2, ay2 = _aligned(frame, box)
-    size = (ax2 - ax1, ay2 - ay1)
-    u, v = (
-        cv2.resize(plane[ay1 // 2 : ay2 // 2, ax1 // 2 : ax2 // 2], size, interpolation=cv2.INTER_NEAREST)
-        for plane in (frame.u, frame.v)
-    )
-    yuv = cv2.merge((frame.y[ay1:ay2, ax1:ax2], u, v))
-    to_bgr, _ = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
-    bgr = cv2.transform(yuv, to_bgr)
+    yuv = _region(frame, (ax1, ay1, ax2, ay2))
+    bgr = _hdr_to_bgr(frame, yuv) if frame.is_deep else _sdr_to_bgr(frame, yuv)
     x1, y1, x2, y2 = box
     return cast(U8, np.ascontiguousarray(bgr[y1 - ay1 : y2 - ay1, x1 - ax1 : x2 - ax1]))
 
@@ -128,9 +147,12 @@ def paste_bgr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
     if any(margins):  # pixels added for the sake of chroma must not change
         bgr = cast(U8, cv2.copyMakeBorder(bgr, *margins, borderType=cv2.BORDER_REPLICATE))
         alpha = cast(F32, cv2.copyMakeBorder(alpha, *margins, borderType=cv2.BORDER_CONSTANT, value=0.0))
+    alpha = np.asarray(alpha, np.float32)
+    if frame.is_deep:
+        _paste_hdr(frame, (ax1, ay1, ax2, ay2), bgr, alpha)
+        return
     _, to_yuv = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
     new_y, new_u, new_v = cv2.split(cv2.transform(bgr, to_yuv))
-    alpha = np.asarray(alpha, np.float32)
     _blend(frame.y[ay1:ay2, ax1:ax2], cast(U8, new_y), alpha)
     half = ((ax2 - ax1) // 2, (ay2 - ay1) // 2)
     weight = cv2.resize(alpha, half, interpolation=cv2.INTER_AREA)
@@ -140,6 +162,56 @@ def paste_bgr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
         old = plane[ay1 // 2 : ay2 // 2, ax1 // 2 : ax2 // 2]
         delta = cv2.subtract(weighted, cv2.multiply(old, weight, dtype=cv2.CV_32F))
         old[:] = cv2.add(old, delta, dtype=cv2.CV_8U)
+
+
+def _paste_hdr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
+    """Add to the samples of an aligned box what new pixels change of the picture on an SDR screen.
+
+    What that picture cannot show (highlights, wide colours, steps finer than 8 bits) stays the clip's own.
+    """
+    x1, y1, x2, y2 = box
+    before = _hdr_to_bgr(frame, _region(frame, box))
+    delta = (_bgr_to_hdr(frame, bgr) - _bgr_to_hdr(frame, before)) * alpha[..., None]
+    half = ((x2 - x1) // 2, (y2 - y1) // 2)
+    coarse = cv2.resize(delta, half, interpolation=cv2.INTER_AREA)
+    _add(frame.y[y1:y2, x1:x2], delta[..., 0])
+    _add(frame.u[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2], coarse[..., 1])
+    _add(frame.v[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2], coarse[..., 2])
+
+
+def _add(samples: Samples, delta: NDArray[Any]) -> None:
+    samples[:] = np.clip(np.rint(samples + delta), 0, _DEEP_MAX).astype(samples.dtype)
+
+
+def _region(frame: YuvFrame, box: Box) -> Samples:
+    """The samples of an aligned box, (h, w, 3)."""
+    x1, y1, x2, y2 = box
+    u, v = (
+        cv2.resize(plane[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2], (x2 - x1, y2 - y1), interpolation=cv2.INTER_NEAREST)
+        for plane in (frame.u, frame.v)
+    )
+    return cast(Samples, cv2.merge((frame.y[y1:y2, x1:x2], u, v)))
+
+
+def _sdr_to_bgr(frame: YuvFrame, yuv: Samples) -> U8:
+    to_bgr, _ = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
+    return cast(U8, cv2.transform(yuv, to_bgr))
+
+
+def _hdr_to_bgr(frame: YuvFrame, yuv: Samples) -> U8:
+    color = frame.color
+    to_bgr, _ = _matrices(color.matrix_for(frame.width, frame.height), color.is_full_range, bits=10)
+    coded = cv2.transform(yuv.astype(np.float32), to_bgr)[..., ::-1] / np.float32(_DEEP_MAX)
+    shown = to_display(coded, color.transfer, is_wide=color.primaries == PRIMARIES_BT2020)
+    return np.ascontiguousarray((shown * 255 + 0.5).astype(np.uint8)[..., ::-1])
+
+
+def _bgr_to_hdr(frame: YuvFrame, bgr: U8) -> F32:
+    """Samples (h, w, 3) of pixels of an SDR screen, not rounded."""
+    color = frame.color
+    _, to_yuv = _matrices(color.matrix_for(frame.width, frame.height), color.is_full_range, bits=10)
+    coded = from_display(bgr[..., ::-1], color.transfer, is_wide=color.primaries == PRIMARIES_BT2020)
+    return cast(F32, cv2.transform(np.ascontiguousarray(coded[..., ::-1]) * np.float32(_DEEP_MAX), to_yuv))
 
 
 def bgr_to_frame(bgr: U8, *, pts_s: float, color: ColorInfo) -> YuvFrame:
@@ -168,13 +240,14 @@ def _aligned(frame: YuvFrame, box: Box) -> Box:
 
 
 @lru_cache(maxsize=16)
-def _matrices(matrix: int, is_full_range: bool) -> tuple[F32, F32]:
-    """Affine maps (3, 4) of YUV to BGR and of BGR to YUV, on 8-bit values (H.273, section 8.3)."""
+def _matrices(matrix: int, is_full_range: bool, *, bits: int = 8) -> tuple[F32, F32]:
+    """Affine maps (3, 4) of YUV to BGR and of BGR to YUV, on values of so many bits (H.273, section 8.3)."""
     kr, kb = _KR_KB[matrix]
     luma = np.array([kb, 1 - kr - kb, kr])
     from_bgr = np.stack([luma, (np.eye(3)[0] - luma) / (2 * (1 - kb)), (np.eye(3)[2] - luma) / (2 * (1 - kr))])
-    scale = np.array([1.0, 1.0, 1.0]) if is_full_range else np.array([219.0, 224.0, 224.0]) / 255
-    offset = np.array([0.0 if is_full_range else 16.0, 128.0, 128.0])
+    step, largest = 2.0 ** (bits - 8), 2**bits - 1
+    scale = np.array([1.0, 1.0, 1.0]) if is_full_range else step * np.array([219.0, 224.0, 224.0]) / largest
+    offset = step * np.array([0.0 if is_full_range else 16.0, 128.0, 128.0])
     from_bgr = from_bgr * scale[:, None]
     to_bgr = np.linalg.inv(from_bgr)
     forward = np.hstack([to_bgr, -(to_bgr @ offset)[:, None]])

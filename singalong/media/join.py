@@ -119,7 +119,9 @@ def _write_film(
     with writing_mp4(path, options) as container:
         container.metadata.update(metadata)
         with open_input(segments[0]) as first:
-            video = container.add_stream_from_template(first.streams.video[0])
+            template = first.streams.video[0]
+            video = container.add_stream_from_template(template)
+            video.codec_context.codec_tag = template.codec_context.codec_tag  # else HEVC gets one Apple does not play
         video.time_base = 1 / fps
         tracks: list[Iterator[AnyPacket]] = [_video_packets(segments, video, fps)]
         if audio:

@@ -31,7 +31,7 @@ def clean_text(text: str, max_chars: int = MAX_LINE_CHARS) -> str:
 
 def wrapped(text: str, *, size_px: int, weight: int = 500, room_px: int, max_lines: int = 3) -> list[TextLine]:
     """A text on as many lines as it needs, broken between words; the last of `max_lines` is shortened."""
-    words, lines = clean_text(text, max_lines * MAX_LINE_CHARS).split(" "), []
+    words, lines = clean_text(text, max_lines * MAX_LINE_CHARS).split(" "), list[str]()
     while words and len(lines) < max_lines - 1:
         taken = 1
         while taken < len(words) and TextLine.fits(" ".join(words[: taken + 1]), size_px, weight, room_px):

@@ -1,8 +1,6 @@
-"""A decoded libav frame, of whatever pixel format and turn, as upright, even-sized, 8-bit 4:2:0 planes."""
+"""A decoded libav frame, of whatever pixel format and turn, as upright, even-sized 4:2:0 planes: 8-bit, HDR 10-bit."""
 
 from __future__ import annotations
-
-from typing import cast
 
 import cv2
 import numpy as np
@@ -21,11 +19,14 @@ from singalong.media.frames import (
     RANGE_UNSPECIFIED,
     U8,
     ColorInfo,
+    Samples,
     YuvFrame,
 )
+from singalong.media.hdr import PRIMARIES_BT2020, light_of, to_display
 
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _PLANAR = ("yuv420p", "yuvj420p")
+_DEEP = "yuv420p10le"
 _SEMIPLANAR = ("nv12", "nv21")
 _GREY = ("gray", "ya", "mono")
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -35,16 +36,17 @@ def color_of(frame: VideoFrame) -> ColorInfo:
     """How the samples that `to_planes` makes of a frame become colours.
 
     YUV keeps its matrix and range. RGB becomes limited range by BT.709, or by BT.601 where the shorter side is
-    below 720. Grey without a stated range is full range, as in libav.
+    below 720. Grey without a stated range is full range, as in libav. HDR keeps its static metadata.
     """
     primaries, transfer = frame.color_primaries, frame.color_trc
+    light = light_of(frame.side_data) if ColorInfo(transfer=transfer).is_hdr else None
     if _is_rgb(frame):
         matrix = ColorInfo().matrix_for(frame.width, frame.height)
-        return ColorInfo(matrix, RANGE_LIMITED, primaries, transfer)
+        return ColorInfo(matrix, RANGE_LIMITED, primaries, transfer, light)
     name, sample_range = frame.format.name, frame.color_range
     if name.startswith("yuvj") or (name.startswith(_GREY) and sample_range == RANGE_UNSPECIFIED):
         sample_range = RANGE_FULL
-    return ColorInfo(frame.colorspace, sample_range, primaries, transfer)
+    return ColorInfo(frame.colorspace, sample_range, primaries, transfer, light)
 
 
 class PlaneMaker:
@@ -57,23 +59,25 @@ class PlaneMaker:
         self._reformatter = VideoReformatter()
 
     def make(self, timed: TimedFrame) -> YuvFrame:
-        """Planes of their own; bit-exact copies where the source is 8-bit 4:2:0 already.
+        """Planes of their own; bit-exact copies where the source is 8-bit 4:2:0 already, or 10-bit and HDR.
 
-        A frame whose size changes in mid-stream is scaled to the size of the others.
+        SDR of more than 8 bits is rounded to 8: players of 10-bit SDR are rare. A frame whose size changes midway
+        is scaled to the size of the others.
         """
         width, height = self._coded
         frame = timed.frame
         color = color_of(frame)
+        wanted = (_DEEP,) if color.is_hdr else _PLANAR + _SEMIPLANAR
         if (frame.width // 2 * 2, frame.height // 2 * 2) != self._coded:
-            frame = self._convert(frame, color, width, height)
-        elif frame.format.name not in _PLANAR + _SEMIPLANAR:
-            frame = self._convert(frame, color, frame.width, frame.height)
+            frame = self._convert(frame, color, width, height, wanted[0])
+        elif frame.format.name not in wanted:
+            frame = self._convert(frame, color, frame.width, frame.height, wanted[0])
         y, u, v = _split(frame)
         # the odd row or column goes before the turn, so that chroma stays where it was
         y, u, v = y[:height, :width], u[: height // 2, : width // 2], v[: height // 2, : width // 2]
         return YuvFrame(self._upright(y), self._upright(u), self._upright(v), timed.time_s, color)
 
-    def _convert(self, frame: VideoFrame, color: ColorInfo, width: int, height: int) -> VideoFrame:
+    def _convert(self, frame: VideoFrame, color: ColorInfo, width: int, height: int, pix_fmt: str) -> VideoFrame:
         source_matrix = target_matrix = Colorspace.ITU709  # equal, whatever it is: the samples keep their meaning
         source_range = target_range = ColorRange.JPEG if color.is_full_range else ColorRange.MPEG
         if frame.format.name.startswith(_GREY):  # swscale takes all grey for full range
@@ -85,7 +89,7 @@ class PlaneMaker:
             frame,
             width=width,
             height=height,
-            format="yuv420p",
+            format=pix_fmt,
             src_colorspace=source_matrix,
             dst_colorspace=target_matrix,
             src_color_range=source_range,
@@ -94,7 +98,7 @@ class PlaneMaker:
             threads=1,
         )
 
-    def _upright(self, plane: U8) -> U8:
+    def _upright(self, plane: Samples) -> Samples:
         upright = _upright(plane, self._facts)
         return np.array(upright) if upright is plane else upright
 
@@ -114,15 +118,44 @@ def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, h
         interpolation=Interpolation.BILINEAR,
         threads=1,
     )
-    return _upright(np.array(_view(small.planes[0], channels=3)), facts)
+    bgr = np.array(_view(small.planes[0], channels=3))
+    if color.is_hdr:  # detectors know faces as they look on an ordinary screen
+        bgr = _shown(bgr[..., ::-1], 255, color)
+    return _upright(bgr, facts)
 
 
-def _upright(pixels: U8, facts: ClipFacts) -> U8:
+def hdr_as_bgr(frame: VideoFrame, width: int, height: int, reformatter: VideoReformatter) -> VideoFrame:
+    """An HDR frame scaled to a size, as an SDR screen shows it: full-range BGR of BT.709, 8 bits."""
+    color = color_of(frame)
+    coded = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="rgb48le",
+        src_colorspace=Colorspace.ITU709
+        if _is_rgb(frame)
+        else _swscale_matrix(color.matrix_for(frame.width, frame.height)),
+        src_color_range=ColorRange.JPEG if color.is_full_range or _is_rgb(frame) else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+        threads=1,
+    )
+    return VideoFrame.from_ndarray(_shown(coded.to_ndarray(), 65535, color), "bgr24")
+
+
+def _shown(rgb: Samples, white: int, color: ColorInfo) -> U8:
+    """Coded R'G'B' (h, w, 3) of HDR as BGR of an SDR screen."""
+    coded = np.asarray(rgb, np.float32) * np.float32(1 / white)
+    shown = to_display(coded, color.transfer, is_wide=color.primaries == PRIMARIES_BT2020)
+    return np.ascontiguousarray((shown * 255 + 0.5).astype(np.uint8)[..., ::-1])
+
+
+def _upright(pixels: Samples, facts: ClipFacts) -> Samples:
     """Turned and mirrored as the clip's display matrix says; the array given, where it says nothing."""
     turn = _TURNS.get(facts.rotation_deg)
     if turn is not None:
-        pixels = cast(U8, cv2.rotate(pixels, turn))
-    return cast(U8, cv2.flip(pixels, 1)) if facts.is_mirrored else pixels
+        pixels = np.asarray(cv2.rotate(pixels, turn))
+    return np.asarray(cv2.flip(pixels, 1)) if facts.is_mirrored else pixels
 
 
 def _is_rgb(frame: VideoFrame) -> bool:
@@ -135,19 +168,21 @@ def _swscale_matrix(matrix: int) -> Colorspace:
     return Colorspace.ITU709 if matrix == MATRIX_BT709 else Colorspace.ITU601
 
 
-def _split(frame: VideoFrame) -> tuple[U8, U8, U8]:
+def _split(frame: VideoFrame) -> tuple[Samples, Samples, Samples]:
     """Views of the planes of a planar or semi-planar 4:2:0 frame."""
     planes = frame.planes
     if frame.format.name in _SEMIPLANAR:
         chroma = _view(planes[1], channels=2)
         first, second = chroma[..., 0], chroma[..., 1]
         return _view(planes[0]), *((first, second) if frame.format.name == "nv12" else (second, first))
-    return _view(planes[0]), _view(planes[1]), _view(planes[2])
+    kind = np.uint16 if frame.format.name == _DEEP else np.uint8
+    y, u, v = (_view(plane, kind=kind) for plane in planes)
+    return y, u, v
 
 
-def _view(plane: VideoPlane, *, channels: int = 1) -> U8:
+def _view(plane: VideoPlane, *, channels: int = 1, kind: type[np.uint8] | type[np.uint16] = np.uint8) -> Samples:
     """The samples of a plane without its padding; a negative line size means that rows are stored bottom up."""
-    stride = abs(plane.line_size)
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, stride)[:: 1 if plane.line_size > 0 else -1]
+    stride = abs(plane.line_size) // np.dtype(kind).itemsize
+    rows = np.frombuffer(memoryview(plane), kind).reshape(-1, stride)[:: 1 if plane.line_size > 0 else -1]
     rows = rows[:, : plane.width * channels]
     return rows if channels == 1 else rows.reshape(len(rows), plane.width, channels)

@@ -264,6 +264,6 @@ def _upright_size(frame: VideoFrame, rotation_deg: int, notes: list[str]) -> tup
 
 def _note_oddities(frame: VideoFrame, notes: list[str]) -> None:
     if frame.color_trc in (TRANSFER_PQ, TRANSFER_HLG):
-        notes.append("it is HDR: kept as 8 bits a sample, without tone mapping")
+        notes.append("it is HDR: its film is HEVC of 10 bits; metadata by scene (Dolby Vision, HDR10+) is lost")
     if frame.interlaced_frame:
         notes.append("it is interlaced: frames are taken as they are")

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from singalong.errors import SingalongError
 from singalong.frames_table import Outcome
+from singalong.looks import Look, likeness
 from singalong.media.time_strip import Mark
-from singalong.people import Person, numbered, people_of
+from singalong.people import SURELY_ALIKE, Person, numbered, people_of
 from singalong.track_table import Bools, Floats, Ints, TrackTable
 from singalong.tracks import FLAW_WORDS, choose_face
 from singalong.usable import FLAWS
@@ -232,12 +234,34 @@ def times_of(view: SpanView, person: Seen) -> Iterator[tuple[float, float, Mark]
 
 
 def shots_to_show(view: SpanView, limit: int) -> list[ShotView]:
-    """The shots that tell most, in time order: those with faces that sing, with more people, and the longer ones."""
+    """The shots that tell most, in time order.
 
-    def rank(shot: ShotView) -> tuple[bool, int, float]:
-        counted = sum(person.index is not None for person in shot.people)
-        sings = any(person.sings for person in shot.people)
-        return sings, min(counted, 4), shot.end_s - shot.start_s
+    Those with faces that sing go first, of these those with people who are on the fewest pictures so far, by their
+    looks, then those with more people, and the longer ones.
+    """
+    if len(view.shots) <= limit:
+        return list(view.shots)
+    looks = [_looks_of(view, shot) for shot in view.shots]
+    num_shown = [np.zeros(len(own), np.int64) for own in looks]
+    left, chosen = set(range(len(view.shots))), list[int]()
+    while len(chosen) < limit:
+        best = max(left, key=lambda number: _rank(view.shots[number], num_shown[number]))
+        left.remove(best)
+        chosen.append(best)
+        for look, number in product(looks[best], left):
+            num_shown[number] += np.array([likeness(look, other) >= SURELY_ALIKE for other in looks[number]], np.int64)
+    return [view.shots[number] for number in sorted(chosen)]
 
-    chosen = sorted(view.shots, key=rank, reverse=True)[:limit]
-    return sorted(chosen, key=lambda shot: shot.start_s)
+
+def _looks_of(view: SpanView, shot: ShotView) -> list[Look]:
+    """What the counted people of a shot look like, as far as it is known."""
+    known = view.analysis.tracks.looks
+    tracks = (track for person in shot.people if person.index is not None for track in person.tracks[:1])
+    return [known[track] for track in tracks if track in known]
+
+
+def _rank(shot: ShotView, num_shown: Ints) -> tuple[bool, int, int, float]:
+    counted = sum(person.index is not None for person in shot.people)
+    sings = any(person.sings for person in shot.people)
+    fewest = int(num_shown.min()) if len(num_shown) else 0
+    return sings, -fewest, min(counted, 4), shot.end_s - shot.start_s

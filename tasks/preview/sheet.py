@@ -27,9 +27,9 @@ from tasks.preview.people import (
     times_of,
 )
 
-MAX_SHOTS = 24
+MAX_SHOTS = 16
 """Shots of a clip that are shown; each span of it has a share of these, but MIN_SHOTS at least."""
-MIN_SHOTS = 2
+MIN_SHOTS = 4
 PANELS_OF_PAGE = 16
 _MAX_LANES, _MAX_WISHES = 6, 8
 _MAX_NAMES = 4
@@ -103,9 +103,7 @@ def some_names(names: Sequence[str]) -> str:
 
 def _about(clip: ClipFacts) -> str:
     size = f"{clip.width}x{clip.height} px"
-    return (
-        f"{size} · still picture" if clip.is_still else f"{size} · {float(clip.fps):.2f} fps · {clip.duration_s:.2f} s"
-    )
+    return size if clip.is_still else f"{size} · {float(clip.fps):.2f} fps · {clip.duration_s:.2f} s"
 
 
 def _span_heading(view: SpanView, clip: ClipFacts, num_hidden: int) -> str:

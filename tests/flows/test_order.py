@@ -272,7 +272,7 @@ def test_titles_are_on_the_montage_and_not_on_the_pairs(
 def test_titles_say_what_pairs_parquet_says(titled: tuple[Path, Settings, RunSummary, Counter[str]]) -> None:
     folder = RunFolder.open(Path(titled[2].run))
     table = pq.read_table(folder.path / "pairs.parquet").to_pylist()
-    titles = titles_of(folder, titled[1])
+    titles = titles_of(folder, Store(titled[1].store_path), titled[1])
     assert titles["clip1_song"].name == "Ada"
     assert titles["clip2_song"].name == "clip2_song"
     for row in table:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singalong.contracts import Fit
-from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_steps_of
+from singalong.media.audio import mel_chunk_starts, mel_steps_of
 from singalong.media.timeline import source_times
 from singalong.media.units import MEL_STEPS_PER_S
 from tests.singalong.builders import clip_facts, pair_row, plan_of, song_facts
@@ -78,8 +78,9 @@ def test_lips_hear_within_20_ms_of_their_frame_over_ten_minutes(fps: Fraction, s
     ours_s = mel_steps_of(fps, num_frames, start_s) / MEL_STEPS_PER_S
     assert np.abs(ours_s - true_s).max() < 0.0126, "one step of 1/80 s at most"
     papers_s = mel_chunk_starts(num_mel, fps, num_frames, start_s) / MEL_STEPS_PER_S
-    inside = true_s < start_s + 600 - CHUNK_STEPS / MEL_STEPS_PER_S - 0.0125
-    np.testing.assert_array_equal(papers_s[inside], ours_s[inside])
+    (other,) = np.nonzero(papers_s != ours_s)
+    assert len(other) <= 1, "the paper's last chunk, which is pulled back into the song"
+    assert (np.abs(papers_s - true_s)[other] < 1 / float(fps) + 0.0126).all()
 
 
 def test_a_rate_rounded_to_whole_frames_would_be_seconds_off() -> None:

@@ -40,6 +40,7 @@ COMMON = {
     "width": "int64",
     "height": "int64",
     "face_coverage": "double",
+    "passed_through": "map<string, int64>",
     "sync_confidence": "double",
     "sync_distance": "double",
     "sync_offset_frames": "int64",
@@ -202,12 +203,27 @@ def test_a_pair_of_several_shards_has_the_score_of_the_whole_and_sums_of_the_par
     plan = two_shards()
     first, second = plan.shards
     rows = [
-        attempt(first, result=shard_result(first, num_face_frames=250, rest_motion=1.0, peak_rss_mb=10.0)),
-        attempt(second, result=shard_result(second, num_face_frames=0, rest_motion=None, peak_rss_mb=20.0)),
+        attempt(
+            first,
+            result=shard_result(
+                first, num_face_frames=250, rest_motion=1.0, peak_rss_mb=10.0, passed_through={"turned": 3}
+            ),
+        ),
+        attempt(
+            second,
+            result=shard_result(
+                second,
+                num_face_frames=0,
+                rest_motion=None,
+                peak_rss_mb=20.0,
+                passed_through={"turned": 2, "no_face": 1},
+            ),
+        ),
     ]
     pair = reported(plan, rows).pairs[0]
     assert (pair.sync_confidence, pair.sync_distance, pair.sync_offset_frames) == (5.0, 8.0, 2)
     assert (pair.face_coverage, pair.rest_motion, pair.peak_rss_mb, pair.seconds_total) == (250 / 400, 1.0, 20.0, 7.0)
+    assert pair.passed_through == {"turned": 5, "no_face": 1}
 
 
 def test_a_pair_of_one_shard_has_that_shards_score() -> None:

@@ -31,11 +31,17 @@ def curve(dip: float, offset: int, *, seed: int = 0, noise: float = 0.02) -> Flo
 
 
 def row(
-    dip: float = 0.0, offset: int = 0, *, num_windows: int = 50, follows: float = 0.0, seed: int = 0
+    dip: float = 0.0,
+    offset: int = 0,
+    *,
+    num_windows: int = 50,
+    follows: float = 0.0,
+    seed: int = 0,
+    noise: float = 0.02,
 ) -> TrackEvidence:
     correlations = np.zeros(NUM_OFFSETS)
     correlations[MIDDLE - offset] = follows
-    return TrackEvidence(0, 0, 0.0, 2.0, num_windows, 60, curve(dip, offset, seed=seed), correlations)
+    return TrackEvidence(0, 0, 0.0, 2.0, num_windows, 60, curve(dip, offset, seed=seed, noise=noise), correlations)
 
 
 def picked(people: dict[int, list[TrackEvidence]], offset: int | None = None) -> int:
@@ -64,6 +70,13 @@ def test_sound_that_is_off_for_everybody_is_found_and_its_sign_is_that_of_the_sc
 def test_without_evidence_clips_are_in_sync() -> None:
     assert common_offset([]) == 0
     assert common_offset([{}, {0: np.zeros(2 * MAX_COMMON_OFFSET + 1)}]) == 0
+
+
+def test_a_short_clip_without_far_offsets_is_judged_by_what_it_has_and_nothing_counts_for_much_without_noise() -> None:
+    near = {person: row(dip, noise=0.0, follows=follows) for person, dip, follows in ((0, 1e-6, 0.0), (1, 0.0, 0.5))}
+    for item in near.values():
+        item.distances[: MIDDLE - 5] = item.distances[MIDDLE + 6 :] = np.nan
+    assert picked({person: [item] for person, item in near.items()}) == 1
 
 
 def test_offsets_without_sound_are_left_out() -> None:

@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from singalong.config import AnalysisSettings
 from singalong.errors import InputError, NoFaceError, UsageError
+from singalong.frames_table import Outcome
 from singalong.linking import FaceTrack
 from singalong.looks import LANDMARKS_AT
 from singalong.track_table import ShotTable, TrackTable, shot_rows
-from singalong.tracks import ChosenFace, choose_face, parse_face_spec
+from singalong.tracks import ChosenFace, Clues, choose_face, parse_face_spec
 from singalong.usable import judged
 
 FPS = 25.0
@@ -86,8 +87,8 @@ def test_a_face_too_small_to_sing_gives_way_and_is_never_given_out() -> None:
     assert lefts(choose_face(*tables, "largest", 0, 2), 0.04, 1.0) == [600, None]
     alone = choose_face(*clip((50, [track(0, 50, square(100, side=20))])), "largest", 0, 2)
     assert lefts(alone, 1.0) == [None]
-    assert alone.too_small_at(1.0)
-    assert not alone.too_small_at(9.0)
+    assert alone.outcome_at(1.0) is Outcome.TOO_SMALL
+    assert alone.outcome_at(9.0) is Outcome.NO_FACE
 
 
 def test_a_person_who_was_hidden_for_a_while_is_one_person() -> None:
@@ -211,3 +212,92 @@ def test_a_detector_without_landmarks_gives_none() -> None:
     tables, shots = clip((3, [track(0, 3, square(100))]))
     tables.landmarks[:] = np.nan
     assert choose_face(tables, shots, "largest", 0, 1).landmarks_at(0.04) is None
+
+
+ADA, FINN, MEI = np.eye(3, dtype=np.float32)
+
+
+def cast_changing_sides() -> tuple[TrackTable, ShotTable]:
+    """Ada (track 0) left of Finn (1); then Finn (2) left of Ada (3), in her place; then Mei (4) alone; then Ada (5)."""
+    tables, shots = clip(
+        (50, [track(0, 50, square(100)), track(0, 50, square(600))]),
+        (50, [track(50, 100, square(100)), track(50, 100, square(600))]),
+        (50, [track(100, 150, square(100))]),
+        (50, [track(150, 200, square(400, side=200))]),
+    )
+    looks = dict(enumerate([ADA, FINN, FINN, ADA, MEI, ADA]))
+    return replace(tables, looks=looks), shots
+
+
+EACH_SHOT = (1.0, 3.0, 5.0, 7.0)
+
+
+def test_the_person_pointed_at_sings_in_every_shot_and_nobody_where_they_are_not() -> None:
+    """By place alone Finn would sing in the second shot, and Mei in the third."""
+    tables = cast_changing_sides()
+    assert lefts(choose_face(*tables, "at:140,240@1", 0, 8), *EACH_SHOT) == [100, 600, None, 400]
+    assert lefts(choose_face(*tables, "at:140,240@3", 0, 8), *EACH_SHOT) == [600, 100, None, None]
+
+
+def test_the_person_most_like_a_picture_sings_wherever_they_are() -> None:
+    tables = cast_changing_sides()
+    wanted = (0.6 * FINN + 0.8 * np.eye(4, dtype=np.float32)[3, :3]).astype(np.float32)
+    face = choose_face(*tables, "like:finn.png", 0, 8, Clues(wanted=wanted))
+    assert lefts(face, *EACH_SHOT) == [600, 100, None, None]
+    nobody = choose_face(*tables, "like:cat.png", 0, 8, Clues(wanted=-ADA))
+    assert lefts(nobody, *EACH_SHOT) == [None] * 4
+
+
+def test_the_speaker_sings_in_each_shot() -> None:
+    tables = cast_changing_sides()
+    clues = Clues(speaking={0: 0.5, 1: 1.5, 2: 0.2, 3: 0.9, 4: -1.0, 5: 0.1})
+    assert lefts(choose_face(*tables, "speaker", 0, 8, clues), *EACH_SHOT) == [600, 600, 100, 400]
+
+
+def test_where_nobody_can_be_scored_who_speaks_elsewhere_sings_else_the_largest() -> None:
+    tables = cast_changing_sides()
+    clues = Clues(speaking={0: 0.5, 1: 0.1})
+    assert lefts(choose_face(*tables, "speaker", 0, 8, clues), *EACH_SHOT) == [100, 600, 100, 400]
+
+
+def test_a_person_who_comes_back_elsewhere_in_the_shot_is_known_by_looks() -> None:
+    tables, shots = clip(
+        (100, [track(0, 40, square(100, side=90)), track(60, 100, square(700)), track(0, 100, square(400, side=60))])
+    )
+    known = replace(tables, looks={0: ADA, 1: ADA, 2: FINN})
+    assert lefts(choose_face(known, shots, "largest", 0, 4), 1.0, 3.0) == [100, 700]
+    changed = replace(tables, looks={0: ADA, 1: MEI, 2: FINN})
+    assert lefts(choose_face(changed, shots, "at:140,240@1", 0, 4), 1.0, 3.0) == [100, None]
+
+
+def test_another_person_in_the_same_place_does_not_step_in() -> None:
+    tables, shots = clip((100, [track(0, 60, square(100)), track(70, 100, square(100))]))
+    known = replace(tables, looks={0: ADA, 1: FINN})
+    assert lefts(choose_face(known, shots, "largest", 0, 4), 1.0, 3.0) == [100, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "path"),
+    [
+        ("speaker", "speaker", ""),
+        ("like:cast/ada.png", "like", "cast/ada.png"),
+        ("like: C:\\ada.png", "like", "C:\\ada.png"),
+    ],
+)
+def test_speakers_and_pictures_can_be_asked_for(text: str, kind: str, path: str) -> None:
+    spec = parse_face_spec(text)
+    assert (spec.kind, spec.path) == (kind, path)
+
+
+def test_why_a_face_is_passed_through_is_told_frame_by_frame() -> None:
+    turned = track(0, 50, square(100))
+    turned.landmarks[25:, 2, 0] += 30  # the nose is beside the eyes
+    face = choose_face(*clip((50, [turned])), "largest", 0, 2)
+    assert [face.outcome_at(time_s) for time_s in (0.52, 1.6, 9.0)] == [
+        Outcome.SYNCED,
+        Outcome.TURNED,
+        Outcome.NO_FACE,
+    ]
+    assert lefts(face, 0.52, 1.6) == [100, None]
+    assert [face.weight_at(time_s) for time_s in (0.52, 1.6, 9.0)] == [1.0, 0.0, 0.0]
+    assert face.flaw_words == "turned away"

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -13,6 +14,7 @@ from models.centerface import CenterFace
 from models.detectors import Detections
 from singalong.config import AnalysisSettings, LimitSettings
 from singalong.contracts import ClipFacts, ModelRef
+from singalong.frames_table import Outcome
 from singalong.media.decode import SmallFrame
 from singalong.media.probe import probe_clip
 from singalong.store import Store
@@ -151,6 +153,31 @@ def test_a_short_miss_is_bridged_and_a_long_one_is_not(studio: Studio) -> None:
     assert spans(studio(pictures, settings=settings)) == [(0, 0, 9), (0, 20, 29)]
 
 
+def test_nothing_is_drawn_on_what_hides_a_face_for_less_than_a_track_survives(studio: Studio) -> None:
+    """The box is known before and after; in between it would be a guess on a hand."""
+    found = studio([picture(0, *[(40, 20, 30)] * here) for here in [1] * 10 + [0] * 10 + [1] * 10])
+    face = choose_face(found.tracks, found.shots, "largest", 0, 2)
+    outcomes = [face.outcome_at(frame / 25) for frame in range(30)]
+    assert outcomes == [Outcome.SYNCED] * 10 + [Outcome.HIDDEN] * 10 + [Outcome.SYNCED] * 10
+    assert face.weight_at(9 / 25) < 0.2 < face.weight_at(5 / 25)
+
+
+def test_each_track_has_a_look(studio: Studio) -> None:
+    folder = studio.folder([picture(0, (40, 20, 30), (100, 20, 20))] * 12 + [picture(1, (40, 20, 30))] * 12)
+    found = load_analysis(folder, 0, 1e6)
+    assert sorted(found.looks) == [0, 1, 2]
+    assert all(np.linalg.norm(look) == pytest.approx(1, abs=1e-4) for look in found.looks.values())
+    assert sorted(load_analysis(folder, 0.7, 0.9).looks) == [2]
+
+
+def test_limits_apply_where_an_analysis_is_read(studio: Studio) -> None:
+    folder = studio.folder([picture(0, (40, 20, 30))] * 12)
+    strict = SETTINGS.model_copy(update={"min_face_px": 100})
+    assert analysis_version(strict, REF) == analysis_version(SETTINGS, REF)
+    assert load_analysis(folder, 0, 1).tracks.usable.all()
+    assert not load_analysis(folder, 0, 1, settings=strict).tracks.usable.any()
+
+
 def test_a_clip_without_a_face_is_a_valid_analysis(studio: Studio) -> None:
     found = studio([picture(0)] * 12)
     assert len(found.tracks) == 0
@@ -227,8 +254,16 @@ def centerface(real_ref: ModelRef) -> CenterFace:
     return CenterFace(Path(real_ref.path))
 
 
+@pytest.fixture(scope="session")
+def real_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all real clips: each is analysed once."""
+    return tmp_path_factory.mktemp("store")
+
+
 def analysed(path: Path, centerface: CenterFace, ref: ModelRef, root: Path) -> Analysis:
-    facts = probe_clip(path, sha256="12" * 32, limits=LimitSettings(), still_fps=25)
+    facts = probe_clip(
+        path, sha256=hashlib.sha256(path.name.encode()).hexdigest(), limits=LimitSettings(), still_fps=25
+    )
     # A small side keeps the test fast; every face of these clips is large enough for it.
     settings = AnalysisSettings(detect_side_px=256)
     folder = analyse_clip(facts, detector=centerface, detector_ref=ref, settings=settings, store=Store(root))
@@ -248,26 +283,26 @@ def analysed(path: Path, centerface: CenterFace, ref: ModelRef, root: Path) -> A
     ],
 )
 def test_faces_of_a_single_shot_are_followed_from_end_to_end(
-    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, tmp_path: Path, name: str, num_tracks: int
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path, name: str, num_tracks: int
 ) -> None:
-    found = analysed(shared_data / name, centerface, real_ref, tmp_path)
+    found = analysed(shared_data / name, centerface, real_ref, real_root)
     assert len(found.shots) == 1
     assert spans(found) == [(0, 0, found.facts.num_frames - 1)] * num_tracks
     assert (found.tracks.boxes[:, 2:] <= [found.facts.width, found.facts.height]).all()
 
 
 def test_real_cuts_part_the_tracks(
-    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, tmp_path: Path
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
 ) -> None:
-    found = analysed(shared_data / "clips/cuts_3speakers_noface.mp4", centerface, real_ref, tmp_path)
+    found = analysed(shared_data / "clips/cuts_3speakers_noface.mp4", centerface, real_ref, real_root)
     np.testing.assert_allclose(found.shots.start_s, [0, 2.40, 3.92, 6.32], atol=1e-3)
     assert spans(found) == [(0, 0, 59), (2, 98, 157), (3, 158, 217)]
 
 
 def test_a_face_hidden_by_paper_is_lost_and_found(
-    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, tmp_path: Path
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
 ) -> None:
-    found = analysed(shared_data / "clips/webcam_vfr_face_leaves.mov", centerface, real_ref, tmp_path)
+    found = analysed(shared_data / "clips/webcam_vfr_face_leaves.mov", centerface, real_ref, real_root)
     assert len(found.shots) == 1
     before, after = (found.tracks.pts_s[found.tracks.track == track] for track in (0, 1))
     assert before.min() < 0.1
@@ -279,8 +314,46 @@ def test_a_face_hidden_by_paper_is_lost_and_found(
     assert face.box_at(float(after[-1])) is not None
 
 
-def test_a_hooded_worker_is_no_face(
-    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, tmp_path: Path
+def test_a_real_profile_is_passed_through_until_it_turns_to_the_camera(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
 ) -> None:
-    found = analysed(shared_data / "clips/nasa_noface_2v2a.mp4", centerface, real_ref, tmp_path)
+    found = analysed(shared_data / "clips/headpose_profile.mp4", centerface, real_ref, real_root)
+    face = choose_face(found.tracks, found.shots, "largest", 0, 1e3)
+    outcomes = [face.outcome_at(time_s) for time_s in face.pts_s]
+    assert set(outcomes[:5]) == {Outcome.TURNED}
+    assert set(outcomes[8:]) == {Outcome.SYNCED}
+
+
+def test_a_real_head_that_leans_over_is_passed_through(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
+) -> None:
+    found = analysed(shared_data / "clips/headpose_two_faces.mp4", centerface, real_ref, real_root)
+    man = choose_face(found.tracks, found.shots, "index:1", 0, 1e3)
+    outcomes = [man.outcome_at(time_s) for time_s in man.pts_s]
+    assert set(outcomes[:4]) == {Outcome.SYNCED}
+    assert set(outcomes[10:]) == {Outcome.TILTED}
+
+
+@pytest.mark.parametrize("name", ["grid_two_faces_left_speaks.mp4", "asl_sister_noaudio.mkv"])
+def test_real_faces_that_look_at_the_camera_are_usable_throughout(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path, name: str
+) -> None:
+    found = analysed(shared_data / "clips" / name, centerface, real_ref, real_root)
+    assert found.tracks.usable.all()
+
+
+def test_a_real_person_pointed_at_sings_in_no_other_persons_shot(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
+) -> None:
+    """All three sit in the same place, so by place the others would sing."""
+    found = analysed(shared_data / "clips/cuts_3speakers_noface.mp4", centerface, real_ref, real_root)
+    for shot, time_s in ((0, 1.0), (2, 5.0), (3, 7.0)):
+        face = choose_face(found.tracks, found.shots, f"at:0.5,0.5@{time_s}", 0, 8.7)
+        assert set(face.shot.tolist()) == {shot}
+
+
+def test_a_hooded_worker_is_no_face(
+    shared_data: Path, centerface: CenterFace, real_ref: ModelRef, real_root: Path
+) -> None:
+    found = analysed(shared_data / "clips/nasa_noface_2v2a.mp4", centerface, real_ref, real_root)
     assert len(found.tracks) == 0

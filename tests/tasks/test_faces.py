@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 import pytest
 
@@ -103,3 +104,44 @@ def test_the_detector_is_asked_no_oftener_than_the_samples_say() -> None:
     sampler = FaceSampler(detector, AnalysisSettings(detect_every_s=0.2))
     [shot] = sampler.shots(frames([False] * 7 + [True] * 13))
     assert sampler.num_detections == len(detector.looks) == len(shot.samples)
+
+
+TEXTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8), (40, 40))
+
+
+def flickering(found: Sequence[bool], *, shown: Sequence[bool], cuts: Sequence[int] = ()) -> Iterator[ShotFrame]:
+    """A face that is on screen in some frames and found by the detector in some."""
+    for frame, is_shown in zip(frames(found, cuts=cuts), shown, strict=True):
+        frame.bgr[:, :, :] = np.where(frame.bgr == 0, 90, frame.bgr)
+        frame.bgr[0, 1, 0] = frame.index
+        frame.bgr[0, 0, 0] = found[frame.index]
+        if is_shown:
+            frame.bgr[10:50, 30:70] = TEXTURE
+        yield frame
+
+
+def with_face(shot: ShotSamples) -> list[int]:
+    return [sample.frame for sample in shot.samples if len(sample.boxes)]
+
+
+def test_a_face_the_detector_misses_is_still_there() -> None:
+    found = [True] * 8 + [False] * 9 + [True] * 8
+    [shot] = sampled(flickering(found, shown=[True] * 25))
+    assert with_face(shot) == looks_of(shot)
+    missed = [sample for sample in shot.samples if sample.scores[0] == 0]
+    assert missed
+    np.testing.assert_allclose(missed[0].boxes, [[60, 20, 140, 100]], atol=4)
+
+
+def test_a_face_that_is_hidden_is_not_there_to_the_frame() -> None:
+    shown = [True] * 8 + [False] * 9 + [True] * 8
+    [shot] = sampled(flickering(shown, shown=shown))
+    seen = with_face(shot)
+    assert (max(n for n in seen if n < 12), min(n for n in seen if n > 12)) == (7, 17)
+
+
+def test_a_face_is_not_looked_for_beyond_a_cut() -> None:
+    """The next shot shows the same picture; a detector that finds no face there is to be believed."""
+    first, second = sampled(flickering([True] * 8 + [False] * 8, shown=[True] * 16, cuts=[8]))
+    assert with_face(first) == looks_of(first)
+    assert with_face(second) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,10 @@ import pytest
 from models import registry
 from models.engine import Bend
 from models.enhancer import Enhancer
-from singalong.config import LipsyncSettings
+from singalong.config import LimitSettings, LipsyncSettings
+from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, frame_to_bgr
+from singalong.media.probe import probe_clip
 from tasks.painter import FacePainter, Painted, Spot
 from tests.enhancers import sharpener
 from tests.painted_faces import BOX, LANDMARKS, SPOT, DrawingEngine, face_frame, mels, with_cast
@@ -78,17 +81,36 @@ def bending(face: np.ndarray) -> Bend:
     return Bend(flow, patch)
 
 
-def test_a_bent_face_joins_without_a_seam() -> None:
+@pytest.mark.parametrize("way", [{}, {"feather": 0.0}, PAPER])
+def test_a_bent_face_joins_without_a_seam(way: dict[str, object]) -> None:
     frame = face_frame(grain=0.0)
-    output = paint(frame, bending)
+    output = paint(frame, bending, **way)
     x1, y1, x2, y2 = BOX
     delta = np.abs(output.y.astype(int) - frame.y)
     assert delta[y1:y2, x1:x2].max() > 30
     outside = np.ones(delta.shape, bool)
     outside[y1:y2, x1:x2] = False
     assert delta[outside].max() == 0
-    assert max(delta[y2 - 3 : y2, x1:x2].max(), delta[200:y2, x1 : x1 + 3].max()) <= 4  # moved by a hair
+    assert (
+        max(delta[y2 - 3 : y2, x1:x2].max(), delta[200:y2, x1 : x1 + 3].max()) <= 8
+    )  # of 110 from skin to wall: moved by a hair
     assert delta[: y1 + 90].max() <= 1  # the eyes
+
+
+def darker(face: np.ndarray) -> np.ndarray:
+    return face // 2
+
+
+@pytest.mark.parametrize("draw", [bending, darker])
+def test_lips_fade_in_and_out_where_a_face_turns_away(draw: object) -> None:
+    frame = face_frame(grain=0.0)
+    amounts = []
+    for weight in (0.0, 0.3, 0.6, 1.0):
+        output = paint(frame, draw, replace(SPOT, weight=weight), **PLAIN)
+        amounts.append(float(np.abs(output.y.astype(int) - frame.y).mean()))
+    assert amounts[0] == 0
+    assert amounts == sorted(amounts)
+    assert amounts[1] < 0.6 * amounts[3]
 
 
 def test_of_a_bent_face_only_what_is_bent_or_painted_changes() -> None:
@@ -174,3 +196,30 @@ def test_a_face_without_landmarks_is_not_enhanced() -> None:
 
     face_painter = FacePainter(LipsyncSettings(), DrawingEngine(lambda face: face), fps=25, enhancer=Never())  # type: ignore[arg-type]
     face_painter.paint([face_frame()], [Spot(BOX)], mels(1))
+
+
+def test_a_shard_that_starts_in_the_middle_looks_as_if_it_had_not() -> None:
+    frames = [face_frame(seed=i, mouth_open=i % 4 / 3) for i in range(16)]
+    whole = painter(with_cast).paint(frames, [SPOT] * 16, mels(16)).frames
+    later = painter(with_cast).paint(frames[10:], [SPOT] * 6, mels(6)).frames
+    step = cv2.GaussianBlur(later[0].y.astype(np.float32) - whole[10].y, (0, 0), 3)
+    assert np.abs(step).max() < 1.5  # levels; a mouth that moves changes tens
+
+
+def test_on_a_real_face_a_colour_shift_shows_no_box(shared_data: Path) -> None:
+    path = shared_data / "clips" / "jwp_intro_vga.mp4"
+    facts = probe_clip(path, sha256="0" * 64, limits=LimitSettings(), still_fps=25)
+    with ClipReader(facts) as reader:
+        frame = reader.read_chunk([2.0])[0]
+    landmarks = np.array([[244.0, 150.0], [306.0, 153.0], [274.0, 187.0], [242.0, 218.0], [293.0, 221.0]])
+    box = (200, 79, 338, 278)  # as CenterFace finds it, with the paper's pads
+    outputs = {}
+    for name, spot, way in (("paper", Spot(box), PAPER), ("ours", Spot(box, landmarks), {})):
+        outputs[name] = paint(frame, with_cast, spot, **way).y.astype(int) - frame.y
+    beside = np.s_[230:278, 200:222]  # bookshelf and collar
+    assert np.abs(outputs["paper"][beside]).mean() > 2
+    assert np.abs(outputs["ours"][beside]).max() <= 1
+    steps = {}
+    for name, delta in outputs.items():
+        steps[name] = np.hypot(*np.gradient(cv2.GaussianBlur(delta.astype(np.float32), (0, 0), 2.0))).max()
+    assert steps["ours"] < 0.25 * steps["paper"]

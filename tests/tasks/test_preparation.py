@@ -17,10 +17,12 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.song import Song
+from tasks import clues
 from tasks.dispatch import Item
 from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
+from tasks.summary import summarise
 from tests.two_people import LISTENER, WIDTH, person, write_two_people
 
 COLUMNS = "pair_id,clip,song,song_end_s,face"
@@ -110,6 +112,18 @@ def test_a_picture_without_a_face_blocks_its_own_pair_alone(finished: tuple[RunF
     assert "nobody.png" in message
 
 
+def test_a_picture_of_somebody_who_is_not_in_the_clip_is_named_with_what_to_do(
+    finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings
+) -> None:
+    bgr = next(iter(person(7_400_005, seconds=0.2, half_height=0.34).frames()))
+    Image.fromarray(np.ascontiguousarray(bgr[..., ::-1])).save(folder / "stranger.png")
+    made, _ = run(folder, "stranger", ["strange,two.mp4,song.wav,0.5,like:stranger.png"], settings)
+    (attempt,) = made.attempts()
+    assert attempt.failure is not None
+    for part in ("two.mp4, row 1, column face: nobody", "stranger.png", "index:N"):
+        assert part in attempt.failure.message
+
+
 def test_a_second_run_prepares_nothing_again(
     finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings
 ) -> None:
@@ -117,6 +131,25 @@ def test_a_second_run_prepares_nothing_again(
     _, items = run(folder, "second", rows, settings)
     assert items["prepare"] == items["speakers"] == 0
     assert items["lipsync"] == 2
+
+
+def test_a_speaker_who_is_not_clear_is_told_at_the_end_even_where_nothing_was_left_to_do(
+    finished: tuple[RunFolder, Counter[str]], folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not summarise(finished[0]).notes
+    monkeypatch.setattr(clues, "UNSURE_MARGIN", 1000.0)
+    row = "heard,two.mp4,song.wav,0.8,speaker"
+    made, items = run(folder, "unsure", [row], settings)
+    assert not items["lipsync"]
+    (note,) = summarise(made).notes
+    assert "Pair 'heard'" in note
+    assert "0.0 to 2.4 s" in note
+    assert "index:N" in note
+    assert "it is not clear who speaks" in (made.path / "index.html").read_text()
+    monkeypatch.undo()
+    with Session(made) as session:
+        run_stages(session)
+    assert not summarise(made).notes
 
 
 def test_a_pair_that_asks_for_neither_costs_neither(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Separating voices with a program of the user's: once per song, checked, and its failures told."""
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -150,6 +151,29 @@ def test_a_program_that_hangs_is_killed_with_its_helpers(song: Path, store: Stor
     with pytest.raises(DeadlineError, match=r"longer than 0\.7 s.*songs\.separator_timeout_s"):
         separate(song, store, script(text), timeout_s=0.7)
     time.sleep(1.2)
+    assert not mark.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not end children with their parents")
+def test_a_program_dies_with_its_worker(song: Path, store: Store, tmp_path: Path) -> None:
+    started, mark = tmp_path / "started", tmp_path / "alive"
+    text = f"import time; open({str(started)!r}, 'w'); time.sleep(1.5); open({str(mark)!r}, 'w')"
+    worker = f"""
+from pathlib import Path
+from singalong.config import SongSettings
+from singalong.store import Store
+from tasks.separate import separated_voice
+settings = SongSettings(separator=({sys.executable!r}, "-c", {text!r}, "{{song}}", "{{output}}"))
+store = Store(Path({str(store.root)!r}))
+separated_voice(Path({str(song)!r}), sha256={SHA!r}, store=store, settings=settings, timeout_s=60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", worker], cwd=Path(__file__).parents[2])
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(2)
     assert not mark.exists()
 
 

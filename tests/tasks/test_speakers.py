@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -96,6 +97,13 @@ def test_late_sound_is_late_for_everybody_and_does_not_hide_who_speaks(folder: P
     assert (
         -7 <= speakers_module.SpeakersFacts.model_validate_json((found / "facts.json").read_bytes()).offset_frames <= -3
     )
+
+
+def test_pictures_that_stand_for_two_steps_each_do_not_hide_who_speaks(folder: Path, store: Store) -> None:
+    slow = write_two_people(folder / "slow.mp4", fps=Fraction(25, 2))
+    assert centre_x(chosen(slow, store, "speaker")) > WIDTH
+    rows = pq.read_table(found_in(slow, store)[2] / "speakers.parquet").to_pylist()
+    assert max(row["follows"] for row in rows) > 0.7
 
 
 def test_a_clip_is_judged_once(two_people: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,13 +143,16 @@ def test_chunk_starts_equal_the_original_programs(golden: Path) -> None:
 
 
 @pytest.mark.parametrize(("fps", "num_chunks"), [(25, 47), (Fraction(2997, 100), 56), (24, 45), (60, 111)])
-def test_the_papers_chunks_are_followed_by_the_last_sixteen_columns(fps: Fraction, num_chunks: int) -> None:
+def test_after_the_papers_chunks_lips_go_on_in_step_into_silence(fps: Fraction, num_chunks: int) -> None:
     starts = mel_chunk_starts(161, fps, 200)
     paper = np.trunc(np.arange(200) * (80 / float(fps))).astype(int)
     inside = paper + CHUNK_STEPS <= 161
     assert inside.sum() + 1 == num_chunks
     np.testing.assert_array_equal(starts[inside], paper[inside])
-    assert (starts[~inside] == 161 - CHUNK_STEPS).all()
+    assert starts[num_chunks - 1] == 161 - CHUNK_STEPS
+    np.testing.assert_array_equal(starts[num_chunks:], paper[num_chunks:])
+    mel = np.zeros((80, 161), np.float32)
+    assert (mel_chunks(mel, starts[-1:]) == -4).all()
 
 
 @given(
@@ -168,10 +171,10 @@ def test_chunks_of_a_song_shorter_than_one_are_filled_up_with_silence() -> None:
     mel = np.zeros((80, 10), np.float32)
     starts = mel_chunk_starts(10, 25, 3)
     chunks = mel_chunks(mel, starts)
-    assert starts.tolist() == [0, 0, 0]
+    assert starts.tolist() == [0, 3, 6]
     assert chunks.shape == (3, 80, 16)
-    assert (chunks[:, :, :10] == 0).all()
-    assert (chunks[:, :, 10:] == -4).all()
+    assert [(chunk == 0).all(axis=0).sum() for chunk in chunks] == [10, 7, 4]
+    assert (chunks[0, :, 10:] == -4).all()
 
 
 def test_chunks_are_the_columns_from_their_start() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -156,3 +158,18 @@ def test_of_many_shots_those_with_faces_that_sing_are_shown_in_order() -> None:
     assert len(view.shots) == 12
     assert {0, 6} < {shot.shot for shot in shown}
     assert [shot.start_s for shot in shown] == sorted(shot.start_s for shot in shown)
+
+
+def test_of_many_shots_those_are_shown_that_together_show_everybody() -> None:
+    """One person has all the long shots: by length alone the other would be on no picture."""
+    rng = np.random.default_rng(1)
+    common, rare = (look / np.linalg.norm(look) for look in rng.normal(size=(2, 64)).astype(np.float32))
+    lengths = [20] * 10 + [5] + [20] * 10 + [5]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    shots = [(n, [track(int(s), int(s) + n, square(100))]) for n, s in zip(lengths, starts, strict=False)]
+    tables = clip(*shots)
+    looks = {number: rare if n == 5 else common for number, n in enumerate(lengths)}
+    view = look((replace(tables[0], looks=looks), tables[1]), 0, float(starts[-1]) / FPS)
+    shown = {shot.shot for shot in shots_to_show(view, 4)}
+    assert len(shown) == 4
+    assert shown & {10, 21} == {10, 21}
