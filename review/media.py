@@ -46,6 +46,15 @@ def clip_of(view: PairView) -> Path:
     return path
 
 
+def part_of(run: RunFolder, view: PairView) -> Path:
+    """The first part of a pair that is not joined yet, without its song. Raises InputError where it is not done."""
+    store = Store(run.settings.store_path)
+    result = store.find(view.shards[0].work_key) if view.shards else None
+    if result is None:
+        raise InputError("its first part is not done yet", value=view.row.pair_id)
+    return store.segment_path(result)
+
+
 def file_response(path: Path) -> Response:
     """A file as a browser wants its media: whole or in ranges, with its type."""
     return FileResponse(path, media_type=media_type(path), headers=_CACHE, content_disposition_type="inline")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
         return _json(
             {
                 **{"name": run.path.name, "run_id": run.run_id, "parent_run_id": run.plan.parent_run_id},
+                "again": shlex.join(["singalong", "reprocess", str(run.path), "--rejected"]),
                 **{"path": str(run.path), "reasons": REASONS, "reviewer": _user(), "version": __version__},
             }
         )
@@ -138,6 +140,10 @@ def _add_media(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
     @app.api_route("/media/film", methods=["GET", "HEAD"])
     def film(pair_id: PairId) -> Response:
         return media.file_response(media.film_of(run, _view(feed, pair_id)))
+
+    @app.api_route("/media/part", methods=["GET", "HEAD"])
+    def part(pair_id: PairId) -> Response:
+        return media.file_response(media.part_of(what.run, _view(feed, pair_id)))
 
     @app.get("/media/thumb")
     def thumb(pair_id: PairId) -> Response:

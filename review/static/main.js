@@ -29,6 +29,7 @@ async function start() {
   document.title = `${about.name} · review`;
   $("run-name").textContent = about.name;
   $("run-name").title = about.path;
+  $("hint-command").textContent = about.again;
   $("reviewer").value = localStorage.getItem(NAME_KEY) || about.reviewer;
   $("reviewer").addEventListener("change", () => localStorage.setItem(NAME_KEY, $("reviewer").value.trim()));
   list = new List(queue, choose);

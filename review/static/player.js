@@ -27,7 +27,8 @@ export class Player {
     this.film.addEventListener("play", () => this.#run());
     for (const event of ["play", "pause", "ended"]) this.film.addEventListener(event, () => this.#label());
     this.film.addEventListener("error", () => {
-      if (this.film.getAttribute("src")) say($("film-absent"), "This browser cannot play the film.");
+      if (!this.film.getAttribute("src")) return;
+      say($("film-absent"), this.#item.film ? "This browser cannot play the film." : absence(this.#item));
     });
     this.clip.addEventListener("error", () => this.#useStills());
     this.clip.addEventListener("loadedmetadata", () => {
@@ -72,7 +73,10 @@ export class Player {
       this.film.src = media("film", item.id, item.film);
       this.film.playbackRate = Number($("speed").value);
     }
-    say($("film-absent"), item.film ? "" : absence(item));
+    const isPart = !item.film && item.done > 0;
+    if (isPart) this.film.src = media("part", item.id, String(item.done)); // while the run goes on
+    $("film-caption").textContent = isPart ? "The first part, still without its song" : "Result, with the song";
+    say($("film-absent"), item.film || isPart ? "" : absence(item));
     this.#label();
   }
 
@@ -93,7 +97,7 @@ export class Player {
   }
 
   play() {
-    if (this.#item?.film) this.film.play().catch(() => {}); // before the first click a browser may say no
+    if (this.film.getAttribute("src")) this.film.play().catch(() => {}); // before the first click a browser may say no
   }
 
   toggle() {
@@ -102,7 +106,7 @@ export class Player {
   }
 
   seek(seconds) {
-    if (this.#item?.film) this.film.currentTime = Math.max(0, Math.min(this.duration || seconds, seconds));
+    if (this.film.getAttribute("src")) this.film.currentTime = Math.max(0, Math.min(this.duration || seconds, seconds));
   }
 
   step(frames) {

@@ -70,6 +70,7 @@ export function showProgress(queue) {
   const parts = [`${judged} of ${all} judged`, `${accepted} accepted`, `${rejected} rejected`];
   if (done < all) parts.push(`${all - done} not made yet`);
   $("progress-text").textContent = parts.join(" · ");
+  $("hint").hidden = !(all > 0 && judged === all && rejected > 0);
   $("count").textContent = queue.order.length === all ? `${all} takes` : `${queue.order.length} of ${all} takes`;
   $("toggle-queue").textContent = `Queue: ${$("count").textContent}`;
 }
