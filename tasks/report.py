@@ -22,7 +22,7 @@ from tasks.credentials import signing_of
 from tasks.films import FilmRecord, pair_films, read_film_record
 from tasks.report_page import render_page
 from tasks.standing import Standing, judge_of, score_of_pair, standing
-from tasks.summary import model_notes
+from tasks.summary import run_notes
 from tasks.take_table import take_table
 
 
@@ -71,7 +71,7 @@ def _write(run: RunFolder, stands: Standing, report: Report) -> list[Path]:
         tables["takes.parquet"] = take_table(stands)
     for name, table in tables.items():
         write_parquet_atomic(table, run.path / name)
-    page = render_page(run, stands.fold, report, notes=model_notes(run))
+    page = render_page(run, stands.fold, report, notes=run_notes(run))
     write_atomic(run.path / "index.html", page.encode("utf-8", "replace"))
     return [*(run.path / name for name in tables), run.path / "index.html"]
 

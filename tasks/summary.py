@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
-from singalong.contracts import Plan, Row, Status
+from singalong.contracts import Plan, Row, ShardResult, Status
 from singalong.plan import montages
 from singalong.runfolder import RunFolder
 from tasks.doubts import doubts_of
@@ -69,7 +70,7 @@ def summarise(run: RunFolder) -> RunSummary:
         films=films,
         montages=made,
         failures=(*failures, *film_failures, *montage_failures),
-        notes=model_notes(run),
+        notes=run_notes(run),
         report=str(run.path / "index.html"),
     )
 
@@ -85,8 +86,8 @@ def _own_part(run: RunFolder) -> Plan:
     return plan.model_copy(update=own)
 
 
-def model_notes(run: RunFolder) -> tuple[str, ...]:
-    """What must be said of a run's models and doubts, in the terminal and in the report alike."""
+def run_notes(run: RunFolder) -> tuple[str, ...]:
+    """What must be said of a run's models, doubts and mute pairs, in the terminal and in the report alike."""
     notes = []
     untrained = sorted({pair.generator.name for pair in run.plan.pairs if not pair.generator.trained})
     if untrained:
@@ -96,7 +97,21 @@ def model_notes(run: RunFolder) -> tuple[str, ...]:
         )
     if run.plan.scorer is None:
         notes.append("No scorer was used (score.scorer=none), so nothing was scored: every output is 'not scorable'.")
-    return (*notes, *doubts_of(run))
+    return (*notes, *doubts_of(run), *_mute(run))
+
+
+def _mute(run: RunFolder) -> Iterator[str]:
+    """Pairs that are done but sing in no frame: a face there is in the clip's span, but not in what is shown of it."""
+    states = run.fold().shards
+    results: defaultdict[str, list[ShardResult | None]] = defaultdict(list)
+    for shard in run.plan.shards:
+        results[shard.pair_id].append(states[shard.shard_id].result)
+    for pair_id, own in results.items():
+        if all(result is not None and result.num_face_frames == 0 for result in own):
+            yield (
+                f"{pair_id} sings in none of its frames: its face is usable in other parts of the clip's span only. "
+                "Choose another span (clip_start_s, clip_end_s) or another face."
+            )
 
 
 def _films(folder: Path, names: list[str]) -> tuple[tuple[str, ...], list[FailureNote]]:
