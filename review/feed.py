@@ -22,6 +22,8 @@ from singalong.reviews import Decision, DecisionLog
 
 _FOLD_SHARE = 5.0
 """Between two folds it rests this many times as long as one takes, so that the page costs a run little."""
+_GLANCE_EVERY_S = 1.0
+"""Of 5,000 pairs a glance at all folders of attempts takes some 20 ms, however many pages ask."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class RunFeed:
         self._read_decisions()
         if self._folding or time.monotonic() < self._rest_until:
             return
+        self._rest_until = time.monotonic() + _GLANCE_EVERY_S
         now = fingerprint(self.run)
         if now != self._print:
             self._folding = True
