@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from singalong.contracts import Status, Verdict
@@ -296,6 +298,22 @@ def test_hostile_names_are_text(tmp_path: Path, open_page: OpenPage) -> None:
         assert "owned" not in page.title()
         assert page.locator("img[src=x]").count() == 0
         until_decided(run, {HOSTILE: "reject"})
+
+
+def test_a_clip_that_no_browser_plays_is_shown_frame_by_frame(tmp_path: Path, open_page: OpenPage) -> None:
+    clip = tmp_path / "old.avi"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for shade in range(0, 250, 10):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), shade, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    run = run_of(tmp_path / "run", [pair_row(1, clip=str(clip), song_end_s=1)])
+    with served(reviewable(run, [report_row("p1", clip=str(clip))]), TOKEN) as url:
+        page = open_page(f"{url}/?token={TOKEN}", quiet=True)
+        until(page, "document.querySelector('#still').naturalWidth === 96")
+        assert "cannot play" in str(page.text_content("#clip-caption"))
 
 
 @pytest.mark.parametrize(
