@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -25,10 +26,16 @@ from singalong.errors import WeightsError
 
 __all__ = ["build", "check_state", "identify", "load_network", "read_checkpoint"]
 
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_MAX_TENSORS = 20_000
+"""The largest network here has 1,200; torch takes 0.2 ms for each, whatever its size."""
+_MAX_HEADER_BYTES = 16 << 20
 _EXPECTED = "a PyTorch checkpoint (.pth, .pt, .model) or a .safetensors file"
 _FETCH_AGAIN = "Download it again, and compare its size with the publisher's."
 # The pickled magic number that `torch.save` wrote before torch 1.6.
 _LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+_MAX_SHARED = 4
+"""Layers may share weights; a network that is four times its file does not exist."""
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")
 # What torch's safe unpickler says when a file names anything but tensors.
 _CODE = re.compile(r"(?:GLOBAL|unrecognized function|but got) (\S+)")
@@ -71,6 +78,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     kind = _kind(path)
     document = _read_safetensors(path) if kind == "safetensors" else _read_torch(path)
     state = _find_state(document, path)
+    _check_amount(state, path)
     return {key: _checked(key, tensor, path) for key, tensor in _without_module(state, path).items()}
 
 
@@ -87,7 +95,11 @@ def load_network(path: str | Path, architecture: str | None = None) -> nn.Module
 def _kind(path: Path) -> str:
     """`zip`, `legacy` or `safetensors`, by the first bytes; WeightsError for all else."""
     try:
-        num_bytes = path.stat().st_size
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a pipe might never say anything, a device never end
+            what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe or a device"
+            raise WeightsError(f"cannot read the weights: Is {what}, not a file", file=path, expected=_EXPECTED)
+        num_bytes = facts.st_size
         with path.open("rb") as file:
             head = file.read(2048)
     except OSError as exc:
@@ -99,7 +111,7 @@ def _kind(path: Path) -> str:
         return "zip"
     if head.startswith(_LEGACY_MAGIC):
         return "legacy"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= num_bytes:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= min(num_bytes, _MAX_HEADER_BYTES):
         return "safetensors"
     raise _not_weights(path, head)
 
@@ -168,6 +180,8 @@ def _check_zip(path: Path) -> None:
         )
     if "data.pkl" not in names:
         raise WeightsError("this is a zip archive without weights", file=path, expected=_EXPECTED)
+    if len(entries) > _MAX_TENSORS:
+        raise _too_many(len(entries), path)
     # torch.save stores, never compresses; a compressed one could unpack to any size.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(
@@ -175,6 +189,12 @@ def _check_zip(path: Path) -> None:
             file=path,
             expected=_EXPECTED,
         )
+
+
+def _too_many(count: int, path: Path) -> WeightsError:
+    return WeightsError(
+        "this holds more tensors than any network here", file=path, value=count, expected=f"at most {_MAX_TENSORS}"
+    )
 
 
 def _truncated(path: Path) -> WeightsError:
@@ -245,6 +265,22 @@ def _without_module(state: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     return clean
 
 
+def _check_amount(state: Mapping[Any, Any], path: Path) -> None:
+    """Refuse what is more than its file: many views of one storage would be gigabytes once they are stored apart."""
+    if len(state) > _MAX_TENSORS:
+        raise _too_many(len(state), path)
+    tensors = [value for value in state.values() if isinstance(value, Tensor) and value.layout == torch.strided]
+    most = path.stat().st_size  # of a larger one, `_checked` says so
+    num_bytes = sum(tensor.nbytes for tensor in tensors if tensor.nbytes <= most)
+    if num_bytes > _MAX_SHARED * most:
+        raise WeightsError(
+            "its tensors, each by itself, are many times its size",
+            file=path,
+            value=f"{num_bytes} bytes",
+            expected="tensors with numbers of their own, not plain arrays seen many times over",
+        )
+
+
 def _checked(key: str, value: Any, path: Path) -> Tensor:
     if not isinstance(value, Tensor):
         raise WeightsError(
@@ -255,7 +291,8 @@ def _checked(key: str, value: Any, path: Path) -> Tensor:
     tensor = value.detach()
     usable = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     # A view may claim any size over a small storage; real weights are never larger than their file.
-    if not usable or tensor.is_complex() or tensor.nbytes > path.stat().st_size:
+    known = tensor.dtype in _DTYPES or not (tensor.is_floating_point() or tensor.is_complex())
+    if not usable or not known or tensor.nbytes > path.stat().st_size:
         raise WeightsError(
             f"the tensor {key!r} is not a plain array of numbers",
             file=path,

@@ -95,6 +95,8 @@ def check_enhancer(path: Path) -> EnhancerFacts:
 def _read(path: Path) -> bytes:
     """The file, after a look at what it would run. Raises WeightsError."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("a folder, a pipe or a device")
         if path.stat().st_size > _MAX_BYTES:
             raise WeightsError("this file is too large for an ONNX network in one file", file=path, expected=_EXPECTED)
         content = path.read_bytes()
@@ -141,6 +143,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
             yield from attribute.tensors
 
 

@@ -23,9 +23,12 @@ from pydantic import ValidationError
 
 from singalong.contracts import AttemptRow
 from singalong.durable import write_atomic, write_parquet_atomic
+from singalong.errors import UsageError
 from singalong.fold import StartedMark
+from singalong.newer import refuse_newer
 
 ATTEMPT_SCHEMA_VERSION = 1
+_VERSION_KEY = b"singalong.attempt"
 PACK_FROM = 500
 """Pack when so many rows had to be read from files of their own: some 0.1 s."""
 _FILE = re.compile(r"(\d+)\.(started|parquet)")
@@ -43,7 +46,7 @@ _SCHEMA = pa.schema(
         pa.field("worker", pa.string(), nullable=False),
         pa.field("row", pa.string(), nullable=False),
     ],
-    metadata={"singalong.attempt": str(ATTEMPT_SCHEMA_VERSION)},
+    metadata={_VERSION_KEY: str(ATTEMPT_SCHEMA_VERSION)},
 )
 
 
@@ -89,7 +92,7 @@ class AttemptLog:
                 raise
 
     def read(self) -> LogContent:
-        """Everything written so far."""
+        """Everything written so far. Raises UsageError where a newer version wrote some of it."""
         recorded, started = self._scan()
         if not self._pack_read:
             self._rows |= self._read_pack()
@@ -131,7 +134,10 @@ class AttemptLog:
         return mark if (mark.shard_id, mark.attempt) == name else None
 
     def _read_pack(self) -> dict[tuple[str, int], AttemptRow]:
-        rows = _read_rows(self.folder / "pack.parquet")
+        try:
+            rows = _read_rows(self.folder / "pack.parquet")
+        except UsageError:  # packed by a newer version: what it read lies there still
+            rows = None
         return {(row.shard_id, row.attempt): row for row in rows or ()}
 
     def _path(self, shard_id: str, attempt: int, kind: str) -> Path:
@@ -155,8 +161,13 @@ def _columns(row: AttemptRow) -> dict[str, object]:
 
 def _read_rows(path: Path) -> list[AttemptRow] | None:
     try:
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(columns=["row"], use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, ATTEMPT_SCHEMA_VERSION)
+        refuse_newer("the record of an attempt", version, ATTEMPT_SCHEMA_VERSION, file=path)
+        table = file.read(columns=["row"], use_threads=False)
         return [AttemptRow.model_validate_json(text) for text in table["row"].to_pylist()]
+    except UsageError:
+        raise
     except (pa.ArrowException, OSError, ValueError):
         return None
 

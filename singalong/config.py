@@ -69,6 +69,24 @@ class LimitSettings(Section):
 
     max_pixels: int = Field(default=8192 * 4320, gt=0, description="Largest frame, width times height.")
     max_duration_s: float = Field(default=6 * 3600.0, gt=0, description="Longest clip or song, seconds.")
+    max_frames: int = Field(
+        default=4_000_000, gt=0, description="Most frames of a clip: six hours at 120 a second are 2.6 million."
+    )
+    media_roots: tuple[str, ...] = Field(
+        default=(),
+        description="Folders that a manifest's files must lie in, links followed; empty: anywhere. For whoever runs "
+        "manifests of others.",
+    )
+    min_sample_rate_hz: int = Field(
+        default=1000, ge=100, description="Lowest sample rate of a song; telephones have 8000."
+    )
+    max_sample_rate_hz: int = Field(default=1_000_000, gt=0, description="Highest; studios record at up to 768000.")
+    probe_timeout_s: float = Field(
+        default=120.0, gt=0, description="Longest look into a file, seconds, and five more for every MB of it."
+    )
+    probe_memory_mb: int = Field(
+        default=4096, ge=256, description="Most memory for a look into a file; 17 frames of 8K, 10 bits, are 1.8 GB."
+    )
     min_side_px: int = Field(default=32, ge=16, description="Smallest frame side that makes sense.")
 
 
@@ -280,7 +298,9 @@ def load_settings(config: Path | None = None, overrides: list[str] | None = None
     try:
         return Settings.model_validate(values)
     except ValidationError as exc:
-        raise UsageError(_explain(exc), file=config) from exc
+        is_unknown = any(error["type"] == "extra_forbidden" for error in exc.errors())
+        action = "If a newer singalong wrote this file, update singalong." if is_unknown and config else None
+        raise UsageError(_explain(exc), file=config, action=action) from exc
 
 
 def with_overrides(settings: Settings, overrides: list[str]) -> Settings:

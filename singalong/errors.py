@@ -43,6 +43,8 @@ _TRANSIENT_ERRNOS = frozenset(
 _INPUT_ERRNOS = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 )
+_MAX_SHOWN = 200
+"""Nobody reads more problems than this; a manifest of a hundred thousand rows can have as many."""
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "insufficient memory", "failed to allocate memory")
 """What torch, OpenCV and ONNX Runtime write when an allocation fails; they have no common exception for
 it."""
@@ -125,7 +127,9 @@ class ManifestError(InputError):
 
     def __init__(self, problems: list[InputError], *, file: str | Path) -> None:
         self.problems = problems
-        lines = "\n".join(f"  {problem}" for problem in problems)
+        lines = "\n".join(f"  {problem}" for problem in problems[:_MAX_SHOWN])
+        if len(problems) > _MAX_SHOWN:
+            lines += f"\n  … and {len(problems) - _MAX_SHOWN} more"
         noun = "problem" if len(problems) == 1 else "problems"
         super().__init__(f"{len(problems)} {noun} in the manifest:\n{lines}", file=file)
 

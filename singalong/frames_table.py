@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from singalong.newer import refuse_newer
 
 MAX_OFFSET_FRAMES = 15
 """Audio is searched this many 25 fps frames to either side of each lip window; SyncNet's evaluation passes
@@ -22,6 +26,7 @@ MAX_OFFSET_FRAMES = 15
 NUM_OFFSETS = 2 * MAX_OFFSET_FRAMES + 1
 
 FRAMES_SCHEMA_VERSION = 1
+_VERSION_KEY = b"singalong.frames"
 
 DISTANCES = "distances"
 MISMATCHED = "distances_mismatched"
@@ -43,7 +48,7 @@ FRAMES_SCHEMA = pa.schema(
         pa.field(MISMATCHED, pa.list_(_ROW_TYPE), nullable=False),
         pa.field(UNTOUCHED, pa.list_(_ROW_TYPE), nullable=False),
     ],
-    metadata={"singalong.frames": str(FRAMES_SCHEMA_VERSION)},
+    metadata={_VERSION_KEY: str(FRAMES_SCHEMA_VERSION)},
 )
 """Columns: `frame` counts from the pair's first output frame; `source_s` is the time of the clip frame shown;
 the box is the face's, without the generator's pads, null where there is none; `voiced` is whether somebody
@@ -124,6 +129,14 @@ def frames_table(
         ],
         schema=FRAMES_SCHEMA,
     )
+
+
+def read_frames(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A frames table from its file; UsageError where a newer version wrote it."""
+    with pq.ParquetFile(path) as file:
+        version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, FRAMES_SCHEMA_VERSION)
+        refuse_newer("the table of a shard's frames", version, FRAMES_SCHEMA_VERSION, file=path)
+        return file.read(columns=None if columns is None else list(columns))
 
 
 def window_rows(table: pa.Table, column: str) -> NDArray[np.float32]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.errors import UsageError
+from singalong.newer import refuse_newer, version_in
 from singalong.plan_table import plan_from_table, plan_to_table
-from singalong.takes import Heritage, Pass
+from singalong.takes import PASS_SCHEMA_VERSION, Heritage, Pass
 
 _PASS = "pass.json"
 
@@ -32,8 +32,10 @@ def read_heritage(run: Path) -> Heritage | None:
     for number in range(1, len(order.earlier) + 1):
         path = _plan_path(run, number)
         try:
-            plans.append(plan_from_table(pq.read_table(path)))
-        except (pa.ArrowException, OSError, ValueError, KeyError) as exc:
+            plans.append(plan_from_table(pq.read_table(path), file=path))
+        except UsageError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(f"an earlier take's plan cannot be read: {exc}", file=path) from exc
     return Heritage(order, tuple(plans))
 
@@ -41,10 +43,14 @@ def read_heritage(run: Path) -> Heritage | None:
 def read_pass(run: Path) -> Pass | None:
     """The pass that a run folder is; None where it is none. Raises UsageError when pass.json cannot be read."""
     try:
-        return Pass.model_validate_json((run / _PASS).read_bytes())
+        data = (run / _PASS).read_bytes()
+        refuse_newer("the pass", version_in(data, "schema_version"), PASS_SCHEMA_VERSION, file=run / _PASS)
+        return Pass.model_validate_json(data)
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as exc:
+    except UsageError:
+        raise
+    except (OSError, ValueError) as exc:
         raise UsageError(f"damaged: {exc}", file=run / _PASS) from exc
 
 

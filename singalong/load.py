@@ -31,6 +31,7 @@ def load_report(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from singalong.newer import refuse_newer
     from singalong.report_schema import REPORT_SCHEMA_VERSION, VERSION_KEY
 
     if table not in _FILES:
@@ -44,14 +45,6 @@ def load_report(
         raise UsageError(
             f"the report cannot be read: {exc}", file=path, action=f"Write it again with: singalong report {run}"
         ) from exc
-    version = int((content.schema.metadata or {}).get(VERSION_KEY, b"0"))
-    if version > REPORT_SCHEMA_VERSION:
-        raise UsageError(
-            "the report was written by a newer singalong",
-            file=path,
-            value=f"version {version}",
-            expected=f"version {REPORT_SCHEMA_VERSION} or older",
-            action="Update singalong.",
-        )
+    refuse_newer("the report", (content.schema.metadata or {}).get(VERSION_KEY, 0), REPORT_SCHEMA_VERSION, file=path)
     frame: pd.DataFrame = content.to_pandas(maps_as_pydicts="strict")
     return frame

@@ -47,17 +47,22 @@ _FITS = {fit.value: fit for fit in Fit}
 
 
 def read_manifest(
-    path: Path, *, available_models: Collection[str] | None = None, require: Collection[str] = ()
+    path: Path,
+    *,
+    available_models: Collection[str] | None = None,
+    require: Collection[str] = (),
+    roots: Collection[str] = (),
 ) -> list[PairRow]:
     """The pairs of a manifest: CSV (comma, semicolon or tab, UTF-8), JSON Lines or Parquet, by its extension.
 
     Paths become absolute, defaults that need no media are filled in. `available_models`: names that the
     generator column may hold; None leaves that to the planner. `require`: columns that every row must fill
-    besides clip and song. Raises ManifestError with every problem there is.
+    besides clip and song. `roots`: folders that all files named must lie in, links followed; none: anywhere, as for
+    whoever writes a manifest for themselves. Raises ManifestError with every problem there is.
     """
     table = read_raw(path, known_columns=frozenset(COLUMNS))
     required = (*REQUIRED, *require)
-    check = _Check(Files(path.absolute().parent), available_models, required, list(table.problems))
+    check = _Check(Files(path.absolute().parent, map(Path, roots)), available_models, required, list(table.problems))
     columns = _check_columns(table, check)
     drafts = [check.row(row, columns) for row in table.rows]
     if not table.rows and not check.problems:
@@ -139,7 +144,11 @@ def _vocals(check: _Check, value: Cell) -> str:
 
 
 def _tag(_: _Check, value: Cell) -> str:
-    return value if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return cells.free_text(value)
+    number = repr(value)
+    cells.check_text(number)
+    return number
 
 
 _PARSERS: dict[str, Callable[[_Check, Cell], Any]] = {
@@ -156,7 +165,7 @@ _PARSERS: dict[str, Callable[[_Check, Cell], Any]] = {
     "fit": _fit,
     "generator": _generator,
     "vocals": _vocals,
-    "rights": lambda _, value: cells.text(value),
+    "rights": lambda _, value: cells.free_text(value),
     "priority": lambda _, value: cells.integer(value),
 }
 

@@ -10,13 +10,13 @@ import math
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from singalong.face_choice import LIKE, picture_of
-from singalong.manifest_readers import Cell
+from singalong.manifest_readers import MAX_CELL_CHARS, Cell
 
-MAX_CELL_CHARS = 4096
 MAX_NAME_CHARS = 80
 _MAX_PRIORITY = 1_000_000_000
 
@@ -24,7 +24,14 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""They make text look as if it stood in another order: `gpj.exe` as `exe.jpg`."""
+_URL = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]+://|(?:file|data|concat|subfile|pipe|fd|tcp|udp|crypto|cache|async|hls):", re.I
+)
+_WINDOWS_SHARE = ("\\\\", "//?/", "//./")
+_WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I)
+_CODE_IN_SUM = re.compile(r"[+-].*[(|!=]")
 _UNSIGNED = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _FACE = re.compile(rf"largest|speaker|index:[0-9]{{1,4}}|at:{_UNSIGNED},{_UNSIGNED}@{_UNSIGNED}")
 _FACE_FORMS = "largest, index:N, at:X,Y@T (pixels and seconds), speaker, or like:IMAGE"
@@ -56,9 +63,15 @@ def check_text(value: Cell) -> None:
     """Refuse texts that no honest cell holds: very long ones, and ones with control characters."""
     if isinstance(value, str):
         if len(value) > MAX_CELL_CHARS:
-            raise BadCellError(f"{len(value)} characters long", expected=f"at most {MAX_CELL_CHARS}")
+            raise BadCellError("too long a text", expected=f"at most {MAX_CELL_CHARS} characters")
         if found := _CONTROL.search(value):
             raise BadCellError(f"contains the control character U+{ord(found[0]):04X}", expected="plain text")
+        if found := _BIDI.search(value):
+            raise BadCellError(
+                f"contains U+{ord(found[0]):04X}, which changes the order in which text is shown",
+                expected="text that reads as it is stored",
+                action="Take the invisible character out, in the file's name too if it is one.",
+            )
 
 
 def text(value: Cell) -> str:
@@ -114,9 +127,21 @@ def file_name(value: Cell) -> str:
             "cannot be a file name",
             expected="letters A-Z a-z, digits and . _ - only, not starting with a dot",
         )
+    if _WINDOWS_NAMES.fullmatch(name) or name.startswith("-") or name.endswith("."):
+        raise BadCellError(
+            "cannot be a file name everywhere",
+            expected="a name that Windows does not reserve, and that neither starts with - nor ends in a dot",
+        )
     if len(name) > MAX_NAME_CHARS:
         raise BadCellError(f"{len(name)} characters long", expected=f"at most {MAX_NAME_CHARS}")
     return name
+
+
+def free_text(value: Cell) -> str:
+    """A text that goes into reports as it is; not one that a spreadsheet would run as a formula."""
+    words = text(value)
+    _refuse_formula(words, action="Write it in another way, e.g. with a word before it.")
+    return words
 
 
 def face(value: Cell, files: Files) -> str:
@@ -140,12 +165,11 @@ def vocals(value: Cell) -> str | None:
     return None
 
 
-def _refuse_formula(value: str) -> None:
-    if value.startswith(("=", "@")):
-        raise BadCellError(
-            "looks like a spreadsheet formula",
-            action="If a file is really called that, write ./ in front of it.",
-        )
+def _refuse_formula(value: str, action: str = "If a file is really called that, write ./ in front of it.") -> None:
+    """Reports are opened in spreadsheets, too. A sign alone makes no harm: +1, -0.5, -quiet."""
+    start = unicodedata.normalize("NFKC", value[:1]) + value[1:]  # there are wide forms of = and @
+    if start.startswith(("=", "@")) or _CODE_IN_SUM.match(start):
+        raise BadCellError("looks like a spreadsheet formula", expected="plain text", action=action)
 
 
 class Files:
@@ -154,8 +178,10 @@ class Files:
     _MAX_SUGGESTIONS = 20
     _MAX_LISTED = 2000
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, roots: Iterable[Path] = ()) -> None:
+        """Relative names are meant from `base`; where there are `roots`, files must lie in them, links followed."""
         self._base = base
+        self._roots = tuple(root.expanduser().resolve() for root in roots)
         self._seen: dict[str, str | BadCellError] = {}
         self._num_suggestions = 0
 
@@ -189,7 +215,15 @@ class Files:
             raise BadCellError(
                 "URLs cannot be read in this version", expected="a local file", action="Download it first."
             )
+        if name.startswith(_WINDOWS_SHARE):
+            raise BadCellError("network paths of Windows cannot be read", expected="a local file")
         path = self._base / name
+        if self._roots and not any(path.resolve().is_relative_to(root) for root in self._roots):
+            raise BadCellError(
+                "lies outside the folders that media may be read from",
+                expected=f"a file in {', '.join(map(str, self._roots))}, links followed",
+                action="Put it there, or change limits.media_roots.",
+            )
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +21,14 @@ from singalong.errors import InputError, ManifestError
 Cell = str | int | float | None
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+MAX_BYTES = 256 << 20
+"""A hundred thousand rows take 5 to 20 MB; what is larger is most likely not a manifest."""
+MAX_ROWS = 1_000_000
+MAX_COLUMNS = 1000
+MAX_CELL_CHARS = 4096
+_MAX_PARQUET_BYTES = 1 << 30
+"""Unpacked, as the file itself says it; text is held once, however often it is repeated."""
+_BATCH_ROWS = 10_000
 _QUOTES_HINT = 'A cell that contains the delimiter or a quote must stand in "double quotes".'
 
 
@@ -60,11 +70,38 @@ def read_raw(path: Path, *, known_columns: frozenset[str]) -> RawTable:
     if reader is None:
         expected = f"a file ending in {', '.join(_READERS)}"
         raise _unreadable(path, InputError("unknown kind of manifest", value=path.suffix, expected=expected))
+    return reader(path, _content(path), known_columns)
+
+
+def _content(path: Path) -> bytes:
+    """The file, if it is one: a pipe or a device might never end."""
+    expected = "a manifest that can be read"
     try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise _unreadable(path, InputError(exc.strerror or str(exc), expected="a manifest that can be read")) from exc
-    return reader(path, data, known_columns)
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            what = "it is a directory" if stat.S_ISDIR(facts.st_mode) else "it is a pipe or a device"
+            raise _unreadable(path, InputError(what, expected="a regular file"))
+        if facts.st_size > MAX_BYTES:
+            action = "Split it into several manifests."
+            raise _unreadable(
+                path, InputError("too large", value=facts.st_size, expected=_at_most(MAX_BYTES), action=action)
+            )
+        with path.open("rb") as file:
+            return file.read(facts.st_size)
+    except (OSError, ValueError) as exc:  # ValueError: a zero byte in the name
+        text = getattr(exc, "strerror", None) or str(exc)
+        raise _unreadable(path, InputError(text, expected=expected)) from exc
+
+
+def _at_most(num_bytes: int) -> str:
+    return f"at most {num_bytes >> 20} MB"
+
+
+def _too_many_rows(path: Path, count: int) -> ManifestError:
+    problem = InputError(
+        "too many rows", value=count, expected=f"at most {MAX_ROWS}", action="Split it into several manifests."
+    )
+    return _unreadable(path, problem)
 
 
 def _unreadable(path: Path, problem: InputError) -> ManifestError:
@@ -83,7 +120,10 @@ def _read_csv(path: Path, data: bytes, known: frozenset[str]) -> RawTable:
             continue  # blank lines, and the rows of commas that spreadsheets leave behind
         if not table.columns:
             table.columns = cells
+            _check_width(path, table)
             continue
+        if len(table.rows) >= MAX_ROWS:
+            raise _too_many_rows(path, len(table.rows) + 1)
         aligned = len(cells) == len(table.columns)
         row = RawRow(len(table.rows) + 1, line, readable=aligned)
         if not aligned:
@@ -106,7 +146,8 @@ def _records(reader: Any, table: RawTable) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as exc:
             row = RawRow(len(table.rows) + 1, line)
-            table.problems.append(row.problem(f"broken quoting, nothing after it was read: {exc}", action=_QUOTES_HINT))
+            what = "a very long cell, or broken quoting" if "field larger" in str(exc) else "broken quoting"
+            table.problems.append(row.problem(f"{what}, nothing after it was read: {exc}", action=_QUOTES_HINT))
             return
         yield line, record
 
@@ -157,12 +198,17 @@ def _read_json_lines(path: Path, data: bytes, _known: frozenset[str]) -> RawTabl
     for line, text in enumerate(_decode(path, data).split("\n"), start=1):
         if not text.strip():
             continue
+        if len(table.rows) >= MAX_ROWS:
+            raise _too_many_rows(path, len(table.rows) + 1)
         row = RawRow(len(table.rows) + 1, line)
         content = _json_object(row, text, table)
         table.rows.append(row if content is not None else replace(row, readable=False))
         _fill(row, content or {}, table)
         columns.update(dict.fromkeys(content or {}))
+        if len(columns) > MAX_COLUMNS:
+            break
     table.columns = list(columns)
+    _check_width(path, table)
     return table
 
 
@@ -182,27 +228,83 @@ def _json_object(row: RawRow, text: str, table: RawTable) -> dict[str, Any] | No
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise _DuplicateKeyError(f"the key {twice!r} stands there twice")
     return content
 
 
 def _read_parquet(path: Path, data: bytes, _known: frozenset[str]) -> RawTable:
     import pyarrow as pa  # here, so that a CSV manifest does not pay for it
+
+    table = RawTable()
+    try:
+        for batch in _parquet_batches(path, data, table):
+            columns = {name: _plain(batch.column(name)) for name in table.columns}
+            for index in range(batch.num_rows):
+                row = RawRow(len(table.rows) + 1, None)
+                _fill(row, {name: values[index] for name, values in columns.items()}, table)
+                table.rows.append(row)
+    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as exc:
+        if isinstance(exc, ManifestError):
+            raise
+        raise _unreadable(path, InputError(f"not a Parquet file, or damaged: {exc}")) from exc
+    return table
+
+
+def _parquet_batches(path: Path, data: bytes, table: RawTable) -> Iterator[Any]:
+    """Its rows, some at a time; text as it is packed, so that one cell repeated a million times takes the room of one.
+
+    Refuses by its footer what is too large, before any of it is unpacked.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        content = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as exc:
-        raise _unreadable(path, InputError(f"not a Parquet file, or damaged: {exc}")) from exc
-    table = RawTable(columns=list(content.column_names))
-    columns = {name: content[position].to_pylist() for position, name in enumerate(table.columns)}
-    for number in range(content.num_rows):
-        row = RawRow(number + 1, None)
-        _fill(row, {name: values[number] for name, values in columns.items()}, table)
-        table.rows.append(row)
-    return table
+    footer = pq.ParquetFile(pa.BufferReader(data))
+    names = footer.schema_arrow.names
+    if len(set(names)) != len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise _unreadable(path, InputError("the column stands there twice", column=twice))
+    table.columns = names
+    _check_width(path, table)
+    facts = footer.metadata
+    if facts.num_rows > MAX_ROWS:
+        raise _too_many_rows(path, facts.num_rows)
+    num_bytes = sum(facts.row_group(index).total_byte_size for index in range(facts.num_row_groups))
+    if not 0 <= num_bytes <= _MAX_PARQUET_BYTES:
+        raise _unreadable(path, InputError("too large", value=num_bytes, expected=_at_most(_MAX_PARQUET_BYTES)))
+    texts = [field.name for field in footer.schema_arrow if _is_text(field.type)]
+    file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+        batch.validate(full=True)  # Arrow itself believes indices into dictionaries, negative ones too
+        yield batch
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
+
+
+def _plain(column: Any) -> list[Any]:
+    """Values of one column of a batch; equal texts are one object."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        values: list[Any] = column.to_pylist()
+        return values
+    known = [_cut(value) for value in column.dictionary.to_pylist()]
+    return [None if index is None else known[index] for index in column.indices.to_pylist()]
+
+
+def _cut(value: Any) -> Any:
+    """A text, not longer than needed to see that it is too long."""
+    return value[: MAX_CELL_CHARS + 1] if isinstance(value, str | bytes) else value
+
+
+def _check_width(path: Path, table: RawTable) -> None:
+    if len(table.columns) > MAX_COLUMNS:
+        problem = InputError("too many columns", value=len(table.columns), expected=f"at most {MAX_COLUMNS}")
+        raise _unreadable(path, problem)
 
 
 def _fill(row: RawRow, content: dict[str, Any], table: RawTable) -> None:

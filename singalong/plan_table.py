@@ -5,11 +5,13 @@ metadata.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from singalong.contracts import PairPlan, Plan, ShardPlan
+from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
 PLAN_SCHEMA_VERSION = 1
@@ -31,17 +33,15 @@ def plan_to_table(plan: Plan) -> pa.Table:
     return table.replace_schema_metadata({_METADATA_KEY: json.dumps(rest).encode()})
 
 
-def plan_from_table(table: pa.Table) -> Plan:
-    """The plan that `plan_to_table` stored. Raises ValueError when the table is no plan, or of a newer
-    version.
+def plan_from_table(table: pa.Table, *, file: Path | None = None) -> Plan:
+    """The plan that `plan_to_table` stored. Raises ValueError when the table is no plan, UsageError when it is of a
+    newer version.
     """
     metadata = (table.schema.metadata or {}).get(_METADATA_KEY)
     if metadata is None:
         raise ValueError("not a plan of singalong")
     rest: dict[str, Any] = json.loads(metadata)
-    version = rest.pop("schema_version")
-    if version > PLAN_SCHEMA_VERSION:
-        raise ValueError(f"a plan of version {version}; this singalong reads up to version {PLAN_SCHEMA_VERSION}")
+    refuse_newer("the plan", rest.pop("schema_version"), PLAN_SCHEMA_VERSION, file=file)
     first_rows: dict[int, int] = {}
     for row, number in enumerate(table[_PAIR_ORDER].to_pylist()):
         first_rows.setdefault(number, row)

@@ -21,11 +21,13 @@ from pydantic import Field, ValidationError
 
 from singalong.contracts import Row
 from singalong.durable import write_parquet_atomic
+from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
 _FOLDER = "reviews"
 _SUFFIX = ".parquet"
-_VERSION = {"singalong.review": "1"}
+_VERSION_KEY = b"singalong.review"
+REVIEW_SCHEMA_VERSION = 1
 
 
 class Ruling(StrEnum):
@@ -91,13 +93,16 @@ class DecisionLog:
         return len(self._read)
 
     def _look(self) -> None:
-        """Read what is new. A file that cannot be read does not count, and is tried again the next time."""
+        """Read what is new. A file that cannot be read does not count, and is tried again the next time.
+
+        Raises UsageError for one of a newer version.
+        """
         folder = self.run / _FOLDER
         with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for name in [entry.name for entry in entries if entry.name.endswith(_SUFFIX)]:
                 if name not in self._read:
-                    with contextlib.suppress(pa.ArrowException, OSError, ValidationError, ValueError):
-                        self._read[name] = from_table(Decision, pq.ParquetFile(folder / name).read(use_threads=False))
+                    with contextlib.suppress(pa.ArrowException, OSError, ValidationError):
+                        self._read[name] = _read(folder / name)
 
 
 def standing_decision(decisions: Iterable[Decision]) -> Decision | None:
@@ -123,7 +128,10 @@ def record_decision(run: Path, decision: Decision) -> Path:
 
 
 def read_decisions(run: Path) -> dict[str, Decision]:
-    """The decision that counts for each pair that has one, by pair id. Files that cannot be read do not count."""
+    """The decision that counts for each pair that has one, by pair id.
+
+    Files that cannot be read do not count. Raises UsageError for those of a newer version.
+    """
     return DecisionLog(run).standing()
 
 
@@ -135,9 +143,17 @@ def inherit_decisions(run: Path, parent: Path, parent_run_id: str, pairs: Iterab
         _write(run / _FOLDER / f"inherited-{parent_run_id}{_SUFFIX}", taken)
 
 
+def _read(path: Path) -> list[Decision]:
+    table = pq.ParquetFile(path).read(use_threads=False)
+    version = (table.schema.metadata or {}).get(_VERSION_KEY, REVIEW_SCHEMA_VERSION)
+    refuse_newer("a decision", version, REVIEW_SCHEMA_VERSION, file=path)
+    return from_table(Decision, table)
+
+
 def _write(path: Path, decisions: list[Decision]) -> bool:
+    version = {_VERSION_KEY.decode(): str(REVIEW_SCHEMA_VERSION)}
     try:
-        write_parquet_atomic(to_table(Decision, decisions, metadata=_VERSION), path, replace=False)
+        write_parquet_atomic(to_table(Decision, decisions, metadata=version), path, replace=False)
     except FileExistsError:
         return False
     return True

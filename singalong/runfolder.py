@@ -34,6 +34,7 @@ from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomi
 from singalong.errors import UsageError
 from singalong.fold import RunFold, fold_attempts
 from singalong.heritage import read_heritage, write_heritage
+from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
@@ -98,12 +99,15 @@ class RunFolder:
         _read_marker(path)
         try:
             table = pq.read_table(path / "plan.parquet")
-            plan, version = plan_from_table(table), int(table.schema.metadata[_VERSION_KEY])
+            plan = plan_from_table(table, file=path / "plan.parquet")
+            version = int(table.schema.metadata[_VERSION_KEY])
         except FileNotFoundError:
             raise UsageError(
                 "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
             ) from None
-        except (pa.ArrowException, ValueError, KeyError, OSError) as exc:
+        except UsageError:
+            raise
+        except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as exc:
             raise UsageError(
                 f"the plan cannot be read: {exc}",
                 file=path / "plan.parquet",
@@ -232,14 +236,7 @@ def _read_marker(path: Path) -> str:
         ) from None
     except (ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"damaged: {exc}", file=path / _MARKER) from exc
-    if version > RUN_SCHEMA_VERSION:
-        raise UsageError(
-            "the run was made by a newer singalong",
-            file=path,
-            value=f"version {version}",
-            expected=f"version {RUN_SCHEMA_VERSION} or older",
-            action="Update singalong.",
-        )
+    refuse_newer("the run", version, RUN_SCHEMA_VERSION, file=path)
     return run_id
 
 

@@ -35,6 +35,7 @@ from singalong.durable import (
     write_parquet_atomic,
 )
 from singalong.hashes import HashMemory
+from singalong.newer import refuse_newer, version_in
 from singalong.tempdirs import TempDirs
 
 __all__ = ["CommitMarker", "Store", "atomic_file", "sha256_of", "write_atomic", "write_parquet_atomic"]
@@ -66,7 +67,8 @@ class CacheMarker(Row):
 class Store:
     """A folder of finished work and caches; cheap to construct, and it travels between processes by its path.
 
-    Every method raises OSError as the file system gave it.
+    Every method raises OSError as the file system gave it, and UsageError where a newer version has been at work: what
+    it left is neither read nor overwritten.
     """
 
     def __init__(self, root: Path) -> None:
@@ -178,11 +180,10 @@ class Store:
 
     def _marker(self, work_key: str) -> CommitMarker | None:
         try:
-            marker = CommitMarker.model_validate_json((self._work_dir(work_key) / _WORK_MARKER).read_bytes())
+            marker = CommitMarker.model_validate_json(_marker_data(self._work_dir(work_key) / _WORK_MARKER))
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
-        sound = marker.store_version <= STORE_VERSION and marker.result.work_key == work_key
-        return marker if sound else None
+        return marker if marker.result.work_key == work_key else None
 
     def _work_dir(self, work_key: str) -> Path:
         assert _KEY.fullmatch(work_key), work_key
@@ -194,11 +195,11 @@ class Store:
         """Folder of a cache entry, or None when it was never completed or a file is missing or cut short."""
         folder = self._cache_dir(kind, sha256, version)
         try:
-            marker = CacheMarker.model_validate_json((folder / _CACHE_MARKER).read_bytes())
+            marker = CacheMarker.model_validate_json(_marker_data(folder / _CACHE_MARKER))
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
         complete = all(_size(folder / name) == size for name, size in marker.files.items())
-        return folder if complete and marker.store_version <= STORE_VERSION else None
+        return folder if complete else None
 
     def commit_cache(self, kind: str, sha256: str, version: str, build: Callable[[Path], object]) -> Path:
         """Folder of a cache entry, made by `build(folder)` when it is not there yet.
@@ -233,6 +234,12 @@ class Store:
         assert _NAME.fullmatch(kind), kind
         assert _NAME.fullmatch(version), version
         return self.root / "cache" / kind / sha256[:2] / sha256 / version
+
+
+def _marker_data(path: Path) -> bytes:
+    data = path.read_bytes()
+    refuse_newer("a result in the store", version_in(data, "store_version"), STORE_VERSION, file=path)
+    return data
 
 
 def _size(path: Path) -> int | None:

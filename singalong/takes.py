@@ -15,6 +15,7 @@ from pydantic import Field
 
 from singalong.contracts import PairPlan, Plan, Row, ShardPlan, ShardResult, SyncScore, Verdict
 
+PASS_SCHEMA_VERSION = 1
 _WORST_FIRST = (Verdict.NOT_SCORABLE, Verdict.FAIL, Verdict.REVIEW, Verdict.PASS)
 
 
@@ -29,6 +30,7 @@ class EarlierRun(Row):
 class Pass(Row):
     """What of its parent a run makes again, and why."""
 
+    schema_version: int = PASS_SCHEMA_VERSION
     parent: str = Field(description="run folder")
     parent_run_id: str
     selection: tuple[str, ...] = Field(description="how its pairs were chosen, as on the command line")

@@ -56,7 +56,8 @@ def plan_run(
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
     UsageError for a certificate that films cannot be signed with, and for a separator that is not there.
     """
-    rows = read_manifest(manifest, require=("rights",) if require_rights else ())
+    require, roots = ("rights",) if require_rights else (), settings.limits.media_roots
+    rows = read_manifest(manifest, require=require, roots=roots)
     return plan_rows(rows, settings=settings, store=store, progress=progress), rows
 
 

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
-from singalong.errors import InputError, MediaError, classify
-from singalong.media.probe import probe_clip, probe_song
+from singalong.errors import BugError, InputError, MediaError, classify
+from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
+from tasks.probe_apart import probe_clip_apart, probe_song_apart
 
 PROBE_VERSION = 3
 """Raise when probing changes what it says of a file."""
@@ -26,7 +27,7 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     sha256 = _hash(path, store)
 
     def probe() -> ClipFacts:
-        return probe_clip(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
+        return probe_clip_apart(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
@@ -59,7 +60,7 @@ def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
     sha256 = _hash(path, store)
 
     def probe() -> SongFacts:
-        return probe_song(Path(path), sha256=sha256, limits=settings.limits)
+        return probe_song_apart(Path(path), sha256=sha256, limits=settings.limits)
 
     return _remembered(store, "song-facts", sha256, str(settings.limits), SongFacts, probe).model_copy(
         update={"path": path}
@@ -79,11 +80,18 @@ def probe_all(
             facts[path] = probe(path)
         except InputError as error:
             facts[path] = error
+        except BugError as error:  # one bad row never stops the others
+            facts[path] = MediaError(
+                f"finding out what it holds met a defect: {error.problem}",
+                file=path,
+                action="Convert it to MP4 (H.264) or WAV, and please report the defect.",
+            )
         progress(number, len(distinct))
     return facts
 
 
 def _hash(path: str, store: Store) -> str:
+    check_is_file(Path(path))  # a pipe or a device would be read for ever
     try:
         return store.file_sha256(Path(path))
     except OSError as error:

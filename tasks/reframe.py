@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from singalong.frames_table import read_frames
 from singalong.media.reframe import FacePath, Floats, takes_of
 from tasks.jobs import CropGuide
 
@@ -16,7 +17,7 @@ _BOX = ("x1", "y1", "x2", "y2")
 
 def face_path(guide: CropGuide) -> FacePath:
     """The face in each frame of the film, and the takes that its frames belong to."""
-    tables = [pq.read_table(path, columns=["source_s", *_BOX]) for path in guide.tables]
+    tables = [read_frames(Path(path), ["source_s", *_BOX]) for path in guide.tables]
     table = pa.concat_tables(tables)
     columns = [table.column(name).cast(pa.float64()).to_numpy() for name in _BOX]
     boxes = np.stack(columns, axis=1) / np.array([guide.width, guide.height] * 2, np.float64)

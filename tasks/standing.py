@@ -12,14 +12,13 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models import registry
 from singalong.config import default_models_home
 from singalong.contracts import Plan, ShardPlan, ShardResult, Status, SyncScore
 from singalong.errors import InputError
 from singalong.fold import RunFold, ShardFold
-from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED
+from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED, read_frames
 from singalong.report import Judge
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, combine_rows, verdict
@@ -115,7 +114,7 @@ def _judged(take: Take, run: RunFolder, store: Store, judge: Judge) -> JudgedTak
 
 def _score_rows(shard: ShardPlan, result: ShardResult, run: RunFolder, store: Store) -> pa.Table:
     path: Path = store.frames_path(result)
-    return pq.read_table(path if path.exists() else run.frames_path(shard.shard_id), columns=_SCORE_COLUMNS)
+    return read_frames(path if path.exists() else run.frames_path(shard.shard_id), _SCORE_COLUMNS)
 
 
 def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:

@@ -15,6 +15,7 @@ import av.container
 import av.error
 import av.logging
 
+from singalong.config import LimitSettings
 from singalong.errors import ErrorClass, MediaError, SingalongError, classify
 
 # Formats in libav's own spelling. None of these opens another file or a socket by itself: hls, dash, concat,
@@ -41,6 +42,10 @@ FORMATS = (
     *("eac3", "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "voc", "dsf"),
 )
 _CONTAINER_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+DEFAULT_MAX_PIXELS: int = LimitSettings.model_fields["max_pixels"].default
+"""Frames larger than this are not decoded by whoever has no limit of its own."""
+_MOST_PADDING_PX = 64 << 16
+"""libav counts rows filled up to a multiple of 64 pixels; there are no more than 65,536 of them."""
 _EXPECTED = "a video, audio or picture file such as MP4, MOV, MKV, WebM, AVI, WAV, FLAC, MP3, PNG or JPEG"
 _ACTION = "Play it in a media player; if it does not play there, get the file again or convert it to MP4."
 
@@ -49,8 +54,11 @@ av.logging.set_level(None)
 
 
 @contextmanager
-def open_input(path: Path) -> Iterator[av.container.InputContainer]:
+def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[av.container.InputContainer]:
     """Open a local media file for reading and close it at the end.
+
+    To find out what a file holds, libav may decode some of it: no frame of more than `max_pixels`, so that a small
+    file cannot fill the memory before anybody has seen its size.
 
     Errors of libav, in opening as well as in the body, become MediaError (or ResourceError,
     TransientIOError where the machine, not the file, is to blame), each naming the file. Missing files,
@@ -59,7 +67,13 @@ def open_input(path: Path) -> Iterator[av.container.InputContainer]:
     check_is_file(path)
     try:
         # "file:" keeps a name such as `http:clip.mp4` or `a|b` from being read as a protocol
-        container = av.open(f"file:{path}", mode="r", container_options=_CONTAINER_OPTIONS, metadata_errors="replace")
+        container = av.open(
+            f"file:{path}",
+            mode="r",
+            options=decoder_limits(max_pixels),
+            container_options=_CONTAINER_OPTIONS,
+            metadata_errors="replace",
+        )
     except av.error.ArgumentError as exc:  # EINVAL: what was probed is not on the list of formats
         raise MediaError(
             "is a playlist, a picture sequence or text, not media in one file",
@@ -74,6 +88,11 @@ def open_input(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
         except av.error.FFmpegError as exc:
             raise map_av_error(exc, path, problem="cannot be decoded") from exc
+
+
+def decoder_limits(max_pixels: int) -> dict[str, str]:
+    """Options of libav's decoders for frames of at most so many pixels, and what it adds to fill up its rows."""
+    return {"max_pixels": str(max_pixels + _MOST_PADDING_PX)}
 
 
 def check_is_file(path: Path) -> None:

@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
-from singalong.media.containers import map_av_error, open_input
+from singalong.media.containers import DEFAULT_MAX_PIXELS, map_av_error, open_input
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
@@ -160,8 +160,9 @@ class ClipReader:
 
     def _opened(self) -> VideoSource:
         if self._source is None:
-            container = self._stack.enter_context(open_input(self._path))
-            self._source = VideoSource(container, self._path, threads=self._threads)
+            most = _max_pixels(self._facts)
+            container = self._stack.enter_context(open_input(self._path, max_pixels=most))
+            self._source = VideoSource(container, self._path, threads=self._threads, max_pixels=most)
             self._tolerance_s = time_tolerance_s(self._source.tick_s, self._facts)
         return self._source
 
@@ -191,14 +192,20 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFr
     if facts.rotation_deg in (90, 270):
         width, height = height, width
     reformatter, num_frames = VideoReformatter(), 0
-    with open_input(path) as container:
-        source = VideoSource(container, path)
+    most = _max_pixels(facts)
+    with open_input(path, max_pixels=most) as container:
+        source = VideoSource(container, path, max_pixels=most)
         while (timed := source.next()) is not None:
             num_frames += 1
             bgr = small_bgr(timed.frame, reformatter, width=width, height=height, facts=facts)
             yield SmallFrame(timed.time_s, bgr, scale)
     if num_frames == 0:
         raise MediaError("no frame of it can be decoded", file=path, action="Get the file again.")
+
+
+def _max_pixels(facts: ClipFacts) -> int:
+    """The largest frame to decode: what was probed within the limits of its run may be larger than usual."""
+    return max(DEFAULT_MAX_PIXELS, (facts.width + 1) * (facts.height + 1))  # odd sides were cut to even ones
 
 
 def _small_stills(facts: ClipFacts, bgr: U8, scale: float) -> Iterator[SmallFrame]:

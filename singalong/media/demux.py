@@ -25,7 +25,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from singalong.errors import MediaError
-from singalong.media.containers import open_input, raise_if_not_the_files_fault
+from singalong.media.containers import DEFAULT_MAX_PIXELS, decoder_limits, open_input, raise_if_not_the_files_fault
 
 FALLBACK_FPS = Fraction(25)
 """Rate of a stream that says nothing about its timing at all."""
@@ -211,7 +211,7 @@ class VideoSource:
         path: Path,
         *,
         threads: int = 1,
-        max_pixels: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         self.stream, _ = pick_video_stream(container, path)
         assert self.stream.time_base is not None
@@ -226,8 +226,7 @@ class VideoSource:
         context = self.stream.codec_context
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
-        if max_pixels is not None:
-            context.options = {"max_pixels": str(max_pixels)}
+        context.options = decoder_limits(max_pixels)  # for every frame: sizes may change in mid-stream
 
     def next(self) -> TimedFrame | None:
         """The next good frame, or None at the end."""

@@ -65,13 +65,13 @@ def probe_clip(path: Path, *, sha256: str, limits: LimitSettings, still_fps: int
     check_is_file(path)
     if is_still(path):
         return probe_still(path, sha256=sha256, limits=limits, still_fps=still_fps)
-    with open_input(path) as container:
+    with open_input(path, max_pixels=limits.max_pixels) as container:
         video, notes = pick_video_stream(container, path)
         header = _read_header(container, video, path, limits)
         audio = _audio_stream(container, path)
-        scan = scan_packets(container, video, audio, path=path, max_duration_s=limits.max_duration_s)
+        scan = scan_packets(container, video, audio, path=path, limits=limits)
     first = _first_frame(path, scan, limits)
-    times_s = _decodable_times(path, scan, first, header, notes)
+    times_s = _decodable_times(path, scan, first, header, limits, notes)
     rotation_deg, is_mirrored = _orientation(first.frame, header.rotate_tag, notes)
     width, height = _upright_size(first.frame, rotation_deg, notes)
     check_size(path, width, height, limits)
@@ -106,11 +106,12 @@ def probe_song(path: Path, *, sha256: str, limits: LimitSettings) -> SongFacts:
     `duration_s` runs from time 0 of the file to the last sample, as `audio_reader` reads it. Raises MediaError for
     a file without audio, audio that does not decode, or one that is longer than the limit.
     """
-    with open_input(path) as container:
+    with open_input(path, max_pixels=limits.max_pixels) as container:
         stream = pick_audio_stream(container, path)
         _check_duration(path, container, limits)
         sample_rate_hz, num_channels = stream.codec_context.sample_rate, stream.codec_context.channels
         codec = stream.codec_context.codec.canonical_name
+    _check_sample_rate(path, sample_rate_hz, limits)
     num_samples, meter = 0, CancellationMeter()
     for block in iter_audio(path, sample_rate_hz=sample_rate_hz, num_channels=1, meter=meter):
         num_samples += len(block)
@@ -161,6 +162,18 @@ def _check_duration(path: Path, container: InputContainer, limits: LimitSettings
         raise too_long(path, duration / av.time_base, limits.max_duration_s)
 
 
+def _check_sample_rate(path: Path, sample_rate_hz: int, limits: LimitSettings) -> None:
+    """A few kilobytes at 1 Hz are hours, and gigabytes at any usual rate."""
+    if not limits.min_sample_rate_hz <= sample_rate_hz <= limits.max_sample_rate_hz:
+        raise MediaError(
+            "its audio has a sample rate that no music has",
+            file=path,
+            value=f"{sample_rate_hz} Hz",
+            expected=f"{limits.min_sample_rate_hz} to {limits.max_sample_rate_hz} Hz",
+            action="Get the file again, or change limits.min_sample_rate_hz and limits.max_sample_rate_hz.",
+        )
+
+
 def _audio_stream(container: InputContainer, path: Path) -> AudioStream | None:
     try:
         return pick_audio_stream(container, path)
@@ -171,21 +184,21 @@ def _audio_stream(container: InputContainer, path: Path) -> AudioStream | None:
 def _first_frame(path: Path, scan: PacketScan, limits: LimitSettings) -> TimedFrame:
     if not scan.times_s:
         raise MediaError("its video holds no frames", file=path, action="Get the file again.")
-    with open_input(path) as container:
+    with open_input(path, max_pixels=limits.max_pixels) as container:
         first = VideoSource(container, path, max_pixels=limits.max_pixels).next()
     if first is None:
         raise MediaError(
             "no frame of it can be decoded",
             file=path,
             value=f"{len(scan.times_s)} packets",
-            expected="video that plays",
+            expected=f"video that plays, with frames of at most {limits.max_pixels} pixels",
             action="Get the file again, or convert it to MP4 (H.264).",
         )
     return first
 
 
 def _decodable_times(
-    path: Path, scan: PacketScan, first: TimedFrame, header: _Header, notes: list[str]
+    path: Path, scan: PacketScan, first: TimedFrame, header: _Header, limits: LimitSettings, notes: list[str]
 ) -> Sequence[float]:
     """Times of the frames without those at either end that do not decode; notes what is missing."""
     half_tick_s = scan.tick_s / 2
@@ -193,7 +206,7 @@ def _decodable_times(
     if len(times_s) < len(scan.times_s):
         notes.append(f"{_frames(len(scan.times_s) - len(times_s))} at its start cannot be decoded")
     is_vouched_for = header.num_frames == scan.num_packets and not scan.is_cut_short
-    last_s = None if is_vouched_for else _last_decodable_s(path, scan)
+    last_s = None if is_vouched_for else _last_decodable_s(path, scan, limits)
     if last_s is not None and last_s < times_s[-1] - half_tick_s:
         num_before = len(times_s)
         times_s = [time_s for time_s in times_s if time_s <= last_s + half_tick_s] or [first.time_s]
@@ -213,19 +226,20 @@ def _frames(count: int) -> str:
     return f"{count} frame" if count == 1 else f"{count} frames"
 
 
-def _last_decodable_s(path: Path, scan: PacketScan) -> float | None:
+def _last_decodable_s(path: Path, scan: PacketScan, limits: LimitSettings) -> float | None:
     """The time of the last frame that decodes; None where finding out would take too long."""
     if scan.num_after_keyframe > _MAX_TAIL_FRAMES:
         return None
-    with open_input(path) as container:
-        source = VideoSource(container, path)
+    most = limits.max_pixels
+    with open_input(path, max_pixels=most) as container:
+        source = VideoSource(container, path, max_pixels=most)
         frame = None if scan.last_keyframe_s is None else source.seek(scan.last_keyframe_s)
         if frame is not None:
             return _last_s(source, frame)
     if len(scan.times_s) > _MAX_TAIL_FRAMES:
         return None
-    with open_input(path) as container:
-        source = VideoSource(container, path)
+    with open_input(path, max_pixels=most) as container:
+        source = VideoSource(container, path, max_pixels=most)
         return _last_s(source, source.next())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
 
+from singalong.config import LimitSettings
 from singalong.errors import MediaError
 from singalong.media.demux import FALLBACK_FPS, PacketClock, read_packets
 
@@ -64,12 +65,12 @@ def scan_packets(
     audio: AudioStream | None,
     *,
     path: Path,
-    max_duration_s: float,
+    limits: LimitSettings,
 ) -> PacketScan:
     """Read all packets of a freshly opened file to its real end, whatever its header says.
 
     Packets that an edit list cuts off do not count. Raises MediaError for encrypted video and for one that goes
-    on past `max_duration_s`, as soon as that is seen.
+    on past the limits, as soon as that is seen.
     """
     assert video.time_base is not None
     wanted = (video,) if audio is None else (video, audio)
@@ -86,8 +87,10 @@ def scan_packets(
             continue
         scan.num_packets += 1
         time_s = clock.push(packet)
-        if time_s > max_duration_s:
-            raise too_long(path, time_s, max_duration_s)
+        if time_s > limits.max_duration_s:
+            raise too_long(path, time_s, limits.max_duration_s)
+        if scan.num_packets > limits.max_frames:
+            raise _too_many(path, limits.max_frames)
         if packet.is_discard:
             continue
         if not times and packet.has_sidedata("encryption_info"):
@@ -98,7 +101,7 @@ def scan_packets(
             scan.last_keyframe_s, scan.num_after_keyframe = time_s, 1
         if time_s >= last_s:
             last_s, scan.last_duration_s = time_s, float((packet.duration or 0) * video.time_base)
-    scan.times_s = array("d", sorted(times))
+    scan.times_s = array("d", np.sort(np.frombuffer(times)).tobytes()) if times else times
     if scan.last_duration_s <= 0:
         scan.last_duration_s = _usual_step_s(scan.times_s) or float(1 / FALLBACK_FPS)
     return scan
@@ -112,6 +115,15 @@ def too_long(path: Path, duration_s: float, max_duration_s: float) -> MediaError
         value=f"{duration_s:.1f} s",
         expected=f"at most {max_duration_s:.1f} s",
         action="Cut it, or raise limits.max_duration_s.",
+    )
+
+
+def _too_many(path: Path, max_frames: int) -> MediaError:
+    return MediaError(
+        "it has too many frames",
+        file=path,
+        expected=f"at most {max_frames}",
+        action="Cut it, or raise limits.max_frames; each frame takes some 30 bytes of memory while a clip is read.",
     )
 
 
@@ -148,8 +160,8 @@ def is_variable(times_s: Sequence[float], tick_s: float) -> bool:
 
 
 def _usual_step_s(times_s: Sequence[float]) -> float | None:
-    steps = [b - a for a, b in itertools.pairwise(times_s)]
-    return statistics.median(steps) if steps else None
+    steps = np.diff(np.asarray(times_s))  # not a list: of a million frames that would be most of the memory
+    return float(np.median(steps)) if len(steps) else None
 
 
 def _note_audio(packet: Packet[Any], clock: PacketClock, scan: PacketScan) -> None:

@@ -34,7 +34,11 @@ _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """Clockwise turns by what EXIF calls the orientation."""
 _EXIF_MIRRORED = (2, 4, 5, 7)
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError)
+_DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError),
+    *(RuntimeError, LookupError, TypeError, ArithmeticError, AttributeError, AssertionError),
+)
+"""Pillow's readers raise whatever they trip over."""
 
 
 def is_still(path: Path) -> bool:
@@ -58,6 +62,13 @@ def probe_still(path: Path, *, sha256: str, limits: LimitSettings, still_fps: in
             orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
             name, mode = str(image.format), image.mode
             is_animated = getattr(image, "n_frames", 1) > 1
+    except Image.DecompressionBombError as exc:  # Pillow refuses before it tells the size
+        raise MediaError(
+            f"its frames are too large: {exc}",
+            file=path,
+            expected=f"at most {limits.max_pixels} pixels",
+            action="Scale it down, or raise limits.max_pixels.",
+        ) from exc
     except _DECODE_ERRORS as exc:
         raise _damaged(path, exc) from exc
     bgr = _upright_bgr(path)

@@ -1,5 +1,9 @@
+import io
+import json
 import os
 import pickle
+import struct
+import time
 import zipfile
 from collections import OrderedDict
 
@@ -9,8 +13,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from models import checkpoints
 from models.checkpoints import load_network, read_checkpoint
 from models.generator import Generator
+from models.registry import add_checkpoint
 from singalong.errors import WeightsError
 
 
@@ -226,3 +232,120 @@ def test_refusing_another_network_names_the_file(tmp_path):
     torch.save(Generator(width=0.125).state_dict(), tmp_path / "wav2lip.pth")
     with pytest.raises(WeightsError, match=r"wav2lip\.pth: this file looks like the lip-sync generator"):
         load_network(tmp_path / "wav2lip.pth", "syncnet_v2")
+
+
+# ---- files made to do harm
+
+
+def crafted(tensors, data=b""):
+    """A safetensors file with a header of one's own making."""
+    header = tensors if isinstance(tensors, bytes) else json.dumps(tensors).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def entry(shape, start, end, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+HARMFUL = {
+    "a header larger than the file": struct.pack("<Q", 2**62) + b'{"a":',
+    "a header of gigabytes": struct.pack("<Q", 2**31) + b'{"a":' + b" " * 100,
+    "the same bytes twice": crafted({"a": entry([2], 0, 8), "b": entry([2], 0, 8)}, b"\0" * 8),
+    "bytes that overlap": crafted({"a": entry([2], 0, 8), "b": entry([2], 4, 12)}, b"\0" * 12),
+    "a hole": crafted({"a": entry([2], 0, 8), "b": entry([2], 16, 24)}, b"\0" * 24),
+    "beyond the end": crafted({"a": entry([2**40], 0, 2**42)}, b"\0" * 8),
+    "a negative size": crafted({"a": entry([-1], 0, 4)}, b"\0" * 4),
+    "a size that overflows": crafted({"a": entry([2**33, 2**33], 0, 0)}),
+    "numbers of eight bits": crafted({"a": entry([4], 0, 4, "F8_E4M3")}, b"\0" * 4),
+    "nested without end": crafted(b'{"a":' * 100_000),
+    "not a number": crafted({"a": entry([1], 0, 4)}, struct.pack("<f", float("nan"))),
+}
+
+
+@pytest.mark.parametrize("what", HARMFUL)
+def test_refuses_safetensors_whose_header_lies(tmp_path, what):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(HARMFUL[what])
+    with pytest.raises(WeightsError, match=r"a\.safetensors"):
+        read_checkpoint(path)
+
+
+def test_refuses_a_header_too_long_to_be_parsed(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", 17 << 20) + b"{" + b" " * (17 << 20))
+    with pytest.raises(WeightsError, match="no kind of file"):
+        read_checkpoint(path)
+
+
+def test_refuses_more_tensors_than_any_network_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_MAX_TENSORS", 20)
+    torch.save({f"k{number}": torch.zeros(1) for number in range(21)}, tmp_path / "a.pth")
+    safetensors.torch.save_file({f"k{number}": torch.zeros(1) for number in range(21)}, tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.safetensors"):
+        with pytest.raises(WeightsError, match="more tensors"):
+            read_checkpoint(tmp_path / name)
+
+
+def test_refuses_many_views_of_one_storage(tmp_path):
+    one = torch.zeros(1000)
+    torch.save({f"k{number}": one for number in range(200)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="many times its size"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def with_pickle(path, program):
+    """A checkpoint whose pickle is another one."""
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(3)}, buffer)
+    with zipfile.ZipFile(buffer) as good, zipfile.ZipFile(path, "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, program if name.endswith("data.pkl") else good.read(name))
+    return path
+
+
+PROGRAMS = {
+    "lists of lists of lists": b"\x80\x02]q\x00"
+    + b"".join(b"](h" + bytes([n]) + b"h" + bytes([n]) + b"eq" + bytes([n + 1]) for n in range(40))
+    + b".",
+    "nested deeply": b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".",
+    "a number of a gigabyte": b"\x80\x02\x8b" + struct.pack("<i", 2**30) + bytes(10) + b".",
+    "a text of a terabyte": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"x.",
+    "no end": b"\x80\x02}",
+    "a call of getattr": b"\x80\x02cbuiltins\ngetattr\n(ctorch\nFloatStorage\nX\x04\x00\x00\x00loadtR.",
+    "a module of torch that runs code": b"\x80\x02ctorch.hub\nload\n(X\x01\x00\x00\x00xX\x01\x00\x00\x00ytR.",
+}
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_refuses_pickles_made_to_exhaust_or_to_run(tmp_path, what):
+    started = time.monotonic()
+    with pytest.raises(WeightsError, match=r"a\.pth"):
+        read_checkpoint(with_pickle(tmp_path / "a.pth", PROGRAMS[what]))
+    assert time.monotonic() - started < 5
+
+
+def test_never_runs_what_a_checkpoint_brings_along(tmp_path):
+    canary = tmp_path / "was-run"
+
+    class Harm:
+        def __reduce__(self):
+            return os.system, (f"touch {canary}",)
+
+    for name, zipped in (("zip.pth", True), ("legacy.pth", False)):
+        torch.save({"a": torch.zeros(3), "x": Harm()}, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    for protocol in range(5):
+        (tmp_path / f"raw{protocol}.pth").write_bytes(pickle.dumps(Harm(), protocol))
+    for path in sorted(tmp_path.glob("*.pth")):
+        with pytest.raises(WeightsError):
+            add_checkpoint("x", path, home=tmp_path / "home")
+    assert not canary.exists()
+    assert not list((tmp_path / "home").glob("*"))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".onnx", ".safetensors"])
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(WeightsError, match="a pipe or a device"):
+            add_checkpoint("x", tmp_path / f"{name}{suffix}", home=tmp_path / "home")

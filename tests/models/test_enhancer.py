@@ -150,3 +150,15 @@ def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     onnx.save(model, path)
     with pytest.raises(WeightsError, match="changed since"):
         Enhancer(ref)
+
+
+def test_sparse_weights_outside_the_file_are_found(tmp_path: Path) -> None:
+    values = helper.make_tensor("values", TensorProto.FLOAT, [1], [1.0])
+    values.ClearField("float_data")
+    values.data_location = TensorProto.EXTERNAL
+    values.external_data.add(key="location", value="elsewhere.bin")
+    sparse = helper.make_sparse_tensor(values, helper.make_tensor("at", TensorProto.INT64, [1], [0]), [1])
+    constant = helper.make_node("Constant", [], ["one"], sparse_value=sparse)
+    path = write_network(tmp_path / "bad.onnx", [constant, helper.make_node("Mul", ["input", "one"], ["output"])])
+    with pytest.raises(WeightsError, match="outside the file"):
+        registry.add_checkpoint("bad", path, home=tmp_path / "home")
