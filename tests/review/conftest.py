@@ -20,7 +20,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
 )
-TIMEOUT_MS = 8000
+TIMEOUT_MS = 20000
 
 
 @pytest.fixture(scope="session")

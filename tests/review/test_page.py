@@ -25,7 +25,7 @@ from tests.singalong.builders import pair_row
 OpenPage = Callable[..., Any]
 NO_SCROLL = "document.documentElement.scrollWidth <= window.innerWidth"
 INTERACTIVE_S = 2.0
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 
 
