@@ -1,5 +1,7 @@
 // Talking to the server. A decision stays in the browser's storage until the server says that it is on the disk.
 
+const PATIENCE_MS = 20000; // a server that hangs must not keep the page from asking again
+
 export class Refused extends Error {}
 
 async function answer(response) {
@@ -14,7 +16,7 @@ async function answer(response) {
 }
 
 export async function get(path, values = {}) {
-  return answer(await fetch(`${path}?${new URLSearchParams(values)}`, { cache: "no-store" }));
+  return answer(await fetch(`${path}?${new URLSearchParams(values)}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }));
 }
 
 /** What changed in the queue since the last time; null where nothing did. */
@@ -25,7 +27,7 @@ export class Changes {
   async next() {
     const query = new URLSearchParams({ since: this.revision, epoch: this.epoch });
     const headers = this.epoch ? { "If-None-Match": `"${this.epoch}-${this.revision}"` } : {};
-    const response = await fetch(`/api/pairs?${query}`, { headers, cache: "no-store" });
+    const response = await fetch(`/api/pairs?${query}`, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     if (response.status === 304) return null;
     const changes = await answer(response);
     const anew = changes.epoch !== this.epoch;
