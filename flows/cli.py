@@ -198,6 +198,24 @@ def report(
 
 
 @app.command()
+def review(
+    run: Run,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=1, max=65535, help="Port on 127.0.0.1; by default 8765, or any.", show_default=False
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, where there is a screen.")] = True,
+    json: Json = False,
+) -> None:
+    """Serve the review page of a run, finished or not: the worst take first, judged from the keyboard. Ctrl-C ends."""
+    from flows.commands.review import review_command
+
+    raise typer.Exit(review_command(run, port=port, open_browser=open_, as_json=json))
+
+
+@app.command()
 def score(
     videos: Annotated[list[Path], typer.Argument(help="Talking videos.", show_default=False)],
     audio: Annotated[

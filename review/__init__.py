@@ -1,1 +1,1 @@
-"""The review page and its server."""
+"""The review page and its server: what to look at first, what it looks and sounds like, what a person decides."""

@@ -25,6 +25,7 @@ from singalong.contracts import (
 from singalong.fold import RunFold, ShardFold
 from singalong.plan import montages
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
+from singalong.reviews import Decision
 
 Judge = Callable[[SyncScore], Verdict]
 """Turns a score into a verdict, by the thresholds of the scorer."""
@@ -69,6 +70,7 @@ def fold_report(
     films: Mapping[str, Film] | None = None,
     montage_films: Mapping[str, Film] | None = None,
     takes: Mapping[str, Mapping[str, object]] | None = None,
+    decisions: Mapping[str, Decision] | None = None,
 ) -> Report:
     """Fold a run into its report.
 
@@ -80,14 +82,19 @@ def fold_report(
         segment_path: where a shard's segment lies in the store; None where it no longer does.
         films: the pairs' films by pair id; a pair without one is not done.
         montage_films: the montages' films by name.
-        takes: `num_takes` and `take_run_id` of pairs that were made more than once, by pair id.
+        takes: of pairs that were made more than once what `PairReportRow` says of takes, by pair id.
+        decisions: of people, by pair id; one about a film that has been replaced since does not count.
     """
-    folder = _Folder(plan, fold, merge, judge, segment_path, films or {}, montage_films or {}, takes or {})
+    folder = _Folder(
+        plan, fold, merge, judge, segment_path, films or {}, montage_films or {}, takes or {}, decisions or {}
+    )
     shards_of: defaultdict[str, list[ShardPlan]] = defaultdict(list)
     for shard in plan.shards:
         shards_of[shard.pair_id].append(shard)
     shards: list[ReportRow] = [folder.problem(ReportRow, problem) for problem in plan.problems]
-    pairs: list[PairReportRow] = [folder.problem(PairReportRow, problem) for problem in plan.problems]
+    pairs: list[PairReportRow] = [
+        folder.problem(PairReportRow, problem, **folder.ruling(problem.pair_id, None)) for problem in plan.problems
+    ]
     for pair in plan.pairs:
         own = sorted(shards_of[pair.pair_id], key=lambda shard: shard.start_frame)
         shards += [folder.shard(pair, shard) for shard in own]
@@ -109,8 +116,9 @@ class _Folder:
     films: Mapping[str, Film]
     montage_films: Mapping[str, Film]
     takes: Mapping[str, Mapping[str, Any]]
+    decisions: Mapping[str, Decision]
 
-    def problem(self, model: Any, problem: RowProblem) -> Any:
+    def problem(self, model: Any, problem: RowProblem, **values: Any) -> Any:
         """The row of a manifest row that could not be planned."""
         return model(
             **self._run(),
@@ -118,7 +126,20 @@ class _Folder:
             status=Status.QUARANTINED,
             error_class=problem.error_class,
             error_message=problem.error_message,
+            **values,
         )
+
+    def ruling(self, pair_id: str, output_sha256: str | None) -> dict[str, Any]:
+        """What a person said of a pair's present film."""
+        decision = self.decisions.get(pair_id)
+        if decision is None or not decision.is_of(output_sha256):
+            return {}
+        return {
+            "review_ruling": decision.ruling,
+            "review_reason": "; ".join(filter(None, (decision.reason, decision.note))) or None,
+            "review_settings": decision.settings,
+            "reviewer": decision.reviewer,
+        }
 
     def shard(self, pair: PairPlan, shard: ShardPlan) -> ReportRow:
         state = self.fold.shards[shard.shard_id]
@@ -160,6 +181,7 @@ class _Folder:
             thumbnail=film.thumbnail,
             duration_s=film.duration_s,
             **self.takes.get(pair.pair_id, {}),
+            **self.ruling(pair.pair_id, film.sha256),
         )
 
     def montages(self, pairs: Iterable[PairReportRow]) -> list[MontageReportRow]:

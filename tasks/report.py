@@ -13,6 +13,7 @@ from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.plan import montages
 from singalong.report import Film, Merge, Report, fold_report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table
+from singalong.reviews import read_decisions
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds
 from singalong.store import Store
@@ -49,6 +50,7 @@ def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thre
         films=_pair_films(run, store, stands),
         montage_films=_montage_films(run),
         takes={pair_id: _facts_of(takes) for pair_id, takes in stands.takes.items()},
+        decisions=read_decisions(run.path),
     )
 
 
@@ -90,7 +92,13 @@ def _merge(run: RunFolder, store: Store, stands: Standing) -> Merge:
 
 
 def _facts_of(takes: Sequence[JudgedTake]) -> dict[str, object]:
-    return {"num_takes": len(takes), "take_run_id": best_take(takes).take.run_id}
+    before = best_take(takes[:-1]) if len(takes) > 1 else None
+    return {
+        "num_takes": len(takes),
+        "take_run_id": best_take(takes).take.run_id,
+        "confidence_before": before.score.confidence if before else None,
+        "verdict_before": before.verdict if before else None,
+    }
 
 
 def _pair_films(run: RunFolder, store: Store, stands: Standing) -> dict[str, Film]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,9 +21,13 @@ from singalong.errors import ErrorClass
 from singalong.fold import RunFold
 from singalong.report import Report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
+from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
 
-MAX_PAIRS_SHOWN = 300
+MAX_CARDS = 120
+"""Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
+PAIRS_A_GROUP = 250
+"""Of the others each has a line, in groups that are folded up: what is folded up costs next to nothing."""
 MAX_FAILURES_SHOWN = 60
 NUM_HISTOGRAM_BINS = 16
 
@@ -51,6 +56,14 @@ class Part:
     def css(self) -> str:
         """Class that gives its colour."""
         return "c-" + self.label.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class PairGroup:
+    """Pairs in lines, under what they have in common."""
+
+    title: str
+    pairs: tuple[PairReportRow, ...]
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,9 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         failures=groups[:MAX_FAILURES_SHOWN],
         num_failures_hidden=max(0, len(groups) - MAX_FAILURES_SHOWN),
         montages=report.montages,
-        pairs=pairs[:MAX_PAIRS_SHOWN],
-        num_pairs_hidden=max(0, len(pairs) - MAX_PAIRS_SHOWN),
+        pairs=pairs[:MAX_CARDS],
+        pair_groups=_pair_groups(pairs[MAX_CARDS:]),
+        changed=[pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None],
     )
 
 
@@ -130,6 +144,10 @@ def _tiles(report: Report) -> list[tuple[str, str]]:
         ("video made", _duration(seconds)),
         ("frames", f"{sum(row.num_frames for row in report.shards if row.status is Status.DONE):,}"),
     ]
+    judged = [pair for pair in report.pairs if pair.review_ruling]
+    if judged:
+        rejected = sum(pair.review_ruling is Ruling.REJECT for pair in judged)
+        tiles.append(("reviewed", f"{len(judged)} of {len(report.pairs)}, {rejected} sent back"))
     if report.montages:
         made = sum(montage.output is not None for montage in report.montages)
         tiles.append(("montages made", f"{made} of {len(report.montages)}"))
@@ -167,6 +185,24 @@ def _failure_groups(report: Report) -> list[FailureGroup]:
     return sorted(groups, key=lambda group: -len(group.names))
 
 
+def _pair_groups(pairs: Sequence[PairReportRow]) -> list[PairGroup]:
+    """Pairs in their order, in groups of one badge, none of them too long."""
+    groups: list[PairGroup] = []
+    for badge, own in groupby(pairs, key=_badge):
+        rows = list(own)
+        for start in range(0, len(rows), PAIRS_A_GROUP):
+            part = tuple(rows[start : start + PAIRS_A_GROUP])
+            is_whole = len(rows) <= PAIRS_A_GROUP
+            of = str(len(rows)) if is_whole else f"{start + 1} to {start + len(part)} of {len(rows)}"
+            groups.append(PairGroup(f"{badge}, {of}{_range_of(part)}", part))
+    return groups
+
+
+def _range_of(pairs: Sequence[PairReportRow]) -> str:
+    confidences = [pair.sync_confidence for pair in pairs if pair.sync_confidence is not None]
+    return f": confidence {min(confidences):.2f} to {max(confidences):.2f}" if confidences else ""
+
+
 def _damage_notes(fold: RunFold) -> list[str]:
     if not fold.damaged:
         return []
@@ -195,6 +231,15 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.0f} %"
 
 
+def _review(row: PairReportRow) -> str:
+    """What a person decided, in words; empty where nobody did."""
+    if row.review_ruling is None:
+        return ""
+    verb = "accepted" if row.review_ruling is Ruling.ACCEPT else "rejected"
+    words = f"{verb} by {row.reviewer}" + (f": {row.review_reason}" if row.review_reason else "")
+    return f"{words}; to be made again with {', '.join(row.review_settings)}" if row.review_settings else words
+
+
 def _badge(row: PairReportRow | MontageReportRow) -> str:
     """The one word that says where a pair stands: its verdict if it is done, else its status."""
     return row.verdict.value if row.status is Status.DONE and row.verdict else row.status.value
@@ -214,6 +259,7 @@ def _template() -> Template:
         "percent": _percent,
         "duration": _duration,
         "badge": _badge,
+        "review": _review,
         "link": quote,
         "file_name": lambda path: Path(path).name,
         "css": lambda label: "c-" + str(label).replace(" ", "-"),

@@ -18,6 +18,7 @@ from singalong.errors import UsageError
 from singalong.face_choice import picture_of
 from singalong.heritage import read_pass
 from singalong.plan import shards_of
+from singalong.reviews import Ruling, inherit_decisions
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.takes import EarlierRun, Heritage, Pass
@@ -40,6 +41,8 @@ class PlannedPass:
         heritage: what goes into its folder beside the plan.
         reasons: why each of its pairs is made again, by pair id.
         refused: why pairs that were chosen cannot be made again, by pair id; they stay as they were.
+        asked: the settings that people asked for as they rejected a pair, by pair id. A pass has one set of settings
+            for all, so they are told and not taken.
     """
 
     plan: Plan
@@ -47,6 +50,7 @@ class PlannedPass:
     heritage: Heritage
     reasons: dict[str, tuple[str, ...]]
     refused: dict[str, str]
+    asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def plan_pass(
@@ -55,7 +59,6 @@ def plan_pass(
     wanted: Wanted,
     *,
     overrides: list[str],
-    rejected: frozenset[str] = frozenset(),
     progress: Progress = lambda _what, _done, _total: None,
 ) -> PlannedPass | None:
     """Plan what of a run is to be made again; None where nothing is chosen. Writes nothing.
@@ -66,16 +69,18 @@ def plan_pass(
         wanted: which pairs.
         overrides: settings for this pass, `section.key=value`; all others are the parent's. A generator given here
             takes the place of those that rows name.
-        rejected: pairs that a person sent back; their present take stands back behind any other.
         progress: is told of media that is looked at again.
 
+    The present take of a pair that a person rejected stands back behind any other.
     A pair whose files have changed is planned anew, and so are the rows of its montage that are laid behind it.
 
     Raises UsageError for a query or a setting that cannot be used, InputError for models that are not installed.
     """
     settings = with_overrides(parent.settings, overrides)
     stands = standing(parent, store)
-    selection = select_pairs(fold_run(parent, store, stands), wanted, rejected=rejected)
+    report = fold_run(parent, store, stands)
+    rejected = frozenset(pair.pair_id for pair in report.pairs if pair.review_ruling is Ruling.REJECT)
+    selection = select_pairs(report, wanted)
     if not selection.reasons:
         return None
     named = any(override.split("=")[0].strip() == _GENERATOR for override in overrides)
@@ -92,13 +97,19 @@ def plan_pass(
         earlier=_earlier(parent, stands, rejected & reasons.keys()),
     )
     heritage = Heritage(order, _earlier_plans(parent, frozenset(reasons)))
-    return PlannedPass(plan, settings, heritage, reasons, found.refused)
+    asked = {pair.pair_id: pair.review_settings for pair in report.pairs if pair.review_settings}
+    return PlannedPass(
+        plan, settings, heritage, reasons, found.refused, {name: asked[name] for name in reasons if name in asked}
+    )
 
 
 def begin_pass(path: Path, planned: PlannedPass, parent: RunFolder) -> RunFolder:
     """Make the folder of a planned pass."""
     child = RunFolder.create(path, planned.plan, planned.settings, manifest=parent.manifest, heritage=planned.heritage)
     inherit_failures(child, parent)
+    inherit_decisions(
+        child.path, parent.path, parent.run_id, [row.pair_id for row in child.manifest if not child.makes(row.pair_id)]
+    )
     return child
 
 

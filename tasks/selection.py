@@ -13,6 +13,7 @@ from singalong.contracts import Row, Status
 from singalong.errors import UsageError
 from singalong.report import Report
 from singalong.report_schema import ReportRow, report_table
+from singalong.reviews import Ruling
 
 
 class Wanted(Row):
@@ -37,13 +38,12 @@ class Selection:
     reasons: dict[str, tuple[str, ...]]
 
 
-def select_pairs(report: Report, wanted: Wanted, *, rejected: frozenset[str] = frozenset()) -> Selection:
+def select_pairs(report: Report, wanted: Wanted) -> Selection:
     """Choose pairs of a run by its report.
 
     Args:
         report: of the run as it stands.
         wanted: how.
-        rejected: ids of pairs that a person sent back.
 
     Raises UsageError for a query that cannot be run, naming the columns there are.
     """
@@ -53,8 +53,8 @@ def select_pairs(report: Report, wanted: Wanted, *, rejected: frozenset[str] = f
         own = []
         if wanted.failed and pair.status is not Status.DONE:
             own.append(f"{pair.status.value}: {pair.error_message}" if pair.error_message else pair.status.value)
-        if wanted.rejected and pair.pair_id in rejected:
-            own.append("rejected")
+        if wanted.rejected and pair.review_ruling is Ruling.REJECT:
+            own.append(f"rejected: {pair.review_reason}" if pair.review_reason else "rejected")
         if wanted.below is not None and pair.sync_confidence is not None and pair.sync_confidence < wanted.below:
             own.append(f"confidence {pair.sync_confidence:.2f}")
         if pair.pair_id in found:

@@ -29,6 +29,8 @@ ONLY_IN = {
     "torch": ("models.", "tasks.", "flows.commands.doctor"),
     "typer": ("flows.",),
     "rich": ("flows.",),
+    "fastapi": ("review.",),
+    "uvicorn": ("review.",),
 }
 """Third-party packages that are imported in one place only: modules by name or prefix."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ from flows.commands.run import execute, finish
 from flows.terminal import err, out, planning, print_facts, print_json, print_table, print_warning
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages
-from singalong.reviews import Ruling, read_decisions
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.film_steps import is_finished
@@ -45,15 +45,12 @@ def reprocess_command(
 
 
 def _plan(parent: RunFolder, wanted: Wanted, overrides: list[str]) -> PlannedPass | None:
-    decisions = read_decisions(parent.path)
-    rejected = frozenset(pair_id for pair_id, decision in decisions.items() if decision.ruling is Ruling.REJECT)
     with planning() as progress:
         return plan_pass(
             parent,
             Store(parent.settings.store_path),
             wanted,
             overrides=overrides,
-            rejected=rejected,
             progress=progress,
         )
 
@@ -82,7 +79,21 @@ def _show(planned: PlannedPass, parent: RunFolder, path: Path, *, as_json: bool)
     print_table(f"{len(rows)} of {len(parent.plan.pairs) + len(parent.plan.problems)} pairs", ["pair", "why"], rows)
     for pair_id, message in planned.refused.items():
         print_warning(f"{pair_id} stays as it is: {message}")
+    _show_asked(planned, parent)
     print_facts({name: document[name] for name in ("run", "shards", "frames")} | {"montages": document["montages"]})
+
+
+def _show_asked(planned: PlannedPass, parent: RunFolder) -> None:
+    """Say what people asked for that this pass does not do, and the command that does it."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for pair_id, asked in planned.asked.items():
+        if not set(asked) <= set(planned.heritage.order.overrides):
+            groups.setdefault(asked, []).append(pair_id)
+    for asked, pairs in groups.items():
+        names = ", ".join("'" + pair_id.replace("'", "''") + "'" for pair_id in pairs)
+        command = ["singalong", "reprocess", str(parent.path), "--where", f"pair_id IN ({names})"]
+        command += [word for one in asked for word in ("--set", one)]
+        print_warning(f"{len(pairs)} were rejected to be made with {', '.join(asked)}: {shlex.join(command)}")
 
 
 def _document(planned: PlannedPass, parent: RunFolder, path: Path) -> dict[str, Any]:
@@ -94,7 +105,10 @@ def _document(planned: PlannedPass, parent: RunFolder, path: Path) -> dict[str, 
     return {
         "run": str(path),
         "parent": str(parent.path),
-        "pairs": [{"pair_id": pair_id, "reasons": list(why)} for pair_id, why in planned.reasons.items()],
+        "pairs": [
+            {"pair_id": pair_id, "reasons": list(why), "asked": list(planned.asked.get(pair_id, ()))}
+            for pair_id, why in planned.reasons.items()
+        ],
         "refused": planned.refused,
         "shards": cost.num_todo_shards,
         "frames": cost.num_todo_frames,

@@ -30,6 +30,7 @@ SURFACE = {
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
     "report": {"--json", "runs"},
+    "review": {"--port", "--open", "--json", "run"},
     "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,

@@ -14,7 +14,7 @@ import pytest
 
 import singalong
 from flows.cli import main
-from singalong.reviews import Decision, Ruling, record_decision
+from singalong.reviews import Decision, Ruling, read_decisions, record_decision
 from singalong.runfolder import RunFolder
 
 SETTINGS = ["--set", "run.executor=inprocess", "--set", "plan.shard_s=1.5"]
@@ -109,11 +109,33 @@ def test_a_worse_take_is_listed_and_the_earlier_one_stays_in_the_films(
     assert table(child, "pairs")["part1"]["generator"] != "untrained"
 
 
+def test_settings_asked_for_with_a_rejection_are_told_with_the_command_that_takes_them(
+    finished: Path, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = tmp_path / "asked"
+    shutil.copytree(finished, parent)
+    decision = {"reviewer": "ann", "decided_at": "2026-01-01T00:00:00.000+00:00", "ruling": Ruling.REJECT}
+    record_decision(parent, Decision(pair_id="part1", settings=("lipsync.crf=30",), reason="soft", **decision))
+    record_decision(parent, Decision(pair_id="part2", output_sha256="of a film that is gone", **decision))
+    code, told = call("reprocess", parent, "--rejected", "--dry-run")
+    assert (code, told["pairs"]) == (
+        0,
+        [{"pair_id": "part1", "reasons": ["rejected: soft"], "asked": ["lipsync.crf=30"]}],
+    )
+    monkeypatch.setattr(sys, "argv", ["singalong", "reprocess", str(parent), "--rejected", "--dry-run"])
+    with pytest.raises(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"singalong reprocess {parent} --where" in said
+    assert "--set lipsync.crf=30" in said
+
+
 def test_what_a_person_rejected_gives_way_even_to_a_lower_score(finished: Path, call: Any, tmp_path: Path) -> None:
     parent = tmp_path / "judged"
     shutil.copytree(finished, parent)
     decision = {"pair_id": "part1", "reviewer": "ann", "decided_at": "2026-01-01T00:00:00.000+00:00"}
     record_decision(parent, Decision(**decision, ruling=Ruling.REJECT))
+    record_decision(parent, Decision(**decision | {"pair_id": "part2"}, ruling=Ruling.ACCEPT))
     code, told = call("reprocess", parent, "--rejected", "--set", "lipsync.generator=untrained")
     assert code == 0
     child = Path(told["run"])
@@ -121,7 +143,11 @@ def test_what_a_person_rejected_gives_way_even_to_a_lower_score(finished: Path, 
     takes = table(child, "takes")
     assert takes["part1 1"]["rejected"]
     assert takes["part1 2"]["stands"]
-    assert table(child, "pairs")["part1"]["generator"] == "untrained"
+    pairs = table(child, "pairs")
+    assert pairs["part1"]["generator"] == "untrained"
+    assert pairs["part1"]["confidence_before"] == pytest.approx(takes["part1 1"]["sync_confidence"])
+    assert (pairs["part2"]["review_ruling"], pairs["part2"]["reviewer"]) == ("accept", "ann"), "it is the same film"
+    assert set(read_decisions(child)) == {"part2"}
 
     code, told = call("reprocess", child, "--where", "pair_id = 'part1'", "--set", "lipsync.generator=auto")
     assert code == 0

@@ -89,6 +89,8 @@ def test_columns_of_the_pair_report_are_frozen() -> None:
         **COMMON,
         **{"priority": "int64", "num_shards": "int64", "num_done": "int64", "duration_s": "double"},
         **{"thumbnail": "string", "num_takes": "int64", "take_run_id": "string"},
+        **{"confidence_before": "double", "verdict_before": "string", "review_ruling": "string"},
+        **{"review_reason": "string", "review_settings": "list<item: string>", "reviewer": "string"},
     }
 
 

@@ -19,6 +19,7 @@ from singalong.contracts import Failure, Plan, ShardPlan, ShardResult, Status, S
 from singalong.errors import ErrorClass, InputError
 from singalong.frames_table import NUM_OFFSETS, WindowRows, frames_table
 from singalong.plan import montages
+from singalong.reviews import Decision, Ruling, record_decision
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds, score_rows
 from singalong.store import Store
@@ -301,10 +302,11 @@ def test_failures_of_one_kind_stand_together(tmp_path: Path, store: Store) -> No
     assert "and 3 more" in text
 
 
-def test_the_worst_pairs_are_shown_first_and_the_rest_is_counted(
+def test_the_worst_pairs_are_shown_first_and_the_rest_follows_in_lines(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_page, "MAX_PAIRS_SHOWN", 3)
+    monkeypatch.setattr(report_page, "MAX_CARDS", 3)
+    monkeypatch.setattr(report_page, "PAIRS_A_GROUP", 1)
     run = make_run(tmp_path / "run", plan_of([pair_row(n, song_end_s=3 + n) for n in range(1, 6)]))
     shards = run.plan.shards
     finish(run, store, shards[0])
@@ -314,7 +316,31 @@ def test_the_worst_pairs_are_shown_first_and_the_rest_is_counted(
     join_films(run, store)
     write_reports(run, store)
     assert re.findall(r"<h3><span>(?:<a[^>]*>)?(p\d)", page(run)) == ["p5", "p4", "p3"]
-    assert "2 more are in pairs.parquet" in page(run)
+    folded = r'<details class="more">\s*<summary>([^<]*)</summary>.*?<td class="wrap">(?:<a[^>]*>)?(p\d)'
+    lines = re.findall(folded, page(run), re.DOTALL)
+    assert [name for _, name in lines] == ["p2", "p1"]
+    assert lines[0][0].startswith("review, 1 to 1 of 2: confidence ")
+
+
+def test_what_people_decided_is_in_the_table_and_on_the_page(tmp_path: Path, store: Store) -> None:
+    run = make_run(tmp_path / "run", plan_of([pair_row(n, song_end_s=3 + n) for n in (1, 2, 3)]))
+    for shard in run.plan.shards:
+        finish(run, store, shard)
+    join_films(run, store)
+    told = {"reviewer": HOSTILE, "decided_at": "2026-01-01T00:00:00.000+00:00", "reason": "wrong face"}
+    settings = ("lipsync.crf=30",)
+    record_decision(run.path, Decision(pair_id="p1", ruling=Ruling.REJECT, settings=settings, note="left one", **told))
+    record_decision(run.path, Decision(pair_id="p2", ruling=Ruling.ACCEPT, output_sha256=sha("p2"), **told))
+    record_decision(run.path, Decision(pair_id="p3", ruling=Ruling.ACCEPT, output_sha256=sha("a former film"), **told))
+    write_reports(run, store)
+    rows = singalong.load_report(run.path, "pairs").set_index("pair_id")
+    assert rows["review_ruling"].dropna().to_dict() == {"p1": "reject", "p2": "accept"}
+    assert (rows.loc["p1", "review_reason"], rows.loc["p1", "reviewer"]) == ("wrong face; left one", HOSTILE)
+    assert list(rows.loc["p1", "review_settings"]) == ["lipsync.crf=30"]
+    reader = Reader()
+    reader.feed(page(run))
+    assert "2 of 3, 1 sent back" in reader.text
+    assert f"rejected by {HOSTILE}: wrong face; left one; to be made again with lipsync.crf=30" in reader.text
 
 
 def test_damaged_attempts_are_mentioned(tmp_path: Path, store: Store) -> None:

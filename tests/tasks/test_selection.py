@@ -1,18 +1,21 @@
 """Choosing what to make again."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from singalong.contracts import Plan, SyncScore
 from singalong.errors import ErrorClass, UsageError
 from singalong.fold import fold_attempts
 from singalong.report import Film, Report, fold_report
+from singalong.reviews import Decision, Ruling
 from tasks.selection import Wanted, select_pairs
 from tests.singalong.builders import attempt, pair_row, plan_of, shard_result
 
 PLAN: Plan = plan_of([pair_row(n, song_end_s=4, tags={"scene": f"s{n}"}) for n in (1, 2, 3, 4)])
 
 
-def report() -> Report:
+def report(decisions: Mapping[str, Decision] | None = None) -> Report:
     """p1 is good, p2 bad, p3 failed, p4 was never tried."""
     shards = {shard.pair_id: shard for shard in PLAN.shards}
     bad = shard_result(shards["p2"], score=SyncScore(scorer="expert", confidence=1.5, offset_frames=7))
@@ -22,7 +25,7 @@ def report() -> Report:
         attempt(shards["p3"], outcome=ErrorClass.INPUT.value),
     ]
     films = {name: Film(path=f"outputs/{name}.mp4") for name in ("p1", "p2")}
-    return fold_report(PLAN, fold_attempts(PLAN, rows), merge=lambda *_: None, films=films)
+    return fold_report(PLAN, fold_attempts(PLAN, rows), merge=lambda *_: None, films=films, decisions=decisions)
 
 
 def chosen(**wanted: object) -> list[str]:
@@ -42,8 +45,14 @@ def test_below_takes_low_confidence_and_leaves_what_has_none() -> None:
 
 def test_ways_add_up() -> None:
     assert chosen(failed=True, below=3.0) == ["p2", "p3", "p4"]
-    assert list(select_pairs(report(), Wanted(rejected=True), rejected=frozenset({"p1"})).reasons) == ["p1"]
-    assert list(select_pairs(report(), Wanted(failed=True), rejected=frozenset({"p1"})).reasons) == ["p3", "p4"]
+    told = {"reviewer": "ann", "decided_at": "2026-01-01T00:00:00.000+00:00", "reason": "wrong face"}
+    decisions = {
+        "p1": Decision(pair_id="p1", ruling=Ruling.REJECT, **told),
+        "p2": Decision(pair_id="p2", ruling=Ruling.ACCEPT, **told),
+    }
+    judged = report(decisions)
+    assert select_pairs(judged, Wanted(rejected=True)).reasons == {"p1": ("rejected: wrong face",)}
+    assert list(select_pairs(judged, Wanted(failed=True)).reasons) == ["p3", "p4"]
 
 
 @pytest.mark.parametrize(

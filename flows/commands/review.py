@@ -1,0 +1,54 @@
+"""`singalong review`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from flows.interrupts import Interrupted
+from flows.terminal import err, out, print_json
+from review.feed import Snapshot
+from review.serve import serve
+from review.server import Reviewable
+from singalong.runfolder import RunFolder
+from tasks.reviewing import Look, shot_starts
+from tasks.standing import scorer_thresholds
+
+
+def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: bool) -> int:
+    """Serve the review page of a run, finished or not, until Ctrl-C; that is how it ends well."""
+    folder = RunFolder.open(run)
+    look = Look(folder)
+
+    def ready(url: str) -> None:
+        _tell(folder, url, as_json=as_json)
+        if open_browser and _has_screen():
+            webbrowser.open(url)
+
+    what = Reviewable(
+        run=folder,
+        look=lambda: Snapshot(*look()),
+        thresholds=scorer_thresholds,
+        cuts_s=shot_starts(folder),
+    )
+    try:
+        serve(what, port=port, ready=ready)
+    except (KeyboardInterrupt, Interrupted):
+        err.print("the review has ended; every decision is in the run folder")
+    return 0
+
+
+def _tell(folder: RunFolder, url: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url, "run": str(folder.path)})
+        sys.stdout.flush()
+        return
+    out.print(url, markup=False)
+    err.print("Open this address in a browser on this machine; it is the key, so keep it to yourself. Ctrl-C ends.")
+
+
+def _has_screen() -> bool:
+    """Whether a browser can show itself; without a screen `webbrowser` would start one in the terminal."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -1,0 +1,194 @@
+"""The server of the review page: the page, the queue, curves, media, and decisions going to the run folder."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+
+from review import media
+from review.curve import curve_of
+from review.decide import REASONS, Sent, record
+from review.feed import PairView, RunFeed, Snapshot
+from review.guard import Guard
+from review.queue import decision_words
+from singalong import __version__
+from singalong.contracts import PairPlan
+from singalong.errors import InputError, SingalongError, classify
+from singalong.runfolder import RunFolder
+from singalong.scoring import Thresholds
+
+STATIC = Path(__file__).parent / "static"
+_STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+PairId = Annotated[str, Query(alias="pair", max_length=500)]
+
+
+@dataclass(frozen=True)
+class Reviewable:
+    """A run to be reviewed, and what the page must be told by those who may look further than this package.
+
+    Attributes:
+        run: its folder.
+        look: folds the run as it stands; called again when something was written.
+        thresholds: of a scorer, by name; None where it has none.
+        cuts_s: where the shots of a pair's clip begin, seconds on its own time line; empty where nobody knows.
+    """
+
+    run: RunFolder
+    look: Callable[[], Snapshot]
+    thresholds: Callable[[str | None], Thresholds | None] = lambda _: None
+    cuts_s: Callable[[PairPlan], Sequence[float]] = lambda _: ()
+
+
+def make_app(what: Reviewable, *, token: str) -> FastAPI:
+    """The application; every request but those of `Guard` is refused. Folds the run once, before it returns."""
+    app = FastAPI(title="singalong review", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    feed = RunFeed(what.run.path, what.look)
+    _add_page(app)
+    _add_queue(app, what, feed)
+    _add_media(app, what, feed)
+    app.add_middleware(Guard, token=token)
+    app.add_exception_handler(SingalongError, _explained)
+    app.add_exception_handler(RequestValidationError, _unusable)
+    app.add_exception_handler(OSError, _explained)
+    app.add_exception_handler(_NoSuchPairError, _explained)
+    return app
+
+
+class _NoSuchPairError(InputError):
+    """A pair that the run does not have."""
+
+
+def _add_page(app: FastAPI) -> None:
+    files = {path.name: path for path in STATIC.iterdir() if path.suffix in _STATIC_TYPES}
+
+    @app.get("/")
+    def page() -> Response:
+        return _static(files["index.html"])
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        found = files.get(name)
+        return Response(status_code=404) if found is None else _static(found)
+
+
+def _static(path: Path) -> Response:
+    return FileResponse(path, media_type=_STATIC_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
+    run = what.run
+
+    @app.get("/api/run")
+    def about() -> Response:
+        return _json(
+            {
+                **{"name": run.path.name, "run_id": run.run_id, "parent_run_id": run.plan.parent_run_id},
+                "again": shlex.join(["singalong", "reprocess", str(run.path), "--rejected"]),
+                **{"path": str(run.path), "reasons": REASONS, "reviewer": _user(), "version": __version__},
+            }
+        )
+
+    @app.get("/api/pairs")
+    def pairs(since: int = 0, epoch: str = "", if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        """Rows that changed after `since`; all of them where `epoch` is that of another server. 304 where none did."""
+        etag = f'"{feed.epoch}-{feed.revision()}"'
+        if if_none_match == etag:
+            return Response(status_code=304, headers={"etag": etag})
+        revision, text = feed.changes(since if epoch == feed.epoch else -1)
+        headers = {"etag": f'"{feed.epoch}-{revision}"'}
+        return Response(text.encode("ascii"), media_type="application/json", headers=headers)
+
+    @app.get("/api/pair")
+    def pair(pair_id: PairId) -> Response:
+        view = _view(feed, pair_id)
+        return _json(
+            {
+                "row": view.row.model_dump(mode="json"),
+                "fit": view.plan.fit.value if view.plan else None,
+                "face": view.plan.face if view.plan else None,
+                "is_still": view.plan is not None and media.media_type(Path(view.plan.clip)).startswith("image/"),
+                "decisions": [decision_words(one) for one in feed.decisions(pair_id)],
+                "thresholds": _thresholds(what, view),
+            }
+        )
+
+    @app.get("/api/curve")
+    def curve(pair_id: PairId) -> Response:
+        view = _view(feed, pair_id)
+        cuts_s = what.cuts_s(view.plan) if view.plan else ()
+        return _json(curve_of(media.frames_tables(run, view), fps=view.row.fps or 25.0, cuts_s=cuts_s))
+
+    @app.post("/api/decisions")
+    def decide(sent: Sent) -> Response:
+        _view(feed, sent.pair)
+        record(sent, feed, run.settings)
+        return _json({"pair": feed.item(sent.pair)})
+
+
+def _add_media(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
+    run = what.run.path
+
+    @app.api_route("/media/film", methods=["GET", "HEAD"])
+    def film(pair_id: PairId) -> Response:
+        return media.file_response(media.film_of(run, _view(feed, pair_id)))
+
+    @app.api_route("/media/part", methods=["GET", "HEAD"])
+    def part(pair_id: PairId) -> Response:
+        return media.file_response(media.part_of(what.run, _view(feed, pair_id)))
+
+    @app.get("/media/thumb")
+    def thumb(pair_id: PairId) -> Response:
+        return media.file_response(media.thumbnail_of(run, _view(feed, pair_id)))
+
+    @app.api_route("/media/clip", methods=["GET", "HEAD"])
+    def clip(pair_id: PairId) -> Response:
+        return media.file_response(media.clip_of(_view(feed, pair_id)))
+
+    @app.get("/media/still")
+    def still(pair_id: PairId, at_s: Annotated[float, Query(ge=0, le=1e6)] = 0.0) -> Response:
+        """The clip's frame at a time, decoded here: for clips that the browser cannot play."""
+        return Response(media.still_of(_view(feed, pair_id), at_s), media_type="image/jpeg")
+
+
+def _view(feed: RunFeed, pair_id: str) -> PairView:
+    view = feed.view(pair_id)
+    if view is None:
+        raise _NoSuchPairError("this run has no such pair", value=pair_id)
+    return view
+
+
+def _thresholds(what: Reviewable, view: PairView) -> dict[str, Any] | None:
+    found = what.thresholds(view.row.scorer)
+    return found.model_dump() if found else None
+
+
+def _json(content: Any) -> Response:
+    return Response(json.dumps(content).encode("ascii"), media_type="application/json")
+
+
+def _explained(_: Request, error: Exception) -> Response:
+    found = classify(error)
+    status = 404 if isinstance(error, _NoSuchPairError) else 422 if isinstance(found, InputError) else 503
+    return JSONResponse({"error": str(found)}, status_code=status)
+
+
+def _unusable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    words = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
+    return JSONResponse({"error": words}, status_code=422)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "me"
