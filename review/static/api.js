@@ -102,6 +102,11 @@ export class Outbox {
 
 async function post(path, content) {
   return answer(
-    await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) }),
+    await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(content),
+      signal: AbortSignal.timeout(PATIENCE_MS), // sending it twice does no harm: it bears its id
+    }),
   );
 }
