@@ -4,12 +4,12 @@ links.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from urllib.parse import quote
 
@@ -59,6 +59,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class StripPart:
+    """A pair in the strip of its montage: when it is on, in percent of the whole, and what became of it."""
+
+    pair: PairReportRow
+    start: float
+    share: float
+
+
+@dataclass(frozen=True)
 class PairGroup:
     """Pairs in lines, under what they have in common."""
 
@@ -97,10 +106,29 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         failures=groups[:MAX_FAILURES_SHOWN],
         num_failures_hidden=max(0, len(groups) - MAX_FAILURES_SHOWN),
         montages=report.montages,
+        strips=strips(report.pairs),
         pairs=pairs[:MAX_CARDS],
         pair_groups=_pair_groups(pairs[MAX_CARDS:]),
         changed=[pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None],
     )
+
+
+def strips(pairs: Iterable[PairReportRow]) -> dict[str, list[StripPart]]:
+    """The pairs of each montage in playing order, as wide as they are long; those without frames are a sliver."""
+    films: defaultdict[str, list[PairReportRow]] = defaultdict(list)
+    for pair in sorted(pairs, key=lambda row: (row.position is None, row.position or 0.0, row.row)):
+        if pair.montage is not None:
+            films[pair.montage].append(pair)
+    found = {}
+    for name, own in films.items():
+        seconds = [max(pair.num_frames, 1) / (pair.fps or 25.0) for pair in own]
+        starts = accumulate(seconds, initial=0.0)
+        scale = 100 / sum(seconds)
+        found[name] = [
+            StripPart(pair, start * scale, length * scale)
+            for pair, start, length in zip(own, starts, seconds, strict=False)
+        ]
+    return found
 
 
 def bar(amounts: Mapping[str, float], order: Iterable[str]) -> list[Part]:

@@ -27,9 +27,9 @@ from tasks import report_page
 from tasks.credentials import signing_of
 from tasks.films import pair_films
 from tasks.jobs import FilmFacts
-from tasks.report import write_reports
+from tasks.report import fold_run, write_reports
 from tasks.report_page import bar, histogram
-from tasks.standing import scorer_thresholds
+from tasks.standing import scorer_thresholds, standing
 from tests.singalong.builders import attempt, model, pair_row, plan_of, sha, shard_result, touch
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
@@ -361,3 +361,20 @@ def test_histograms_count_every_value_also_when_all_are_equal() -> None:
         assert sum(part.amount for part in histogram(values)) == len(values)
         assert max(part.share for part in histogram(values)) == 100.0
     assert histogram([]) == []
+
+
+def test_a_montages_strip_shows_its_pairs_in_playing_order_as_wide_as_they_are_long(
+    tmp_path: Path, store: Store
+) -> None:
+    rows = [
+        pair_row(n, montage="film", position=position, song_start_s=0, song_end_s=end_s)
+        for n, position, end_s in ((1, 2, 4), (2, 1, 12))
+    ]
+    run = make_run(tmp_path / "run", plan_of(rows))
+    for shard in run.plan.shards:
+        finish(run, store, shard, sharp=shard.pair_id == "p1")
+    join_films(run, store)
+    write_reports(run, store)
+    found = report_page.strips(fold_run(run, store, standing(run, store)).pairs)["film"]
+    assert [(part.pair.pair_id, part.start, part.share) for part in found] == [("p2", 0.0, 75.0), ("p1", 75.0, 25.0)]
+    assert page(run).index("<title>p2: ") < page(run).index("<title>p1: ")
