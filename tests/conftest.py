@@ -1,5 +1,6 @@
 """Fixtures for all tests: real media and reference vectors where they lie beside this checkout."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def shared_data() -> Path:
 def golden() -> Path:
     """Folder of vectors made with the original programs."""
     return _folder(SHARED / "reference" / "golden", "the reference vectors")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_heard() -> None:
+    """Commands that tests interrupt hear it, even where tests are started deaf to Ctrl-C, as `make &` starts them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
