@@ -30,7 +30,7 @@ ONLY_IN = {
     "typer": ("flows.",),
     "rich": ("flows.",),
     "fastapi": ("review.",),
-    "uvicorn": ("review.",),
+    "uvicorn": ("review.", "flows.own_server."),  # the latter runs Prefect's
 }
 """Third-party packages that are imported in one place only: modules by name or prefix."""
 

@@ -193,7 +193,7 @@ def test_a_worker_separates_as_its_settings_say_and_returns_failures_as_rows(
     def run(songs: SongSettings) -> object:
         detector = ModelRef(name="d", architecture="d", weights_sha256="0" * 64)
         spec = WorkerSpec(settings=Settings(songs=songs), store=str(store.root), detector=detector, scorer=None)
-        return Worker(spec).run(SongJob(path=str(song), sha256=SHA, separates=True))
+        return Worker(spec).run(SongJob(path=str(song), sha256=store.file_sha256(song), separates=True))
 
     assert load_song(Path(run(settings(program)).folder)).voiced.any()
     failure = run(script("import sys; sys.exit(3)")).failure
