@@ -23,12 +23,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from singalong.frames_table import MAX_OFFSET_FRAMES
+from singalong.frames_table import MAX_OFFSET_FRAMES, NUM_OFFSETS
 from singalong.scoring import read_curve
 
 Floats = NDArray[np.float64]
-
-NUM_OFFSETS = 2 * MAX_OFFSET_FRAMES + 1
 
 SPEAKERS_SCHEMA = pa.schema(
     [

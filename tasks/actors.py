@@ -69,9 +69,8 @@ class WorkerActor:
 
 def _leave_terminal() -> None:
     """Read from nowhere: the kernel stops who sets up a terminal from its background, as scenedetect's ffmpeg does."""
-    nowhere = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nowhere, 0)
-    os.close(nowhere)
+    with Path(os.devnull).open() as nowhere:
+        os.dup2(nowhere.fileno(), 0)
 
 
 @dataclass

@@ -28,9 +28,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Models:
-    """The models of a run; no scorer and no enhancer where none is wanted."""
+    """The models that all pairs of a run share; no scorer and no enhancer where none is wanted."""
 
-    generator: ModelRef
     detector: ModelRef
     scorer: ModelRef | None
     enhancer: ModelRef | None
@@ -69,12 +68,11 @@ def plan_rows(
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Plan:
     """Make the plan of checked manifest rows; raises as `plan_run` does, but for ManifestError."""
-    home = default_models_home()
     if settings.film.certificate or settings.film.certificate_key:
         signing_of(settings)  # one that cannot be used is better known now than when the first film is made
     if settings.songs.separator and any(row.vocals == SEPARATE for row in rows):
         check_separator(settings.songs)
-    generator_for = _generator_resolver(settings, home)
+    generator_for = generator_resolver(settings)
     for row in rows:
         generator_for(row.generator)
     clips = probe_all(
@@ -107,16 +105,20 @@ def plan_rows(
         detector=models.detector,
         scorer=models.scorer,
         enhancer=models.enhancer,
-        run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        run_id=new_run_id(now),
         created_at=now.isoformat(timespec="seconds"),
     )
 
 
+def new_run_id(now: datetime) -> str:
+    """An id for a run planned now; ids sort by time."""
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
 def resolve_models(settings: Settings) -> Models:
-    """The models that the settings name. Raises InputError for one that is not installed."""
+    """The models that all pairs share. Raises InputError for one that is not installed."""
     home = default_models_home()
     return Models(
-        generator=_required(registry.resolve(settings.lipsync.generator, "generator", home=home)),
         detector=_required(registry.resolve(settings.analysis.detector, "detector", home=home)),
         scorer=registry.resolve(settings.score.scorer, "scorer", home=home),
         enhancer=registry.resolve(settings.lipsync.enhancer, "enhancer", home=home),
@@ -131,7 +133,13 @@ def _song_paths(rows: list[PairRow]) -> Iterable[str]:
             yield stem
 
 
-def _generator_resolver(settings: Settings, home: Path) -> Callable[[str | None], ModelRef]:
+def generator_resolver(settings: Settings) -> Callable[[str | None], ModelRef]:
+    """Finds the generator of a row's name, None: the settings' own; each is looked up once.
+
+    What it returns raises InputError for one that is not installed.
+    """
+    home = default_models_home()
+
     @cache
     def resolve(name: str | None) -> ModelRef:
         return _required(registry.resolve(name or settings.lipsync.generator, "generator", home=home))

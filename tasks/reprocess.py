@@ -6,7 +6,6 @@ their films are taken over. So its report and its montages are whole, and it can
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from singalong.runfolder import RunFolder
 from singalong.store import Store
 from singalong.takes import EarlierRun, Heritage, Pass
 from singalong.versions import ALGORITHM_VERSION
-from tasks.plan_run import Progress, plan_rows, resolve_models
+from tasks.plan_run import Progress, generator_resolver, new_run_id, plan_rows, resolve_models
 from tasks.report import fold_run
 from tasks.selection import Wanted, select_pairs
 from tasks.standing import Standing, standing
@@ -194,6 +193,7 @@ class _Replanner:
     ) -> None:
         self._parent, self._store, self._settings = parent, store, settings
         self._generator_named, self._progress = generator_named, progress
+        self._generator_for = generator_resolver(settings)
         self._rows = {row.pair_id: row for row in parent.manifest}
         self._pairs = {pair.pair_id: pair for pair in parent.plan.pairs}
         self._problems = {problem.pair_id: problem for problem in parent.plan.problems}
@@ -222,9 +222,7 @@ class _Replanner:
     def _again(self, pair: PairPlan) -> PairPlan:
         """A pair as it was, with the generator of this pass."""
         name = None if self._generator_named else self._rows[pair.pair_id].generator
-        lipsync = self._settings.lipsync.model_copy(update={"generator": name or self._settings.lipsync.generator})
-        generator = resolve_models(self._settings.model_copy(update={"lipsync": lipsync})).generator
-        return pair.model_copy(update={"generator": generator})
+        return pair.model_copy(update={"generator": self._generator_for(name)})
 
     def _is_disturbed(self, pair_id: str) -> bool:
         """Whether a pair could not be planned before, or one of its files is not what it was."""
@@ -274,7 +272,7 @@ def _plan(parent: Plan, found: _Replanned, settings: Settings, *, made: frozense
     shards += shards_of(again, settings, models.work_keys(settings))
     now = datetime.now(UTC)
     return Plan(
-        run_id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        run_id=new_run_id(now),
         parent_run_id=parent.run_id,
         created_at=now.isoformat(timespec="seconds"),
         algorithm_version=ALGORITHM_VERSION,

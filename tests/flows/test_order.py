@@ -19,27 +19,13 @@ from singalong.errors import MediaError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.credentials import SOURCES_LABEL, read_credentials
-from tasks.dispatch import Item
 from tasks.film_steps import is_finished
 from tasks.films import read_film_record
-from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary
 from tasks.titles import titles_of
-
-
-class Counting:
-    """Counts the items of each stage."""
-
-    def __init__(self) -> None:
-        self.items: Counter[str] = Counter()
-
-    def begin(self, stage: str, total: int) -> None:
-        self.items[stage] += total
-
-    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
-        pass
+from tests.counting import Counting
 
 
 @pytest.fixture(scope="module")

@@ -18,27 +18,13 @@ from singalong.store import Store
 from singalong.synthetic.dsp import write_wav
 from singalong.synthetic.song import Song
 from tasks import clues
-from tasks.dispatch import Item
-from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import summarise
+from tests.counting import Counting
 from tests.two_people import LISTENER, WIDTH, person, write_two_people
 
 COLUMNS = "pair_id,clip,song,song_end_s,face"
-
-
-class Counting:
-    """Counts the items of each stage."""
-
-    def __init__(self) -> None:
-        self.items: Counter[str] = Counter()
-
-    def begin(self, stage: str, total: int) -> None:
-        self.items[stage] += total
-
-    def advance(self, stage: str, item: Item, outcome: Outcome) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
