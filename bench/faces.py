@@ -25,11 +25,11 @@ from bench.looks import detector
 from bench.throughput import RESULTS
 from models.centerface import CenterFace
 from singalong import linking
-from singalong.config import AnalysisSettings, LimitSettings
 from singalong.contracts import ClipFacts, ModelRef
 from singalong.linking import Sample
 from singalong.media.decode import iter_small_frames
 from singalong.media.probe import probe_clip
+from singalong.settings import AnalysisSettings, LimitSettings
 from singalong.store import Store
 from singalong.track_filling import fill_track
 from singalong.tracks import choose_face

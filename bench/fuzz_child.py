@@ -7,13 +7,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import BugError, SingalongError, classify
 from singalong.manifest import read_manifest
 from singalong.media.audio_reader import iter_audio
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tasks.child import limit_memory, serve
 
 MEMORY_MB = 1024

@@ -33,13 +33,14 @@ from bench.inputs import make_clip
 from models.detectors import load_detector
 from models.engine import Drawing, load_engine
 from models.registry import resolve
-from singalong.config import LipsyncSettings, Settings, default_models_home
+from singalong.config import Settings, default_models_home
 from singalong.durable import sha256_of
 from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.geometry import NETWORK_SIDE_PX
 from singalong.media.jaw import jaw_outline
 from singalong.media.probe import probe_clip
+from singalong.settings import LipsyncSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis

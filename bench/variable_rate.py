@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from singalong.config import LimitSettings
 from singalong.contracts import Fit
 from singalong.media.decode import ClipReader
 from singalong.media.probe import probe_clip
 from singalong.media.timeline import source_times
+from singalong.settings import LimitSettings
 
 _SIZE = (64, 48)
 _LEVELS = 12

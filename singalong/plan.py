@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from singalong.config import Settings, SongSettings
+from singalong.config import Settings
 from singalong.contracts import (
     ClipFacts,
     ModelRef,
@@ -27,6 +27,7 @@ from singalong.contracts import (
 )
 from singalong.errors import InputError
 from singalong.face_choice import check_speaker, picture_sha256
+from singalong.settings import SongSettings
 from singalong.spans import Spans, resolve_spans
 from singalong.versions import ALGORITHM_VERSION
 from singalong.voices import stem_of, voice_of

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.config import AnalysisSettings
 from singalong.linking import NUM_LANDMARKS, FaceTrack, Floats, Sample
+from singalong.settings import AnalysisSettings
 from singalong.smoothing import smooth_boxes, smooth_path, steady_round
 
 _NUM_BOX = 4

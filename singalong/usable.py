@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from singalong.config import AnalysisSettings
 from singalong.frames_table import Outcome
+from singalong.settings import AnalysisSettings
 from singalong.track_table import Bools, Floats, Ints, ShotTable, TrackTable
 
 FLAWS = (Outcome.SYNCED, Outcome.HIDDEN, Outcome.TOO_SMALL, Outcome.TURNED, Outcome.TILTED, Outcome.BLURRED)

@@ -17,9 +17,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from singalong.config import SongSettings
 from singalong.contracts import PairRow, SongFacts
 from singalong.errors import InputError
+from singalong.settings import SongSettings
 
 AUTO, NONE, LEFT, RIGHT, SEPARATE = "auto", "none", "left", "right", "separate"
 CHANNEL_PREFIX = "channel:"

@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from singalong.config import READ_TIME_SETTINGS, AnalysisSettings
 from singalong.contracts import ClipFacts, ModelRef, Row
 from singalong.linking import Floats, Sample, link_samples
 from singalong.looks import Look, mean_look
 from singalong.media.decode import iter_small_frames
+from singalong.settings import READ_TIME_SETTINGS, AnalysisSettings
 from singalong.store import Store
 from singalong.track_filling import fill_track
 from singalong.track_table import (

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from singalong.config import AnalysisSettings
 from singalong.contracts import ModelRef, Row
 from singalong.errors import InputError, NoFaceError
 from singalong.face_choice import picture_of
 from singalong.people import Person, people_of
+from singalong.settings import AnalysisSettings
 from singalong.speaking import UNSURE_MARGIN, Floats, TrackEvidence, at_offset, evidence_of, from_table
 from singalong.track_table import TrackTable
 from singalong.tracks import ChosenFace, Clues

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singalong.config import AnalysisSettings
 from singalong.linking import NUM_LANDMARKS, Floats, Sample, samples_between
 from singalong.looks import look_of, sharpness_of
+from singalong.settings import AnalysisSettings
 from tasks.held_faces import HeldFace, HeldFaces
 from tasks.shots import ShotFrame
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singalong.config import AnalysisSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import NoFaceError
 from singalong.linking import NUM_LANDMARKS
 from singalong.looks import look_of
 from singalong.media.decode import SmallFrame, iter_small_frames
+from singalong.settings import AnalysisSettings
 from singalong.store import Store
 from tasks.clues import FACTS_FILE, LIKENESS_KIND, LOOK_FILE
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from singalong.config import AnalysisSettings, ScoreSettings, Settings
+from singalong.config import Settings
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
@@ -37,6 +37,7 @@ from singalong.media.timeline import source_times
 from singalong.media.titles import LabelPainter
 from singalong.media.units import MEL_STEPS_PER_S
 from singalong.media.vocals import rest_gain
+from singalong.settings import AnalysisSettings, ScoreSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.config import LipsyncSettings
 from singalong.media.align import add_detail, aligned_face, alignment
 from singalong.media.color_match import ColorMatch
 from singalong.media.detail import DetailTransfer
@@ -21,6 +20,7 @@ from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
 from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
 from singalong.media.jaw import jaw_outline
 from singalong.media.warp import apply_warp, hold_still
+from singalong.settings import LipsyncSettings
 from singalong.tracks import ChosenFace
 from tasks.stopwatch import Stopwatch
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.config import LimitSettings, Settings, SongSettings
+from singalong.config import Settings
 from singalong.media.audio import NUM_BANDS, MelStream, iter_mono_16k, level_db, mel_chunks, voiced_steps
 from singalong.media.probe import probe_song
 from singalong.media.units import SAMPLE_RATE_HZ, samples_to_s
 from singalong.media.vocals import HEARD_EVERY_STEPS, sung_steps
+from singalong.settings import LimitSettings, SongSettings
 from singalong.versions import SONG_VERSION, VOICE_VERSION
 from singalong.voices import separator_id
 from tasks.separate import separated_voice

@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import (
     BugError,
@@ -24,6 +23,7 @@ from singalong.errors import (
     SingalongError,
     TransientIOError,
 )
+from singalong.settings import LimitSettings
 from tasks.child import Child, ChildGoneError
 
 _BYTES_A_SECOND = 2e5

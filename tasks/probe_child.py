@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from singalong.config import LimitSettings
 from singalong.errors import MediaError, SingalongError, classify
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tasks.child import limit_memory, serve
 
 

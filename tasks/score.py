@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from models.scorers import Scorer
-from singalong.config import AnalysisSettings, Settings
+from singalong.config import Settings
 from singalong.contracts import ClipFacts, ModelRef, Row, SyncScore
 from singalong.errors import MediaError, NoFaceError
 from singalong.face_choice import SPEAKER, check_speaker, picture_of
@@ -27,6 +27,7 @@ from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.units import SCORE_FPS
 from singalong.scoring import WINDOW_STEPS
+from singalong.settings import AnalysisSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis

@@ -15,9 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from singalong.config import LimitSettings, SongSettings
 from singalong.errors import DeadlineError, InfraError, MediaError, UsageError
 from singalong.media.probe import probe_song
+from singalong.settings import LimitSettings, SongSettings
 from singalong.store import Store
 from singalong.voices import separator_id
 

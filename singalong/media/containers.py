@@ -15,8 +15,8 @@ import av.container
 import av.error
 import av.logging
 
-from singalong.config import LimitSettings
 from singalong.errors import ErrorClass, MediaError, SingalongError, classify
+from singalong.settings import LimitSettings
 
 # Formats in libav's own spelling. None of these opens another file or a socket by itself: hls, dash, concat,
 # sdp, rtsp, imf, image2 patterns, tty, lavfi and capture devices are missing on purpose.

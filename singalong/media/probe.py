@@ -18,7 +18,6 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import MediaError
 from singalong.media.audio_reader import iter_audio, pick_audio_stream
@@ -29,6 +28,7 @@ from singalong.media.frames import TRANSFER_HLG, TRANSFER_PQ
 from singalong.media.scan import PacketScan, frame_rate, is_variable, scan_packets, too_long
 from singalong.media.stills import check_size, is_still, probe_still
 from singalong.media.units import samples_to_s
+from singalong.settings import LimitSettings
 
 _MAX_TAIL_FRAMES = 1000
 """Decoding more than this, only to see how the file ends, costs more than it tells."""

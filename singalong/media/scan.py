@@ -17,9 +17,9 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-from singalong.config import LimitSettings
 from singalong.errors import MediaError
 from singalong.media.demux import FALLBACK_FPS, PacketClock, read_packets
+from singalong.settings import LimitSettings
 
 STANDARD_RATES = (
     *(Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)),

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError, SingalongError, classify
 from singalong.media.frames import (
@@ -25,6 +24,7 @@ from singalong.media.frames import (
     YuvFrame,
     bgr_to_frame,
 )
+from singalong.settings import LimitSettings
 
 Image.init()
 _FORMATS = tuple(name for name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF") if name in Image.OPEN)

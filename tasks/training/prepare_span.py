@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 
 from models.scorers import Scorer
-from singalong.config import PrepareSettings, Settings
+from singalong.config import Settings
 from singalong.contracts import ClipFacts, SyncScore
 from singalong.media.decode import ClipReader
 from singalong.media.frames import face_region_to_bgr
 from singalong.media.geometry import network_crop, pad_box
 from singalong.media.units import SCORE_FPS
 from singalong.pieces import Candidate, Piece, pieces_of
+from singalong.settings import PrepareSettings
 from tasks.analyse import load_analysis
 from tasks.face_frames import face_frames
 from tasks.jobs import SequencesJob

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.order import run_stages
-from singalong.config import FilmSettings, Settings, load_settings
+from singalong.config import Settings, load_settings
 from singalong.contracts import Status
 from singalong.durable import sha256_of
 from singalong.errors import MediaError
 from singalong.runfolder import RunFolder
+from singalong.settings import FilmSettings
 from singalong.store import Store
 from tasks.credentials import SOURCES_LABEL, read_credentials
 from tasks.film_steps import is_finished

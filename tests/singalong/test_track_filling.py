@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import AnalysisSettings
 from singalong.linking import FaceTrack, Sample, link_samples
+from singalong.settings import AnalysisSettings
 from singalong.track_filling import fill_track
 from tests.singalong.face_samples import FPS, box, sample
 

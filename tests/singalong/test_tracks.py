@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singalong.config import AnalysisSettings
 from singalong.errors import InputError, NoFaceError, UsageError
 from singalong.frames_table import Outcome
 from singalong.linking import FaceTrack
 from singalong.looks import LANDMARKS_AT
+from singalong.settings import AnalysisSettings
 from singalong.track_table import ShotTable, TrackTable, shot_rows
 from singalong.tracks import ChosenFace, Clues, choose_face, parse_face_spec
 from singalong.usable import judged

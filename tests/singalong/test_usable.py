@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from singalong.config import AnalysisSettings
 from singalong.frames_table import Outcome
 from singalong.looks import LANDMARKS_AT
+from singalong.settings import AnalysisSettings
 from singalong.track_table import ShotTable, TrackTable
 from singalong.usable import FLAWS, judged, tilt_deg, turn_deg
 

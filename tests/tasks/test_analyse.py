@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from models import registry
 from models.centerface import CenterFace
 from models.detectors import Detections
-from singalong.config import AnalysisSettings, LimitSettings
 from singalong.contracts import ClipFacts, ModelRef
 from singalong.frames_table import Outcome
 from singalong.media.decode import SmallFrame
 from singalong.media.probe import probe_clip
+from singalong.settings import AnalysisSettings, LimitSettings
 from singalong.store import Store
 from singalong.tracks import choose_face
 from tasks import analyse

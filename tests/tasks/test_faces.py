@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.detectors import Detections
-from singalong.config import AnalysisSettings
+from singalong.settings import AnalysisSettings
 from tasks.faces import MAX_WINDOW_FRAMES, FaceSampler, ShotSamples
 from tasks.shots import ShotFrame
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singalong.config import FilmSettings, Settings
+from singalong.config import Settings
 from singalong.contracts import Fit, ModelRef, PairPlan
+from singalong.settings import FilmSettings
 from singalong.store import Store
 from tasks.films import Canvas, Film, FilmRecord, MontagePart, canvas_of, film_metadata, joined_spans, montage_parts
 from tasks.jobs import CropGuide, FilmFacts, Segment

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import LimitSettings, Settings, load_settings
+from singalong.config import Settings, load_settings
 from singalong.errors import MediaError
 from singalong.media.probe import probe_song
+from singalong.settings import LimitSettings
 from singalong.store import Store
 from tasks import find_beats
 from tasks.find_beats import beats_for, song_beats

@@ -12,10 +12,10 @@ import pytest
 from models import registry
 from models.engine import Bend
 from models.enhancer import Enhancer
-from singalong.config import LimitSettings, LipsyncSettings
 from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, frame_to_bgr
 from singalong.media.probe import probe_clip
+from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter, Painted, Spot
 from tests.enhancers import sharpener
 from tests.painted_faces import BOX, LANDMARKS, SPOT, DrawingEngine, face_frame, mels, with_cast

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from singalong.config import LimitSettings, Settings
+from singalong.config import Settings
 from singalong.errors import BugError, InfraError, MediaError
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from singalong.store import Store
 from tasks import probe_apart
 from tasks.probe_apart import Prober, probe_clip_apart, probe_song_apart

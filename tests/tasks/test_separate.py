@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import Settings, SongSettings
+from singalong.config import Settings
 from singalong.contracts import ModelRef
 from singalong.errors import DeadlineError, ErrorClass, InfraError, MediaError, UsageError
+from singalong.settings import SongSettings
 from singalong.store import Store
 from tasks.jobs import SongJob, WorkerSpec
 from tasks.prepare_song import Separation, load_song, prepare_song
@@ -160,7 +161,7 @@ def test_a_program_dies_with_its_worker(song: Path, store: Store, tmp_path: Path
     text = f"import time; open({str(started)!r}, 'w'); time.sleep(1.5); open({str(mark)!r}, 'w')"
     worker = f"""
 from pathlib import Path
-from singalong.config import SongSettings
+from singalong.settings import SongSettings
 from singalong.store import Store
 from tasks.separate import separated_voice
 settings = SongSettings(separator=({sys.executable!r}, "-c", {text!r}, "{{song}}", "{{output}}"))

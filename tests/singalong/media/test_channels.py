@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.contracts import SongFacts
 from singalong.media.audio import iter_mono_16k
 from singalong.media.audio_reader import iter_audio
 from singalong.media.channels import CancellationMeter
 from singalong.media.probe import probe_song
+from singalong.settings import LimitSettings
 from tests.sounds import chirp, tone, write_sound
 
 

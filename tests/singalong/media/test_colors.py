@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import LimitSettings, LipsyncSettings
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
 from singalong.media.frames import YuvFrame, frame_to_bgr
 from singalong.media.probe import probe_clip
+from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter, Spot
 from tests.painted_faces import DrawingEngine, mels
 from tests.segments import frames_of

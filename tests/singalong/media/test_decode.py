@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media import decode
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.frames import YuvFrame, frame_to_bgr
 from singalong.media.probe import probe_clip
+from singalong.settings import LimitSettings
 from tests.videos import CORNERS_RGB, make_video, number_in
 
 U8 = NDArray[np.uint8]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.media import decode
 from singalong.media.decode import ClipReader
 from singalong.media.probe import probe_clip
+from singalong.settings import LimitSettings
 from tests.videos import make_video, number_in
 
 NUM_FRAMES = 75

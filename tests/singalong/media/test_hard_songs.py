@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import soxr
 
-from singalong.config import LimitSettings
 from singalong.contracts import SongFacts
 from singalong.errors import MediaError
 from singalong.media.audio import MelStream, iter_mono_16k, voice_activity
 from singalong.media.probe import probe_song
+from singalong.settings import LimitSettings
 from tests.singalong.builders import clip_facts, pair_row, plan_of, song_facts
 from tests.sounds import chirp, lag_of, tone, write_sound
 

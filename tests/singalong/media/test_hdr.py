@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from models.engine import Bend
-from singalong.config import LimitSettings, LipsyncSettings
 from singalong.media.conform import conform_video
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.frames import YuvFrame, face_region_to_bgr, frame_to_bgr, paste_bgr
@@ -19,6 +18,7 @@ from singalong.media.join import join_segments, segments_match
 from singalong.media.planes import color_of
 from singalong.media.probe import probe_clip
 from singalong.media.thumbnails import write_thumbnail
+from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter
 from tests.hdr_clips import HLG, LIGHT, PQ, hdr_frame, write_hdr
 from tests.painted_faces import SPOT, DrawingEngine, face_bgr, mels

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media import decode
 from singalong.media.decode import ClipReader
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tests.hostile_media import mov, png, wav
 
 ROOT = Path(__file__).parents[3]

@@ -10,13 +10,13 @@ from pathlib import Path
 import av
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.frames import YuvFrame
 from singalong.media.planes import PlaneMaker, TimedFrame
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tests.conftest import SHARED
 
 CLIPS = sorted(path.name for path in (SHARED / "data" / "clips").glob("*")) or ["(absent)"]

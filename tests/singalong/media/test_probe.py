@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tests.videos import make_video
 
 MS = Fraction(1, 1000)

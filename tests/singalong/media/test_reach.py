@@ -18,9 +18,9 @@ from pathlib import Path
 import av
 import pytest
 
-from singalong.config import LimitSettings
 from singalong.errors import MediaError
 from singalong.media.probe import probe_clip, probe_song
+from singalong.settings import LimitSettings
 from tests.hostile_media import full, mov, png
 from tests.videos import make_video
 

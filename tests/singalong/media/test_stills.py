@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from singalong.config import LimitSettings
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
 from singalong.media.decode import ClipReader, iter_small_frames
 from singalong.media.frames import frame_to_bgr
 from singalong.media.probe import probe_clip
 from singalong.media.stills import load_still
+from singalong.settings import LimitSettings
 from tests.videos import CORNERS_RGB, make_video, number_in, picture
 
 ORIENTATION = 0x0112

@@ -5,8 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from singalong.config import PrepareSettings, RunSettings, Settings
+from singalong.config import Settings
 from singalong.errors import UsageError
+from singalong.settings import PrepareSettings, RunSettings
 from tasks.training.prepare import PrepareSession, PrepareSummary
 from tasks.training.prepare_records import PreparedRow
 from tasks.training.prepare_survey import find_videos

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from singalong.config import PrepareSettings, Settings
+from singalong.config import Settings
+from singalong.settings import PrepareSettings
 from singalong.store import Store
 from tasks.jobs import SequencesJob, SurveyJob
 from tasks.training.prepare_records import PreparedRow, Reason, read_marker
