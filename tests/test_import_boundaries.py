@@ -34,7 +34,7 @@ ONLY_IN = {
 }
 """Third-party packages that are imported in one place only: modules by name or prefix."""
 
-PLAIN = {"singalong.contracts", "singalong.errors", "singalong.config"}
+PLAIN = {"singalong.contracts", "singalong.errors", "singalong.config", "singalong.settings"}
 """What models may use of singalong."""
 PLAIN_FILES = PLAIN | {"singalong.durable"}
 """What media may use of singalong besides itself: they also write files."""
