@@ -43,9 +43,7 @@ def schedule(
     retries: Annotated[
         int, typer.Option("--retries", min=0, max=10, help="How often a firing that fails goes on by itself.")
     ] = 2,
-    retry_delay: Annotated[
-        int, typer.Option("--retry-delay", min=0, metavar="SECONDS", help="How long after.")
-    ] = 60,
+    retry_delay: Annotated[int, typer.Option("--retry-delay", min=0, metavar="SECONDS", help="How long after.")] = 60,
     config: Config = None,
     set_: Overrides = None,
     require_rights: RequireRights = False,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from flows.environment import prepare_environment
@@ -15,9 +16,20 @@ prepare_environment()  # Prefect reads its settings when it is imported
 import httpx  # noqa: E402
 from prefect.client.orchestration import SyncPrefectClient, get_client  # noqa: E402
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate  # noqa: E402
-from prefect.client.schemas.filters import DeploymentFilter, FlowFilter, FlowFilterName  # noqa: E402
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions  # noqa: E402
+from prefect.client.schemas.filters import (  # noqa: E402
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, StateType  # noqa: E402
 from prefect.client.schemas.schedules import CronSchedule  # noqa: E402
+from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: E402
 from prefect.settings import PREFECT_API_URL  # noqa: E402
 from prefect.utilities.callables import parameter_schema  # noqa: E402
@@ -194,6 +206,32 @@ def set_paused(client: SyncPrefectClient, name: str, *, paused: bool) -> Any:
 def fire(client: SyncPrefectClient, name: str) -> Any:
     """Fire a schedule now, once; the flow run, which waits for a worker."""
     return client.create_flow_run_from_deployment(find(client, name).id)
+
+
+def coming(client: SyncPrefectClient, deployment_id: Any) -> list[datetime]:
+    """The next firings that the server's scheduler has made; none for a paused schedule, or with no scheduler."""
+    later: Any = datetime.now(UTC)
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(after_=later),
+        ),
+        sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+        limit=3,
+    )
+    return [run.next_scheduled_start_time for run in runs if run.next_scheduled_start_time is not None]
+
+
+def latest(client: SyncPrefectClient, deployment_id: Any) -> Any:
+    """The flow run of a schedule that started last; None where none did."""
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        flow_run_filter=FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False)),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=1,
+    )
+    return runs[0] if runs else None
 
 
 def _check_is_free(schedule: Schedule, others: dict[str, Any], *, replace: bool) -> None:

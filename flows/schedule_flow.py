@@ -133,9 +133,15 @@ def _verdict(summary: RunSummary, *, was_finished: bool) -> Any:
     if summary.complete:
         return Completed(message=f"nothing to do: {films} stand" if was_finished else f"made: {films}")
     problem = f"{len(summary.failures)} failed ({films} made); they are in {summary.report}"
-    if any(failure.error_class in _MAY_PASS for failure in summary.failures):
+    if any(failure.error_class in _MAY_PASS for failure in summary.failures) and _has_tries_left():
         raise IncompleteError(problem)
     return _give_up(problem)
+
+
+def _has_tries_left() -> bool:
+    with get_client(sync_client=True) as client:
+        policy = client.read_flow_run(runtime.flow_run.id).empirical_policy
+    return bool(runtime.flow_run.run_count <= (policy.retries or 0))
 
 
 def _give_up(problem: str) -> Any:

@@ -46,7 +46,12 @@ def firings(cron: str, zone: ZoneInfo, *, after: datetime | None = None) -> Iter
 def next_firings(cron: str, timezone: str, count: int = 3) -> list[str]:
     """The next firings in words, with weekday and offset, so that nobody has to guess which two o'clock is meant."""
     times = firings(cron, ZoneInfo(timezone))
-    return [f"{next(times):%a %Y-%m-%d %H:%M %Z (UTC%z)}" for _ in range(count)]
+    return [in_words(next(times), timezone) for _ in range(count)]
+
+
+def in_words(time: datetime, timezone: str) -> str:
+    """A time as people of a time zone say it."""
+    return f"{time.astimezone(ZoneInfo(timezone)):%a %Y-%m-%d %H:%M %Z (UTC%z)}"
 
 
 def checked_timezone(name: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from flows.schedule_deploy import (
     QUEUES,
     Schedule,
+    coming,
     deploy,
     find,
     fire,
     frozen_environment,
+    latest,
     read_all,
     remove,
     server,
@@ -22,13 +25,18 @@ from flows.schedule_deploy import (
 )
 from flows.schedule_help import LEASES, start_server, start_worker
 from flows.schedule_page import is_url
-from flows.schedule_times import checked_cron, checked_timezone, next_firings
+from flows.schedule_times import checked_cron, checked_timezone, in_words, next_firings
 from flows.terminal import out, print_facts, print_json, print_table, print_warning
 from singalong.config import load_settings
 from singalong.errors import UsageError
 
 _PATH_SETTINGS = ("run.store", "film.certificate", "film.certificate_key")
 _SERVER_LEASES = "prefect.server.concurrency.lease_storage.memory"
+_SCHEDULER_S = 15.0
+_NO_FIRINGS = (
+    f"the server has made no firings of it within {_SCHEDULER_S:g} s: it is busy, or its scheduler does not work (its "
+    "log says why; with SQLAlchemy 2.1 it does not). Look again: singalong schedule --list"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,10 @@ def schedule_command(wish: Wish, *, as_json: bool) -> int:
     with server() as client:
         is_new = deploy(client, schedule, at_once=wish.at_once, replace=wish.replace)
         hints = _hints(client, schedule)
-        paused = bool(find(client, schedule.name).paused)
+        standing = find(client, schedule.name)
+        paused = bool(standing.paused)
+        if not paused and not _fires(client, standing.id):
+            hints.append(_NO_FIRINGS)
     times = next_firings(schedule.cron, schedule.timezone)
     if as_json:
         print_json(_document(schedule) | {"new": is_new, "paused": paused, "next": times, "hints": hints})
@@ -208,29 +219,31 @@ def _hints(client: Any, schedule: Schedule) -> list[str]:
     return hints
 
 
+def _fires(client: Any, deployment_id: Any) -> bool:
+    """Whether the server's scheduler made firings of it; it looks for new schedules every few seconds."""
+    deadline = time.monotonic() + _SCHEDULER_S
+    while not coming(client, deployment_id):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def _online(client: Any, pool: str) -> bool:
     return any(worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
 
 
 def _standing(client: Any, deployment: Any) -> dict[str, Any]:
-    """A schedule as it stands on the server."""
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    runs = client.read_flow_runs(
-        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
-        sort=FlowRunSort.START_TIME_DESC,
-        limit=1,
-    )
-    last = runs[0] if runs and runs[0].start_time is not None else None
+    """A schedule as it stands on the server; the next firing is the server's own word, not what cron promises."""
+    last, times = latest(client, deployment.id), coming(client, deployment.id)
     cron, timezone = _times(deployment)
-    paused = bool(deployment.paused)
+    upcoming = in_words(times[0], timezone) if times else "none made by the server"
     return {
         "name": deployment.name,
         "cron": cron,
         "timezone": timezone,
-        "next": "paused" if paused else next(iter(next_firings(cron, timezone, 1)), None) if cron else None,
-        "paused": paused,
+        "next": "paused" if deployment.paused else upcoming,
+        "paused": bool(deployment.paused),
         "pool": deployment.work_pool_name,
         "priority": deployment.work_queue_name,
         "last": None if last is None else f"{last.state_name} {last.start_time.astimezone():%Y-%m-%d %H:%M}",

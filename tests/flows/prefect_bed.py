@@ -1,4 +1,4 @@
-"""A real Prefect server, real workers and a real Postgres, for tests of schedules: started, killed and started again."""
+"""A real Prefect server, real workers and a real Postgres for tests: started, killed and started again."""
 
 from __future__ import annotations
 

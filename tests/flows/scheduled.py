@@ -25,7 +25,7 @@ from tests.flows.prefect_bed import Bed, until
 _GATE = """
 import shutil, sys, time
 from pathlib import Path
-gate, vocals, output = map(Path, sys.argv[1:])
+gate, vocals, output, song = map(Path, sys.argv[1:])
 (gate / "reached").touch()
 while not (gate / "open").exists():
     if (gate / "broken").exists():
@@ -34,9 +34,9 @@ while not (gate / "open").exists():
 shutil.copy(vocals, output)
 """
 HEAD = "pair_id,clip,song,vocals,song_end_s\n"
-PLAIN_ROW = "plain,clip1_640x360.mp4,song.wav,vocals.wav,0.6\n"
-GATED_ROW = "gated,clip1_640x360.mp4,gated.wav,separate,0.6\n"
-BAD_ROW = "bad,bad.mp4,song.wav,vocals.wav,0.6\n"
+PLAIN_ROW = "plain,clip1_640x360.mp4,song.wav,vocals.wav,0.4\n"
+GATED_ROW = "gated,clip1_640x360.mp4,gated.wav,separate,0.4\n"
+BAD_ROW = "bad,bad.mp4,song.wav,vocals.wav,0.4\n"
 
 
 class Place:
@@ -73,7 +73,7 @@ class Place:
             "run.executor=inprocess",
             f"run.store={self.folder / 'store'}",
             "plan.shard_s=0.2",
-            "songs.separator=" + json.dumps([str(word) for word in separator[:-1]] + ["{song}"]),
+            "songs.separator=" + json.dumps([str(word) for word in separator]),
         ]
         plain: dict[str, Any] = {
             "manifest": str(self.manifest),
