@@ -41,7 +41,6 @@ ENV DO_NOT_TRACK=1 \
     SINGALONG_STORE=/data/store \
     SINGALONG_MODELS=/data/models \
     SINGALONG_POOL=singalong
-# exec: the worker is process 1 and hears `docker stop`, whereupon it hands its run back. One run at a time: a machine
-# has one set of GPUs.
+# exec: the worker is process 1 and hears `docker stop`, whereupon it hands its run back.
 STOPSIGNAL SIGTERM
-CMD ["sh", "-c", "exec prefect worker start --pool \"$SINGALONG_POOL\" --type process --limit 1"]
+CMD ["sh", "-c", "exec prefect worker start --pool \"$SINGALONG_POOL\" --type process"]

@@ -29,6 +29,7 @@ from flows.schedule_notes import (  # noqa: E402
     note_crashed,
     note_failed,
 )
+from flows.schedule_turn import machine_turn  # noqa: E402
 from singalong.config import load_settings  # noqa: E402
 from singalong.errors import ErrorClass, HeldError, InfraError  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
@@ -94,7 +95,7 @@ def _fire(manifest: str, run: str, settings: Any, require_rights: bool, notes: N
 
     def drive() -> tuple[RunSummary, bool]:
         folder: RunFolder = as_task("plan", plan)()
-        with folder.lock():
+        with folder.lock(), machine_turn(lambda: notes.say("waiting: another run is at work on this machine")):
             if is_finished(folder):
                 return summarise(folder), True
             notes.began(folder)

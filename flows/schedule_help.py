@@ -29,7 +29,7 @@ def start_server() -> str:
 
 def start_worker(pool: str) -> str:
     """The command that starts a worker on the machine that is to do the work."""
-    return f"DO_NOT_TRACK=1 {prefect_command()} worker start --pool {pool} --limit 1"
+    return f"DO_NOT_TRACK=1 {prefect_command()} worker start --pool {pool}"
 
 
 def no_server() -> UsageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tasks.verdicts import verdict_counts, worst_pairs
 
 _MAX_FILMS = 20
 _MAX_NOTES = 10
+_ORDER = ("fail", "review", "not scorable", "pass")
 
 
 def is_url(text: str) -> bool:
@@ -23,14 +25,15 @@ def summary_page(summary: RunSummary, run: str, *, started: datetime, was_finish
     parts = [f"# {_headline(summary, was_finished=was_finished)}", _facts(summary, run, started)]
     verdicts = verdict_counts(Path(summary.run))
     if verdicts:
-        parts.append("## Verdicts\n\n" + _table(("verdict", "pairs"), sorted(verdicts.items())))
+        rows = [(verdict, str(verdicts[verdict])) for verdict in sorted(verdicts, key=_worst_first)]
+        parts.append("## Verdicts\n\n" + _table(("verdict", "pairs"), rows))
     worst = worst_pairs(Path(summary.run))
     if worst:
-        rows = [(pair, verdict, f"{confidence:.2f}") for pair, verdict, confidence in worst]
-        parts.append("## Look at these first\n\n" + _table(("pair", "verdict", "sync confidence"), rows))
+        pairs = [(pair, verdict, f"{confidence:.2f}") for pair, verdict, confidence in worst]
+        parts.append("## Look at these first\n\n" + _table(("pair", "verdict", "sync confidence"), pairs))
     if summary.notes:
         parts.append("## To know\n\n" + "\n".join(f"- {_text(note)}" for note in summary.notes[:_MAX_NOTES]))
-    parts += [_where("Montages", summary.montages), _where("Videos", summary.films), _next_steps(summary, run)]
+    parts += [_next_steps(summary, run), _where("Montages", summary.montages), _where("Videos", summary.films)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -85,7 +88,6 @@ def _facts(summary: RunSummary, run: str, started: datetime) -> str:
     shards = ", ".join(f"{count} {status}" for status, count in sorted(summary.shards.items()))
     report = f"{run.rstrip('/')}/index.html"
     rows = [
-        ("run", _code(run)),
         ("pairs", str(summary.num_pairs)),
         ("shards", f"{summary.num_shards} ({shards})" if shards else "0"),
         ("frames", f"{summary.num_frames:,}"),
@@ -93,7 +95,7 @@ def _facts(summary: RunSummary, run: str, started: datetime) -> str:
         ("took", f"{minutes:.1f} minutes"),
         ("report", _code(report)),
     ]
-    return _table(("", ""), rows)
+    return _table(("run", _code(run)), rows)
 
 
 def _where(title: str, films: tuple[str, ...]) -> str:
@@ -112,10 +114,13 @@ def _next_steps(summary: RunSummary, run: str) -> str:
     return steps
 
 
-def _table(head: tuple[str, ...], rows: object) -> str:
+def _worst_first(verdict: str) -> int:
+    return _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    assert isinstance(rows, list)
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 

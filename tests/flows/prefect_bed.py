@@ -83,7 +83,7 @@ class Bed:
             return False
 
     def start_worker(self, pool: str) -> None:
-        command = [*_PREFECT, "worker", "start", "--pool", pool, "--type", "process", "--limit", "1"]
+        command = [*_PREFECT, "worker", "start", "--pool", pool, "--type", "process"]
         self._workers[pool] = self._start(command, f"worker-{pool}.log")
 
     def stop_worker(self, pool: str, number: signal.Signals = signal.SIGTERM) -> None:
