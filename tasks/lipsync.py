@@ -55,8 +55,10 @@ if TYPE_CHECKING:
 
 _MAX_STEP_S = 0.5
 """A clip that jumps further than this from one scored frame to the next started over."""
-_CHUNK_BYTES = 96 * 1024 * 1024
+_CHUNK_BYTES = 32 * 1024 * 1024
 """Decoded frames held at once; bounds the chunk of large frames, whatever `run.chunk_frames` says."""
+_GPU_CHUNK_BYTES = 256 * 1024 * 1024
+"""The same beside a GPU: small batches would leave it idle."""
 
 
 def lipsync_shard(
@@ -189,9 +191,18 @@ class _Shard:
         )
 
     def _chunks(self, frame_bytes: int) -> Iterator[tuple[int, int]]:
-        size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
-        for start in range(0, self.shard.num_frames, size):
-            yield start, min(start + size, self.shard.num_frames)
+        start = 0
+        while start < self.shard.num_frames:
+            end = min(start + self._chunk_size(frame_bytes), self.shard.num_frames)
+            yield start, end
+            start = end
+
+    def _chunk_size(self, frame_bytes: int) -> int:
+        """Frames of the next chunk; the generator's batch may have grown since the last."""
+        fit, wanted = self.generator.fit, self.settings.run.chunk_frames
+        if not fit.can_grow:
+            return max(1, min(wanted, _CHUNK_BYTES // frame_bytes))
+        return max(1, min(max(wanted, fit.wanted), _GPU_CHUNK_BYTES // frame_bytes))
 
     def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
         return SegmentWriter(
