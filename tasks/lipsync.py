@@ -152,13 +152,22 @@ class _Shard:
             label = self._label()
             with self._writer(segment, first) as writer:
                 for start, end in self._chunks(first.num_bytes):
-                    with self.watch.stage("decode"):
-                        frames = reader.read_chunk(self.times_s[start:end].tolist())
-                    outputs = self._sync(frames, start)
-                    with self.watch.stage("encode"):
-                        for output in outputs:  # scored already, so the label has no say in the scores
-                            writer.write(output if label is None else label.paint(output))
+                    self._render_chunk(reader, writer, label, start, end)
         self._finish_score()
+
+    def _render_chunk(
+        self, reader: ClipReader, writer: SegmentWriter, label: LabelPainter | None, start: int, end: int
+    ) -> None:
+        """One chunk; none of its frames outlives the call, so that two chunks are never in memory."""
+        with self.watch.stage("decode"):
+            frames = reader.read_chunk(self.times_s[start:end].tolist())
+        outputs = self._sync(frames, start)
+        del frames
+        with self.watch.stage("encode"):
+            outputs.reverse()
+            while outputs:
+                output = outputs.pop()
+                writer.write(output if label is None else label.paint(output))  # scored already, without the label
 
     def frames_table(self) -> pa.Table:
         """The row of every output frame."""
