@@ -169,6 +169,8 @@ def _libav_heard(handler: logging.Handler) -> Iterator[None]:
     """
     import av.logging
 
+    import singalong.media.containers  # noqa: F401 - not later: it silences libav where it is first imported
+
     logger = logging.getLogger(_LIBAV)
     level, propagates = av.logging.get_level(), logger.propagate
     logger.addHandler(handler)
