@@ -8,6 +8,7 @@
     │   ├── NoFaceError                            a clip in which no usable face was ever found
     │   ├── WeightsError                           a checkpoint that is not what it claims to be
     │   └── UsageError                             a command line or setting that makes no sense
+    │       └── HeldError                          another driver is working on the run
     ├── TransientIOError             TRANSIENT_IO  storage that may answer the next time
     ├── ResourceError                RESOURCE      out of memory or disk
     ├── InfraError                   INFRA         an actor or node died
@@ -156,6 +157,10 @@ class WeightsError(InputError):
 
 class UsageError(InputError):
     """A command line or a setting that makes no sense."""
+
+
+class HeldError(UsageError):
+    """Another driver is working on the run."""
 
 
 class TransientIOError(SingalongError):
