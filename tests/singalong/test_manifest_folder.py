@@ -157,15 +157,17 @@ def test_a_file_that_grows_is_left_for_the_next_time_and_one_that_was_just_copie
     fill(tmp_path, "old.mp4", "old.wav", "slow.wav")
     touch(tmp_path / "new.mp4")
     touch(tmp_path / "new.wav")
-    done = threading.Event()
+    done, begun = threading.Event(), threading.Event()
 
     def write() -> None:
         with (tmp_path / "slow.mp4").open("wb", buffering=0) as file:
             while not done.wait(0.02):
                 file.write(b"more")
+                begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
+    begun.wait()
     try:
         rows, left_out = read_manifests(tmp_path, settled_s=0.3, max_wait_s=0.8)
     finally:
