@@ -6,7 +6,6 @@ thread.
 
 from __future__ import annotations
 
-import resource
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -41,8 +40,10 @@ from singalong.settings import AnalysisSettings, ScoreSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
+from tasks.attempt_log import next_chunk
 from tasks.clues import check_likeness, clues_of
 from tasks.jobs import LipsyncJob
+from tasks.memory import peak_rss_mb
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
 from tasks.stopwatch import Stopwatch
@@ -152,6 +153,7 @@ class _Shard:
             label = self._label()
             with self._writer(segment, first) as writer:
                 for start, end in self._chunks(first.num_bytes):
+                    next_chunk(frames=[self.shard.start_frame + start, self.shard.start_frame + end])
                     self._render_chunk(reader, writer, label, start, end)
         self._finish_score()
 
@@ -195,7 +197,7 @@ class _Shard:
             device=self.generator.device_name,
             node=socket.gethostname(),
             seconds=dict(self.watch.seconds),
-            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            peak_rss_mb=peak_rss_mb(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

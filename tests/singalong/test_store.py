@@ -8,17 +8,15 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import singalong.durable as durable
-import singalong.hashes as hashes
 from singalong.contracts import ShardResult, SyncScore
-from singalong.errors import ChangedFileError, InputError, ResourceError, TransientIOError, classify
-from singalong.store import Store, sha256_of, write_atomic
+from singalong.errors import ResourceError, classify
+from singalong.store import Store, sha256_of
 
 KEY = "ab" * 20
 SHA = "cd" * 32
@@ -48,11 +46,6 @@ def made(store: Store, *, segment: bytes = b"segment", frames: bytes = b"frames"
     paths["segment"].write_bytes(segment)
     paths["frames"].write_bytes(frames)
     return paths
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 def work_folder(store: Store) -> Path:
@@ -231,49 +224,6 @@ def test_a_store_travels_between_processes_by_its_path(store: Store) -> None:
     assert pickle.loads(pickle.dumps(store)).root == store.root
 
 
-# ---- writing single files
-
-
-def test_an_atomic_write_replaces_the_old_content_and_leaves_no_temporary_file(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.json"
-    write_atomic(path, b"old")
-    write_atomic(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
-
-
-def test_a_write_that_fails_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file.json"
-    write_atomic(path, b"old")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
-    with pytest.raises(OSError, match="I/O error"):
-        write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
-
-
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_a_create_only_write_never_touches_an_existing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
-) -> None:
-    if not hard_links:
-        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
-    write_atomic(tmp_path / "once", b"first", replace=False)
-    with pytest.raises(FileExistsError):
-        write_atomic(tmp_path / "once", b"second", replace=False)
-    assert (tmp_path / "once").read_bytes() == b"first"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["once"]
-
-
-def test_link_or_copy_works_with_and_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_bytes(b"content")
-    durable.link_or_copy(tmp_path / "a", tmp_path / "linked")
-    assert (tmp_path / "linked").stat().st_ino == (tmp_path / "a").stat().st_ino
-    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
-    durable.link_or_copy(tmp_path / "a", tmp_path / "copied")
-    assert (tmp_path / "copied").read_bytes() == b"content"
-
-
 # ---- temporary folders
 
 
@@ -363,116 +313,3 @@ def test_threads_that_build_the_same_entry_at_once_all_get_it(store: Store) -> N
     assert len(set(entries)) == 1
     assert len(entries) == 4
     assert store.cached("songs", SHA, "v1") == entries[0]
-
-
-# ---- remembered hashes
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    seen: list[Path] = []
-
-    def counted(path: Path) -> str:
-        seen.append(path)
-        return sha256_of(path)
-
-    monkeypatch.setattr(hashes, "sha256_of", counted)
-    return seen
-
-
-def settle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the clock run on, so that the file's last change is no longer recent."""
-    real = time.time
-    monkeypatch.setattr(hashes.time, "time", lambda: real() + 10)
-
-
-def test_an_unchanged_file_is_read_once_by_all_stores(
-    store: Store, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"clip")
-    settle(clip, monkeypatch)
-    (tmp_path / "link.mp4").symlink_to(clip)
-    digests = {Store(store.root).file_sha256(path) for path in (clip, clip, tmp_path / "link.mp4")}
-    assert digests == {sha256_of(clip)}
-    assert len(reads) == 1
-
-
-def test_a_file_changed_a_moment_ago_is_not_remembered(store: Store, tmp_path: Path, reads: list[Path]) -> None:
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"old!")
-    before = clip.stat()
-    old = store.file_sha256(clip)
-    clip.write_bytes(b"new!")
-    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.file_sha256(clip) != old
-    assert len(reads) == 2
-
-
-def test_an_edit_that_keeps_size_and_time_is_noticed(
-    store: Store, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"old!")
-    settle(clip, monkeypatch)
-    before, old = clip.stat(), store.file_sha256(clip)
-    time.sleep(0.02)
-    clip.write_bytes(b"new!")
-    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.file_sha256(clip) != old
-
-
-def test_a_damaged_memory_is_ignored(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"clip")
-    settle(clip, monkeypatch)
-    digest = store.file_sha256(clip)
-    for entry in (store.root / "cache" / "hashes").rglob("*.json"):
-        entry.write_bytes(b'{"identity": 3')
-    assert store.file_sha256(clip) == digest
-
-
-def test_a_file_that_keeps_changing_is_a_transient_failure(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"")
-
-    def growing(path: Path) -> str:
-        with path.open("ab") as file:
-            file.write(b"more")
-        return "0" * 64
-
-    monkeypatch.setattr(hashes, "sha256_of", growing)
-    with pytest.raises(TransientIOError, match="changes while"):
-        store.file_sha256(clip)
-
-
-def test_a_missing_file_and_a_folder_raise_what_the_file_system_says(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        store.file_sha256(tmp_path / "nowhere.mp4")
-    with pytest.raises(IsADirectoryError):
-        store.file_sha256(tmp_path)
-
-
-def test_a_pipe_is_refused_and_not_waited_for(store: Store, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "clip.mp4")
-    with pytest.raises(InputError, match="not a regular file"):
-        store.file_sha256(tmp_path / "clip.mp4")
-
-
-@pytest.mark.parametrize("change", ["gone", "other", "pipe"])
-def test_a_file_that_is_not_the_planned_one_any_more_is_told_from_one_that_is(
-    store: Store, tmp_path: Path, change: str
-) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"planned")
-    sha256 = store.file_sha256(path)
-    store.check_unchanged(path, sha256)
-    path.unlink()
-    if change == "other":
-        path.write_bytes(b"another")
-    elif change == "pipe":
-        os.mkfifo(path)
-    with pytest.raises(ChangedFileError, match=r"clip\.mp4"):
-        store.check_unchanged(path, sha256)
