@@ -18,7 +18,9 @@ def fold_batch_norms(network: nn.Module, finish: Callable[[nn.Module], object] |
     """Replace every convolution with batch norm of our blocks by one convolution, in place; for inference only.
 
     `finish` is given each convolution once it is folded, to bring it to where and how it is used: so the network is
-    never in memory twice. With scale = weight / sqrt(var + eps), convolution and norm together are the convolution of weights
+    never in memory twice.
+
+    With scale = weight / sqrt(var + eps), convolution and norm together are the convolution of weights
     weight * scale and bias (bias - mean) * scale + shift. Computed in float64, so that float32 results stay the same
     to rounding.
     """

@@ -18,9 +18,7 @@ from singalong.media.mel_filters import mel_filters
     [(16000, 800, 80, 55.0, 7600.0), (22050, 1024, 40, 0.0, None), (16000, 512, 26, 0.0, 8000.0)],
 )
 def test_filters_are_librosas_to_the_bit(rate_hz, fft_size, num_bands, min_hz, max_hz):
-    ours = mel_filters(
-        sample_rate_hz=rate_hz, fft_size=fft_size, num_bands=num_bands, min_hz=min_hz, max_hz=max_hz
-    )
+    ours = mel_filters(sample_rate_hz=rate_hz, fft_size=fft_size, num_bands=num_bands, min_hz=min_hz, max_hz=max_hz)
     theirs = mel(sr=rate_hz, n_fft=fft_size, n_mels=num_bands, fmin=min_hz, fmax=max_hz)
     assert ours.dtype == theirs.dtype
     np.testing.assert_array_equal(ours, theirs)
