@@ -151,7 +151,9 @@ class AttemptLog:
         elif row.attempt <= self._numbers().get(row.shard_id, 0):
             standing = [other for other in self._all_of(row.shard_id) if other.attempt == row.attempt]
             if standing == [row]:
-                return self.flush() if flush else None
+                if flush:
+                    self.flush()
+                return
             if standing:
                 raise FileExistsError(f"attempt {row.attempt} at {row.shard_id} was recorded before, and differs")
         self._add(row, flush=flush)

@@ -156,8 +156,14 @@ class RunFold:
         """The fold of a plan of these shards, of which those with a result given here are done, and the others ours."""
         rows = [
             AttemptRow(
-                **{"run_id": "", "shard_id": shard_id, "attempt": 0, "work_key": result.work_key, "result": result},
-                **{"started_at": "", "finished_at": "", "reused": True},
+                run_id="",
+                shard_id=shard_id,
+                attempt=0,
+                work_key=result.work_key,
+                reused=True,
+                result=result,
+                started_at="",
+                finished_at="",
             )
             for shard_id, result in results.items()
         ]

@@ -194,10 +194,12 @@ class RunFolder:
 
     def flush_attempts(self) -> None:
         """Return when all starts and ends that were told of are safe on the disk."""
+        self.check_is_there()
         self._log.flush()
 
     def fold_journal(self) -> None:
         """Fold the many small files of a driver's work into one, if they are many; for the driver alone."""
+        self.check_is_there()
         self._log.flush()
         self._log.fold(at_least=FOLD_AT_END)
 
