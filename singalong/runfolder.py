@@ -6,6 +6,7 @@
     plans/<n>.*                     every plan the run ever had, with its manifest and settings
     attempts/                       what was tried, and what came of it: see `singalong.attempts`
     frames/<shard>.parquet          the frames table of a finished shard, the store's own file if possible
+    logs/                           what workers told of each attempt (`singalong.run_logs`); not the truth
     pass.json  takes/<n>.parquet    of a run that makes part of another one again: what of it, and the takes before
 
 Every file is written whole or not at all. One driver at a time works on a run (`RunFolder.lock`); any number
@@ -36,6 +37,7 @@ from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
@@ -60,6 +62,7 @@ class RunFolder:
         self.settings = settings
         self.version = version
         self._log = AttemptLog(path / "attempts", before_first=lambda: _raise_version(path))
+        self.logs = RunLogs(path)
         self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
     # ---- making and opening

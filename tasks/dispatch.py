@@ -53,8 +53,8 @@ class Item:
 class Recorder(Protocol):
     """Is told what happens, when it happens; what it was told must be safe once `commit` returns."""
 
-    def started(self, item: Item) -> None:
-        """An attempt is about to start."""
+    def started(self, item: Item) -> str | None:
+        """An attempt is about to start; returns the file in which the worker is to tell of it, if any."""
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """An attempt ended; `final` if it is not going to be tried again."""
@@ -123,11 +123,11 @@ def dispatch(
 def _start(state: _State, pool: Pool, recorder: Recorder, timeout_s: float) -> None:
     """Fill the free slots; what ended before is committed with the starts, in one go."""
     starting = [state.ready.popleft() for _ in range(min(pool.free_slots(), len(state.ready)))]
-    for item in starting:
-        recorder.started(item)
+    logs = [recorder.started(item) for item in starting]
     recorder.commit()
-    for item in starting:
-        pool.submit(item.item_id, item.job, timeout_s=timeout_s)
+    for item, log in zip(starting, logs, strict=True):
+        job = item.job if log is None else item.job.model_copy(update={"log": log})
+        pool.submit(item.item_id, job, timeout_s=timeout_s)
         state.running[item.item_id] = item
 
 

@@ -16,6 +16,7 @@ from singalong.contracts import Failure, Plan, ShardPlan, Status
 from singalong.errors import SingalongError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
@@ -151,7 +152,7 @@ class Session:
         dispatch(
             items,
             self.pool,
-            Watched(recorder, stage, self.watcher),
+            Watched(StepLogs(recorder, self.run.logs), stage, self.watcher),
             timeout_s=self.settings.run.shard_timeout_s,
             bug_limit=self.settings.run.bug_limit,
         )
@@ -187,9 +188,9 @@ class Watched:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
         self._ended: list[tuple[Item, Outcome]] = []
 
-    def started(self, item: Item) -> None:
+    def started(self, item: Item) -> str | None:
         """Pass it on."""
-        self._recorder.started(item)
+        return self._recorder.started(item)
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """Pass it on."""
