@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.store import Store
+from tasks.attempt_log import attempt_log
+from tasks.attempt_log_lines import tell_begin, tell_end
 from tasks.checked_store import CheckedStore, PlannedFile
 from tasks.failures import failure_of
 from tasks.jobs import (
@@ -33,7 +35,7 @@ from tasks.jobs import (
     SurveyJob,
     WorkerSpec,
 )
-from tasks.memory import release_memory
+from tasks.memory import keep_pandas_out, release_memory
 
 if TYPE_CHECKING:
     from models.detectors import Detector
@@ -50,14 +52,24 @@ _AGAIN = "Run again to make it anew."
 class Worker:
     """Does jobs; holds one detector, one scorer and the last generator used."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: WorkerSpec, *, owns_process: bool = False) -> None:
+        """`owns_process`: it is alone in its process, whose crashes are its own."""
+        self.spec, self._owns_process = spec, owns_process
         self.store = Store(Path(spec.store))
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._generator: tuple[ModelRef, Engine] | None = None
+        if owns_process:
+            keep_pandas_out()
 
     def run(self, job: Job) -> Outcome:
         """Do one job. Never raises for a failed job: the failure is in the outcome."""
+        with attempt_log(job.log, owns_process=self._owns_process):
+            tell_begin(job, self.spec)
+            outcome = self._outcome(job)
+            tell_end(outcome)
+        return outcome
+
+    def _outcome(self, job: Job) -> Outcome:
         started = time.monotonic()
         store = CheckedStore(self.store, list(_planned_files(job)))
         try:
@@ -152,6 +164,7 @@ class Worker:
     def _lipsync(self, job: LipsyncJob, store: Store) -> Outcome:
         from tasks.lipsync import lipsync_shard
 
+        self.__dict__.pop("detector", None)  # 50 MB that shards have no use for; it loads in 0.1 s
         result = lipsync_shard(
             job,
             settings=self.spec.settings,
@@ -213,7 +226,10 @@ class Worker:
         return Enhancer(self.spec.enhancer)
 
     def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
-        """The generator of this name; the last one used stays loaded."""
+        """The generator of this name; the last one used stays loaded, and with it the batch size that fitted.
+
+        A batch size below the settings' comes of a try that ran out of memory: it is never exceeded again.
+        """
         from models.engine import load_engine
 
         if self._generator is None or self._generator[0] != ref:
@@ -223,10 +239,13 @@ class Worker:
                 device=self.spec.device,
                 precision=self.spec.settings.lipsync.precision,
                 batch_size=batch_size,
+                gpu_share=self.spec.settings.run.gpus_per_actor,
             )
             self._generator = (ref, engine)
+            release_memory()  # weights are read in float32 and kept in less
         engine = self._generator[1]
-        engine.batch_size = batch_size
+        if batch_size < self.spec.settings.run.batch_size:
+            engine.fit.limit(batch_size)
         return engine
 
 
