@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-import prefect._vendor.croniter as vendored  # what the server itself fires by
+from prefect.server.schemas.schedules import CronSchedule
 
 from singalong.errors import UsageError
 
@@ -29,24 +29,24 @@ def checked_cron(cron: str) -> str:
     if any(field.casefold().startswith(("h", "r")) for field in fields):
         raise UsageError("hashed and random cron fields are not supported", value=cron, expected=_EXAMPLES)
     try:
-        next(iter(firings(cron, ZoneInfo("UTC"))))
-    except (ValueError, KeyError) as error:  # croniter's own errors are ValueErrors
+        firings(cron, "UTC", 1)
+    except (ValueError, KeyError) as error:  # pydantic's and croniter's own are ValueErrors
         raise UsageError(f"no cron string that ever fires: {error}", value=cron, expected=_EXAMPLES) from error
     return cron
 
 
-def firings(cron: str, zone: ZoneInfo, *, after: datetime | None = None) -> Iterator[datetime]:
-    """The times a cron string fires in a time zone, from now on or after a time."""
-    croniter: Any = vendored
-    times = croniter.croniter(cron, (after or datetime.now(UTC)).astimezone(zone))
-    while True:
-        yield times.get_next(datetime)
+def firings(cron: str, timezone: str, count: int, *, after: datetime | None = None) -> list[datetime]:
+    """The times a cron string fires in a time zone, from now on or after a time, as Prefect's server will have it.
+
+    Where a clock goes forward over a time, it fires an hour before it that day; where it goes back, once.
+    """
+    start: Any = after or datetime.now(UTC)
+    return list(asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(count, start=start)))
 
 
 def next_firings(cron: str, timezone: str, count: int = 3) -> list[str]:
     """The next firings in words, with weekday and offset, so that nobody has to guess which two o'clock is meant."""
-    times = firings(cron, ZoneInfo(timezone))
-    return [in_words(next(times), timezone) for _ in range(count)]
+    return [in_words(time, timezone) for time in firings(cron, timezone, count)]
 
 
 def in_words(time: datetime, timezone: str) -> str:
