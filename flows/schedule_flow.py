@@ -18,7 +18,7 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import flow, runtime  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.objects import FlowRunPolicy  # noqa: E402
-from prefect.states import AwaitingRetry, Cancelled, Completed, Failed  # noqa: E402
+from prefect.states import AwaitingRetry, Completed, Failed  # noqa: E402
 
 from flows.order import run_stages  # noqa: E402
 from flows.prefect_runs import INTERRUPTS, as_task  # noqa: E402
@@ -79,7 +79,10 @@ def scheduled_run(
             manifest, run, load_settings(_path(config), overrides or []), require_rights, notes
         )
     except INTERRUPTS:
-        return _interrupted(notes)
+        if _is_being_cancelled():
+            raise  # the worker says Cancelled, as its last word: only then may it be begun again
+        notes.say("stopped with its worker: goes on as soon as one is there", event="stopped")
+        return AwaitingRetry(message="its worker was stopped; goes on where it ended as soon as a worker is there")
     notes.ended(summary, was_finished=was_finished)
     return _verdict(summary, was_finished=was_finished)
 
@@ -118,14 +121,11 @@ def _when_free(drive: Callable[[], tuple[RunSummary, bool]], notes: Notes) -> tu
             time.sleep(LOOK_AGAIN_S)
 
 
-def _interrupted(notes: Notes) -> Any:
-    """What a flow ends as that was told to end: a person's word is final, a worker's is not."""
+def _is_being_cancelled() -> bool:
+    """Whether it was a person who ended this flow: that is final, a worker that is stopped is not."""
     with get_client(sync_client=True) as client:
-        asked = client.read_flow_run(runtime.flow_run.id).state
-    if asked is not None and asked.is_cancelling():
-        return Cancelled(message="cancelled; fire it again, or press Retry, to go on where it ended")
-    notes.say("stopped with its worker: goes on as soon as one is there", event="stopped")
-    return AwaitingRetry(message="its worker was stopped; goes on where it ended as soon as a worker is there")
+        state = client.read_flow_run(runtime.flow_run.id).state
+    return state is not None and state.is_cancelling()
 
 
 def _verdict(summary: RunSummary, *, was_finished: bool) -> Any:
