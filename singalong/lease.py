@@ -4,9 +4,9 @@
     lease/<n>.beat     written again and again by its holder
     lease/<n>.ended    its holder let go
 
-The highest n counts. A lease has lapsed when its last sign of life is older than `lapse_s()` by the clock of the store,
-which writes the time on every object: no two machines' clocks are compared. Who takes a lapsed lease takes number n + 1;
-whoever held n finds it when writing the next sign of life, and writes nothing more.
+The highest n counts. A lease has lapsed when its last sign of life is older than `lapse_s()` by the clock of the
+store, which writes the time on every object: no two machines' clocks are compared. Who takes a lapsed lease takes
+number n + 1; whoever held n finds it when writing the next sign of life, and writes nothing more.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from singalong.errors import HeldError, SingalongError, TransientIOError, UsageE
 from singalong.objects import ObjectFacts, ObjectFolder
 
 LAPSE_S = 60.0
-"""Six signs of life that did not come; a longer pause of the store is no death, as nobody else can write then either."""
+"""Six signs of life that did not come; while the store is away nobody else can take over, either."""
 BEATS = 6
 _FOLDER = "lease"
 _NAME = re.compile(r"(\d{6})\.(json|beat|ended)")
@@ -64,7 +64,7 @@ class Holder(BaseModel):
 
     @classmethod
     def me(cls) -> Holder:
-        """This process."""
+        """Names the present process."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         pid = os.getpid()
         return cls(pid=pid, host=socket.gethostname(), since=since, machine=_machine(), born=_born(pid))
@@ -245,7 +245,7 @@ def _machine() -> str:
     """Names this machine since it was started, and our view of its processes; empty where that cannot be told."""
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
+        return f"{boot_id} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

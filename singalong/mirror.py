@@ -56,8 +56,10 @@ class Mirror:
 
     # ---- fetching
 
-    def pull(self, *, clean: bool = False) -> None:
-        """Fetch what changed. `clean`: also remove what is not there, so that the folder is what the URL is.
+    def pull(self, *, clean: bool = False, logs: bool = False) -> None:
+        """Fetch what changed, if asked for the logs, too.
+
+        `clean`: also remove what is not there, so that the folder is what the URL is.
 
         Raises UsageError where something else than a run lies at the URL.
         """
@@ -68,7 +70,8 @@ class Mirror:
             if len(there) > _MAX_ON_THE_WAY and MARKER not in there and not _has_marker(self.remote, there):
                 break  # a whole bucket of something else, perhaps
         _check_is_run(self.url, there)
-        wanted = [facts for facts in there.values() if _is_small(facts.key) and not self._is_here(facts)]
+        named = (facts for key, facts in there.items() if _is_small(key) or (logs and key.startswith(f"{_LOGS}/")))
+        wanted = [facts for facts in named if not self._is_here(facts)]
         if clean:
             self._remove_strays(there.keys())
         done = list(self._pool.map(self._fetch, sorted(wanted, key=_fetched_last)))
@@ -150,11 +153,13 @@ class Mirror:
         """Note a film that a worker put there."""
         key = self._key(path)
         assert key is not None
-        facts = self.remote.head(key)
-        if facts is None or facts.size != num_bytes:
-            raise TransientIOError("a film that was just made is not there", file=self.remote.join(key))
-        with self._lock:
-            self._there[key] = facts
+        self._note(key, num_bytes)
+
+    def names_in(self, folder: Path) -> list[str]:
+        """Names of the files in a folder of the run at the URL."""
+        start = f"{self._key(folder)}/"
+        names = (key.removeprefix(start) for key in self._there if key.startswith(start))
+        return [name for name in names if "/" not in name]
 
     def settle(self) -> None:
         """Wait until all that is on its way has arrived; raises why something did not."""

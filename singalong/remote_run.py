@@ -17,7 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
-from singalong.durable import make_dirs
+from singalong.durable import link_or_copy, make_dirs
 from singalong.errors import HeldError, SingalongError, UsageError
 from singalong.mirror import Mirror
 from singalong.objects import ObjectFolder, is_url
@@ -80,11 +80,31 @@ def here(path: Path) -> Path:
     return path if mirror is None else mirror.here(path)
 
 
-def refresh(path: Path) -> None:
-    """Have a run's folder show what was written at its URL since; nothing to do for one that is its own."""
+def names_in(folder: Path) -> list[str]:
+    """Names of the files in a folder of a run, wherever it is."""
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        return mirror.names_in(folder)
+    return [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def note_upload(path: Path, num_bytes: int) -> None:
+    """Note that a worker put a file of a run at its URL."""
+    mirror = mirror_of(path)
+    assert mirror is not None
+    mirror.uploaded(path, num_bytes)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Give a run a file of another one. Raises FileNotFoundError."""
+    link_or_copy(here(source), target)
+
+
+def refresh(path: Path, *, logs: bool = False) -> None:
+    """Have a run's folder show what was written at its URL since, if asked with its logs; not what is its own."""
     mirror = mirror_of(path)
     if mirror is not None:
-        mirror.pull()
+        mirror.pull(logs=logs)
 
 
 def cache_folder() -> Path:

@@ -38,6 +38,7 @@ from singalong.fold import RunFold, fold_attempts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
@@ -89,7 +90,7 @@ class RunFolder:
         _check_is_ours(path)
         with _writable(path):
             make_dirs(path)
-        with run_lock(path / ".lock", run=path):
+        with _driving(path):
             run_id = _claim(path, plan.run_id)
             plan = plan.model_copy(update={"run_id": run_id})
             standing = cls._standing(path)
@@ -160,11 +161,17 @@ class RunFolder:
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run for one driver; UsageError naming the holder when there is another."""
-        return run_lock(self.path / ".lock", run=self.path)
+        return _driving(self.path)
 
     def holder(self) -> str | None:
         """Who is working on this run at the moment, in words; None when nobody is."""
-        return lock_holder(self.path / ".lock")
+        mirror = mirror_of(self.path)
+        return lock_holder(self.path / ".lock") if mirror is None else mirror.lease.holder()
+
+    @property
+    def location(self) -> str:
+        """Where the run is for everybody: its folder, or its URL."""
+        return location_of(self.path)
 
     def check_is_there(self) -> None:
         """Raise TransientIOError when the folder was deleted or moved: writing on would make one that is no run."""
@@ -238,6 +245,13 @@ def _check_is_ours(path: Path) -> None:
                 value=sorted(strangers)[0],
                 expected="a new or empty folder, or that of a run",
             )
+
+
+@contextlib.contextmanager
+def _driving(path: Path) -> Iterator[None]:
+    mirror = mirror_of(path)
+    with run_lock(path / ".lock", run=path), mirror.driving() if mirror else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager
