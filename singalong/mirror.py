@@ -16,8 +16,10 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from singalong.durable import is_temp_name, write_atomic
@@ -28,6 +30,11 @@ from singalong.objects import ObjectFacts, ObjectFolder
 MARKER = "run.json"
 _AT_ONCE = 16
 _MAX_ON_THE_WAY = 256
+_MAX_LOOKS = 5
+_LOOKS_LIKE_MORE = 200
+_LOGS_EVERY_S = 10.0
+_OURS = "ours"
+"""In the index, the version of what we put there ourselves."""
 _LOGS = "logs"
 _NOT_OURS = frozenset({"lease", _LOGS, ".lock"})
 _FILMS = frozenset({"outputs", "montages"})
@@ -47,6 +54,7 @@ class Mirror:
         self._held = 0
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="singalong-mirror")
         self._on_the_way: list[Future[None]] = []
+        self._logs_looked_s = time.monotonic()
         self._logs_sent: dict[str, tuple[int, int]] = {}
 
     @property
@@ -56,31 +64,36 @@ class Mirror:
 
     # ---- fetching
 
-    def pull(self, *, clean: bool = False, logs: bool = False) -> None:
-        """Fetch what changed, if asked for the logs, too.
-
-        `clean`: also remove what is not there, so that the folder is what the URL is.
+    def pull(self, *, logs: bool = False) -> None:
+        """Fetch what changed, if asked for the logs, too; remove what is not there, unless we are driving.
 
         Raises UsageError where something else than a run lies at the URL.
         """
+        for _ in range(_MAX_LOOKS):
+            if not self._held:
+                self.settle()
+            there = self._list()
+            if not self._held:
+                self._remove_strays(there.keys())
+            named = (facts for key, facts in there.items() if _is_small(key) or (logs and key.startswith(f"{_LOGS}/")))
+            wanted = [facts for facts in named if not self._is_here(facts)]
+            found = list(self._pool.map(self._fetch, sorted(wanted, key=_fetched_last)))
+            with self._lock:
+                self._there = there if not self._held else self._there | there
+            if all(found):
+                break  # else something was folded or replaced since it was listed
+        if wanted:
+            self._save_index()
+
+    def _list(self) -> dict[str, ObjectFacts]:
         there: dict[str, ObjectFacts] = {}
         for facts in self.remote.list():
             if _is_safe(facts.key):
                 there[facts.key] = facts
-            if len(there) > _MAX_ON_THE_WAY and MARKER not in there and not _has_marker(self.remote, there):
+            if len(there) == _LOOKS_LIKE_MORE and MARKER not in there and not _has_marker(self.remote, there):
                 break  # a whole bucket of something else, perhaps
         _check_is_run(self.url, there)
-        named = (facts for key, facts in there.items() if _is_small(key) or (logs and key.startswith(f"{_LOGS}/")))
-        wanted = [facts for facts in named if not self._is_here(facts)]
-        if clean:
-            self._remove_strays(there.keys())
-        done = list(self._pool.map(self._fetch, sorted(wanted, key=_fetched_last)))
-        with self._lock:
-            self._there = there
-            self._index |= dict(done)
-            self._index = {key: etag for key, etag in self._index.items() if key in there}
-        if done:
-            write_atomic(self._index_path, json.dumps(self._index).encode())
+        return there
 
     def here(self, path: Path) -> Path:
         """A file of the run on this disk, fetched if need be; the path itself, whether or not there is such a file."""
@@ -89,8 +102,7 @@ class Mirror:
         if facts is None and key and not path.exists():
             facts = self.remote.head(key)
         if key and facts is not None and not self._is_here(facts):
-            with contextlib.suppress(FileNotFoundError):
-                self._index |= dict([self._fetch(facts)])
+            self._fetch(facts)
         return path
 
     def size_of(self, path: Path) -> int | None:
@@ -104,18 +116,35 @@ class Mirror:
         return self.remote.join(key) if key else self.url
 
     def _is_here(self, facts: ObjectFacts) -> bool:
-        try:
-            size = (self.folder / facts.key).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
+        """Whether the file on the disk is the one there: untouched since it was fetched, or since we put it there."""
+        known = self._index.get(facts.key)
+        if known is None or _state_of(self.folder / facts.key) != known[1:]:
             return False
-        return size == facts.size and (_never_changes(facts.key) or self._index.get(facts.key) == facts.etag)
+        return known[0] == facts.etag or (known[0] == _OURS and known[1] == facts.size and _never_changes(facts.key))
 
-    def _fetch(self, facts: ObjectFacts) -> tuple[str, str]:
-        with contextlib.suppress(FileNotFoundError):  # folded or replaced since it was listed
-            path = self.folder / facts.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            facts = self.remote.download(facts.key, path)
-        return facts.key, facts.etag
+    def _fetch(self, facts: ObjectFacts) -> bool:
+        """Fetch a file; False where it is gone."""
+        path = self.folder / facts.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            found = self.remote.download(facts.key, path)
+        except FileNotFoundError:
+            return False
+        self._remember(facts.key, found.etag)
+        return True
+
+    def _remember(self, key: str, etag: str) -> None:
+        state = _state_of(self.folder / key)
+        with self._lock:
+            if state is None:
+                self._index.pop(key, None)
+            else:
+                self._index[key] = [etag, *state]
+
+    def _save_index(self) -> None:
+        with self._lock:
+            index = {key: known for key, known in self._index.items() if key in self._there}
+        write_atomic(self._index_path, json.dumps(index).encode())
 
     def _remove_strays(self, there: Iterable[str]) -> None:
         """Remove what was written here and never arrived: whoever went on with the run did without it."""
@@ -134,8 +163,9 @@ class Mirror:
             return
         if self._held:
             self.lease.check()
-        if key.startswith("attempts/") and not key.startswith("attempts/pack"):
+        if key.startswith("attempts/"):
             self._create(key, path)
+            self._send_logs_at_times()
         elif _may_follow(key):
             self._send_later(key, path)
         else:
@@ -176,13 +206,19 @@ class Mirror:
                 self._logs_sent[key] = state
                 self._send_later(key, path)
 
+    def _send_logs_at_times(self) -> None:
+        now_s = time.monotonic()
+        if self._held and now_s - self._logs_looked_s > _LOGS_EVERY_S:
+            self._logs_looked_s = now_s
+            self.send_logs()
+
     def _send_later(self, key: str, path: Path) -> None:
         self._later(lambda: self._upload(key, path))
 
-    def _later(self, work: object) -> None:
+    def _later(self, work: Callable[[], None]) -> None:
         if len(self._on_the_way) >= _MAX_ON_THE_WAY:
             self._on_the_way.pop(0).result()
-        self._on_the_way.append(self._pool.submit(work))  # type: ignore[arg-type]
+        self._on_the_way.append(self._pool.submit(work))
 
     def _upload(self, key: str, path: Path) -> None:
         try:
@@ -205,11 +241,9 @@ class Mirror:
         self._note(key, path.stat().st_size)
 
     def _note(self, key: str, size: int) -> None:
-        from datetime import UTC, datetime
-
         with self._lock:
             self._there[key] = ObjectFacts(key, size, "", datetime.now(UTC))
-            self._index.pop(key, None)
+        self._remember(key, _OURS)
 
     def _key(self, path: Path) -> str | None:
         return path.relative_to(self.folder).as_posix() if self.folder in path.parents else None
@@ -221,12 +255,12 @@ class Mirror:
         """Hold the run for one driver, as often as one likes; HeldError naming the holder when there is another."""
         if not self._held:
             self.lease.take()
-            self._held = 1
             try:
-                self.pull(clean=True)
+                self.pull()
             except BaseException:
-                self._let_go()
+                self.lease.release()
                 raise
+            self._held = 1
         else:
             self._held += 1
         try:
@@ -249,6 +283,7 @@ class Mirror:
         """Wait for what is on its way, and end."""
         try:
             self.settle()
+            self._save_index()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -272,7 +307,7 @@ def _may_follow(key: str) -> bool:
 
 
 def _never_changes(key: str) -> bool:
-    return key.partition("/")[0] in ("attempts", "plans", "reviews") and not key.startswith("attempts/pack")
+    return key.partition("/")[0] in ("attempts", "plans", "reviews")
 
 
 def _fetched_last(facts: ObjectFacts) -> tuple[bool, str]:
@@ -287,7 +322,7 @@ def _has_marker(remote: ObjectFolder, there: dict[str, ObjectFacts]) -> bool:
     return facts is not None
 
 
-def _check_is_run(url: str, there: Sequence[str] | dict[str, ObjectFacts]) -> None:
+def _check_is_run(url: str, there: dict[str, ObjectFacts]) -> None:
     if MARKER in there:
         return
     strangers = sorted(key for key in there if key.partition("/")[0] not in _NOT_OURS)
@@ -305,9 +340,18 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in names if not is_temp_name(name))
 
 
-def _read_index(path: Path) -> dict[str, str]:
+def _read_index(path: Path) -> dict[str, list[object]]:
     try:
         index = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return index if isinstance(index, dict) else {}
+    return {key: known for key, known in index.items() if isinstance(known, list)} if isinstance(index, dict) else {}
+
+
+def _state_of(path: Path) -> list[object] | None:
+    """What changes when a file is written: size and time."""
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return [facts.st_size, facts.st_mtime_ns]

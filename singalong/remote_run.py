@@ -95,6 +95,14 @@ def note_upload(path: Path, num_bytes: int) -> None:
     mirror.uploaded(path, num_bytes)
 
 
+def is_empty(location: str | Path) -> bool:
+    """Whether there is nothing yet at a path or URL, but perhaps an empty folder."""
+    if is_url(location):
+        return next(ObjectFolder.at(str(location)).list(), None) is None
+    path = Path(location)
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Give a run a file of another one. Raises FileNotFoundError."""
     link_or_copy(here(source), target)

@@ -42,12 +42,25 @@ from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
+from singalong.written import tell_removed
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _VERSION_KEY = b"singalong.plan_version"
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
+
+
+class _Teller:
+    """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
+
+    def wrote(self, path: Path) -> None:
+        """Told already."""
+
+    def removed(self, paths: Sequence[Path]) -> None:
+        """Pass it on."""
+        for path in paths:
+            tell_removed(path)
 
 
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
@@ -62,7 +75,7 @@ class RunFolder:
         self.plan = plan
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts", before_first=lambda: _raise_version(path))
+        self._log = AttemptLog(path / "attempts", watcher=_Teller(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
         self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
