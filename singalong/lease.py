@@ -90,7 +90,7 @@ class Lease:
     """A run's lease: looked at by anybody, held by one driver at a time."""
 
     def __init__(self, run: ObjectFolder) -> None:
-        self._run = run
+        self._run, self._lapse_s = run, lapse_s()
         self._number = 0
         self._lost: str | None = None
         self._confirmed_s = 0.0
@@ -137,7 +137,7 @@ class Lease:
             self._watched = (mark, _clock_s() - self._age_s(seen.alive))
         elif self._watched[0] != mark:
             self._watched = (mark, _clock_s())
-        return _clock_s() - self._watched[1] < lapse_s()
+        return _clock_s() - self._watched[1] < self._lapse_s
 
     def _age_s(self, facts: ObjectFacts) -> float:
         """Age of an object by the store's clock; 0 where we may not write, and so cannot ask for the time."""
@@ -176,13 +176,13 @@ class Lease:
         if holder is not None and holder.is_dead():
             return
         age_s = self._age_s(seen.alive)
-        if age_s < lapse_s():
+        if age_s < self._lapse_s:
             raise HeldError(
                 f"this run is being worked on by {holder or 'another process'}, which gave a sign of life "
                 f"{age_s:.0f} s ago",
                 file=self._run.url,
                 action=f"Wait until it ends, stop it, or take another run folder. If it is dead, the run is free "
-                f"{lapse_s():.0f} s after its last sign.",
+                f"{self._lapse_s:.0f} s after its last sign.",
             )
 
     def release(self) -> None:
@@ -198,7 +198,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise TransientIOError when the lease is no longer ours; asks the store when we have not heard for long."""
-        if self._lost is None and _clock_s() - self._confirmed_s > lapse_s() / 2:
+        if self._lost is None and _clock_s() - self._confirmed_s > self._lapse_s / 2:
             self._confirm()
         if self._lost is not None:
             raise TransientIOError(
@@ -208,7 +208,7 @@ class Lease:
             )
 
     def _keep_alive(self) -> None:
-        while not self._stop.wait(lapse_s() / BEATS):
+        while not self._stop.wait(self._lapse_s / BEATS):
             try:
                 self._confirm()
             except (SingalongError, OSError):

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import singalong
 from flows.commands.inspect import report_command, status_command
+from flows.commands.reprocess import reprocess_command
 from flows.commands.run import run_command
-from singalong.contracts import AttemptRow
+from singalong.contracts import AttemptRow, Status
+from singalong.errors import UsageError
 from singalong.objects import ObjectFolder
 from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
-from tests.object_server import ObjectServer
+from tasks.progress import progress_of
+from tasks.selection import Wanted
+from tests.object_server import ROOT, ObjectServer
 
 COLUMNS = ["shard_id", "status", "work_key", "sync_confidence", "output"]
 
@@ -38,14 +48,6 @@ def settings(tmp_path: Path, store: str = "store") -> list[str]:
 def drive(manifest: Path, run: str | Path, tmp_path: Path, store: str = "store") -> int:
     options = {"config": None, "require_rights": False, "as_json": True}
     return run_command(str(manifest), str(run), overrides=settings(tmp_path, store), **options)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Has the next look come from a machine that knows nothing of the run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SINGALONG_CACHE", str(tmp_path / "another-machine"))
-        yield
 
 
 def attempts(url: str) -> list[AttemptRow]:
@@ -92,3 +94,67 @@ def test_a_finished_run_is_finished_on_any_machine(
     assert status_command(url, watch=False, as_json=True) == 0
     assert report_command([url], as_json=True) == 0
     assert not [request for request in object_server.requests() if request.startswith("GET") and ".mp4" in request]
+
+
+def test_a_driver_that_is_killed_is_gone_on_from_another_machine_and_nothing_is_made_twice(
+    manifest: Path, tmp_path: Path, bucket_url: str, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{bucket_url}/run"
+    command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", url]
+    command += [word for setting in settings(tmp_path) for word in ("--set", setting)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=os.environ | object_server.env) as driver:
+        try:
+            seen = watched(url, driver)
+        finally:
+            driver.kill()
+    assert seen["holder"] is not None  # as it was seen from this other machine
+    monkeypatch.setenv("SINGALONG_CACHE", str(tmp_path / "another-machine"))
+    object_server.lose_for(2.0, after_bytes=1)  # and the store has its bad moment, too
+    assert drive(manifest, url, tmp_path) == 0
+
+    with run_at(url) as path:
+        run = RunFolder.open(path)
+        rows = run.attempts()
+        assert not run.fold().counts()[Status.PENDING]
+    made = Counter(row.shard_id for row in rows if row.result is not None)
+    assert made == {f"p{pair}-{shard:04d}": 1 for pair in (1, 2) for shard in range(3)}
+    by_key = Counter(row.work_key for row in rows if row.result is not None and not row.reused)
+    assert max(by_key.values()) == 1
+    assert {facts.key for facts in ObjectFolder.at(url).list("outputs") if facts.key.endswith(".mp4")} == {
+        "outputs/p1.mp4",
+        "outputs/p2.mp4",
+    }
+
+
+def watched(url: str, driver: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What `status` says once some shards are done, but not all."""
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline and driver.poll() is None:
+        with contextlib.suppress(UsageError), run_at(url) as path:
+            progress = progress_of(RunFolder.open(path))
+            if 0 < progress.shards.get("done", 0) < 6:
+                return progress.model_dump()
+        time.sleep(0.1)
+    raise AssertionError(f"it was never seen at work; it ended with {driver.poll()}")
+
+
+def test_a_pass_of_a_run_at_a_url_is_a_run_beside_it(
+    manifest: Path, tmp_path: Path, bucket_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"{bucket_url}/run"
+    assert drive(manifest, url, tmp_path) == 0
+    wanted = Wanted(where="pair_id = 'p2'")
+    capsys.readouterr()
+    options = {"child": None, "overrides": ["lipsync.crf=30"], "dry_run": False, "as_json": True}
+    assert reprocess_command(url, wanted, **options) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["run"] == f"{url}.2"
+    again = ObjectFolder.at(f"{url}.2")
+    assert again.read("outputs/p1.mp4") == ObjectFolder.at(url).read("outputs/p1.mp4")  # taken over
+    assert again.read("outputs/p2.mp4") != ObjectFolder.at(url).read("outputs/p2.mp4")
+    assert {row.shard_id[:2] for row in attempts(f"{url}.2") if not row.reused} == {"p2"}
+    assert reprocess_command(url, wanted, **options) == 0  # goes on with the same one
+    assert ObjectFolder.at(f"{url}.3").head("run.json") is None
+    capsys.readouterr()
+    assert report_command([url, f"{url}.2"], as_json=True) == 0
+    assert [run["run"] for run in json.loads(capsys.readouterr().out)["runs"]] == [url, f"{url}.2"]
