@@ -23,6 +23,7 @@ from singalong.report import Report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
+from singalong.scoring import LEVEL_CONFIDENCE
 
 MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
@@ -68,6 +69,14 @@ class StripPart:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """Where the confidence of a pair was and is, on a rail from 6 to 114."""
+
+    was: float
+    now: float
+
+
+@dataclass(frozen=True)
 class PairGroup:
     """Pairs in lines, under what they have in common."""
 
@@ -89,6 +98,7 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
     """The page of a run. All text from outside is escaped by the template."""
     pairs = sorted(report.pairs, key=_worst_first)
     groups = _failure_groups(report)
+    changed = [pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None]
     return _template().render(
         run=run,
         notes=[*notes, *_damage_notes(fold)],
@@ -109,7 +119,8 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         strips=strips(report.pairs),
         pairs=pairs[:MAX_CARDS],
         pair_groups=_pair_groups(pairs[MAX_CARDS:]),
-        changed=[pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None],
+        changed=changed,
+        effects=_effects(changed),
     )
 
 
@@ -162,6 +173,30 @@ def histogram(values: Sequence[float]) -> list[Part]:
         )
         for bin_ in range(NUM_HISTOGRAM_BINS)
     ]
+
+
+def _effects(changed: Sequence[PairReportRow]) -> str:
+    """How many of the pairs that were made again got better, worse or stayed as they were."""
+    effects = Counter(_effect(pair) for pair in changed)
+    return ", ".join(f"{effects[word]} {word}" for word in ("better", "worse", "as good as before") if effects[word])
+
+
+def _effect(pair: PairReportRow) -> str:
+    order = {verdict: place for place, verdict in enumerate(_VERDICT_ORDER)}
+    moved = order[pair.verdict] - order[pair.verdict_before] if pair.verdict and pair.verdict_before else 0
+    if moved == 0 and pair.sync_confidence is not None and pair.confidence_before is not None:
+        change = pair.sync_confidence - pair.confidence_before
+        moved = 0 if abs(change) < LEVEL_CONFIDENCE else 1 if change > 0 else -1
+    return "better" if moved > 0 else "worse" if moved < 0 else "as good as before"
+
+
+def _shift(row: PairReportRow) -> Shift | None:
+    """Where its confidence was and is, between 0 and the higher of 10 and both; None where one is not known."""
+    if row.confidence_before is None or row.sync_confidence is None:
+        return None
+    top = max(10.0, row.confidence_before, row.sync_confidence)
+    was, now = (round(6 + 108 * max(value, 0.0) / top, 1) for value in (row.confidence_before, row.sync_confidence))
+    return Shift(was, now)
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
@@ -288,6 +323,7 @@ def _template() -> Template:
         "duration": _duration,
         "badge": _badge,
         "review": _review,
+        "shift": _shift,
         "link": quote,
         "file_name": lambda path: Path(path).name,
         "css": lambda label: "c-" + str(label).replace(" ", "-"),

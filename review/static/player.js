@@ -45,6 +45,11 @@ export class Player {
     return Number.isFinite(this.film.duration) ? this.film.duration : 0;
   }
 
+  /** The time of the clip that is on the screen; null where nobody knows. */
+  get sourceTime() {
+    return this.#source()?.at ?? null;
+  }
+
   /** The output frame on the screen. */
   get frame() {
     return Math.floor(this.film.currentTime * this.fps + 1e-3);
