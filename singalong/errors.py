@@ -8,6 +8,7 @@
     │   ├── NoFaceError                            a clip in which no usable face was ever found
     │   ├── WeightsError                           a checkpoint that is not what it claims to be
     │   └── UsageError                             a command line or setting that makes no sense
+    │       └── HeldError                          another driver is working on the run
     ├── TransientIOError             TRANSIENT_IO  storage that may answer the next time
     ├── ResourceError                RESOURCE      out of memory or disk
     ├── InfraError                   INFRA         an actor or node died
@@ -125,6 +126,18 @@ class InputError(SingalongError, ValueError):
 
     error_class = ErrorClass.INPUT
 
+    def within(self, place: str, *, has_rows: bool = True) -> InputError:
+        """The same, told of what lies at `place`; without its row where that is part of the place."""
+        return type(self)(
+            self.problem,
+            file=place,
+            row=self.row if has_rows else None,
+            column=self.column,
+            value=self.value,
+            expected=self.expected,
+            action=self.action,
+        )
+
 
 class ManifestError(InputError):
     """A manifest with one or more problems, all of them in `problems`."""
@@ -156,6 +169,10 @@ class WeightsError(InputError):
 
 class UsageError(InputError):
     """A command line or a setting that makes no sense."""
+
+
+class HeldError(UsageError):
+    """Another driver is working on the run."""
 
 
 class TransientIOError(SingalongError):

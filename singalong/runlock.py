@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from singalong.errors import UsageError
+from singalong.errors import HeldError, UsageError
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
@@ -23,7 +23,7 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 def run_lock(path: Path, *, run: Path) -> Iterator[None]:
     """Hold the lock file `path` of a run folder for the block.
 
-    Raises UsageError naming process, machine and time when another driver holds it.
+    Raises HeldError naming process, machine and time when another driver holds it.
     """
     fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
     try:
@@ -62,7 +62,7 @@ def _lock(fd: int, path: Path, run: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UsageError(
+        raise HeldError(
             f"this run is being worked on by {_describe(path)}",
             file=run,
             action="Wait until it ends, stop it, or take another run folder.",

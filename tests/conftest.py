@@ -1,10 +1,13 @@
 """Fixtures for all tests: real media and reference vectors where they lie beside this checkout."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.object_server import ObjectServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -42,3 +45,30 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SINGALONG_STORE", str(home / "store"))
         patch.setenv("SINGALONG_MODELS", str(home / "models"))
         yield
+
+
+@pytest.fixture(scope="session")
+def started_object_server() -> Iterator[ObjectServer]:
+    """A server that speaks S3, once for all tests that ask for it; see `object_server`."""
+    server = ObjectServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def object_server(started_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    """The server that speaks S3, well, and in the environment of this test."""
+    started_object_server.reset()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in started_object_server.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SINGALONG_OBJECT_RETRY_S", "20")
+    yield started_object_server
+    started_object_server.reset()
+
+
+@pytest.fixture
+def bucket_url(object_server: ObjectServer) -> str:
+    """URL of a new, empty bucket."""
+    return f"s3://{object_server.make_bucket()}"

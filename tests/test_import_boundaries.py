@@ -25,7 +25,7 @@ ALLOWED = {
 
 ONLY_IN = {
     "prefect": ("flows.",),
-    "ray": ("tasks.actors",),
+    "ray": ("tasks.actors.",),
     "torch": ("models.", "tasks.", "flows.commands.doctor"),
     "typer": ("flows.",),
     "rich": ("flows.",),

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 
 from singalong.errors import InfraError, InputError, ResourceError, UsageError
-from tasks import actors
 from tasks.actors import train_on_ray
+from tasks.actors.connect import connect
 from tasks.training.paper.checkpoint import read_network
 from tasks.training.paper.context import TrainContext
 from tasks.training.paper.launch import launch
@@ -50,9 +51,9 @@ def fit(tmp_path: Path, deed: str, *, num_workers: int = 1, **options: Any) -> A
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """One cluster for the tests below that ask for it; nobody ends what others started."""
-    assert actors._connect(None)
+    assert connect(None)
     yield
-    actors.ray.shutdown()
+    ray.shutdown()
 
 
 def test_the_first_of_two_workers_answers_and_all_end(tmp_path):
