@@ -122,8 +122,7 @@ class Asking:
         face = choose_face(found.tracks, found.shots, pair.face, *span, clues)
         if not face.usable.any():
             raise UsageError(
-                "no face that could sing is found with this"
-                + (f": they are {face.flaw_words}" if face.flaw_words else ""),
+                f"no usable face is found with this{f': {face.flaw_words}' if face.flaw_words else ''}",
                 value=pair.face,
                 expected="a face that can be seen from the front",
                 action="Choose another face or span, or loosen analysis.min_face_px, max_turn_deg or min_sharpness.",

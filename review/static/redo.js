@@ -64,6 +64,7 @@ export class Redo {
     this.#at = seconds;
     clearTimeout(this.#timer);
     $("ask-picture").hidden = true;
+    $("ask-point").disabled = !this.#canPoint;
     $("ask-faces").replaceChildren();
     const { now = {}, choices = {} } = detail?.offers ?? {};
     this.face.replaceChildren(
@@ -76,6 +77,10 @@ export class Redo {
     );
     $("ask-known").textContent = detail?.offers?.settings?.join(", ") ?? "";
     this.#fill(item.decision?.settings ?? []);
+  }
+
+  get #canPoint() {
+    return Boolean(this.#detail?.offers && this.#detail.row.width);
   }
 
   get words() {
@@ -98,6 +103,7 @@ export class Redo {
 
   /** Show the frame with its faces, to point at one. */
   point() {
+    if (!this.#canPoint) return;
     $("ask-picture").hidden = false;
     this.#lookAt(this.#at).then(() => $("ask-faces").querySelector("button")?.focus());
   }
