@@ -154,16 +154,23 @@ def _add_decisions(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
 
     @app.post("/api/check")
     def asked(question: Question) -> Response:
-        """Whether a pair can be made again with this; 422 says why not."""
+        """Whether a pair can be made again with this, or else why not: an answer, as it is asked while one types."""
         _view(feed, question.pair)
-        check(question.pair, question.settings)
-        return _json({"settings": question.settings})
+        try:
+            check(question.pair, question.settings)
+        except SingalongError as error:
+            return _json({"problem": str(error)})
+        return _json({"problem": None})
 
     @app.get("/api/faces")
     def faces(pair_id: PairId, at_s: Annotated[float, Query(ge=0, le=1e6)] = 0.0) -> Response:
         """The faces of the clip's frame at a time, for somebody who points at one."""
         view = _view(feed, pair_id)
-        return _json({"faces": what.asks.faces(view.plan, at_s) if what.asks and view.plan else []})
+        try:
+            found = what.asks.faces(view.plan, at_s) if what.asks and view.plan else []
+        except SingalongError as error:
+            return _json({"faces": [], "problem": str(error)})
+        return _json({"faces": found, "problem": None})
 
     def check(pair_id: str, words: Sequence[str]) -> None:
         if what.asks is None:

@@ -106,14 +106,11 @@ def _check_key(key: str, word: str) -> None:
         raise UsageError(
             f"{key} is one for all pairs of a run",
             value=word,
-            expected=_expected(),
             action=f"Whoever makes the pairs again can say it for all: singalong reprocess RUN --rejected --set {word}",
         )
+    near = suggestion(key, (*CELLS, *SETTINGS))
     raise UsageError(
-        "nothing of this name can be asked for",
-        value=word,
-        expected=_expected(),
-        action=suggestion(key, (*CELLS, *SETTINGS)),
+        "nothing of this name can be asked for", value=word, expected=None if near else _expected(), action=near
     )
 
 

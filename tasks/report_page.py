@@ -121,6 +121,7 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         pair_groups=_pair_groups(pairs[MAX_CARDS:]),
         changed=changed,
         effects=_effects(changed),
+        shifts=_shifts(changed),
     )
 
 
@@ -190,13 +191,17 @@ def _effect(pair: PairReportRow) -> str:
     return "better" if moved > 0 else "worse" if moved < 0 else "as good as before"
 
 
-def _shift(row: PairReportRow) -> Shift | None:
-    """Where its confidence was and is, between 0 and the higher of 10 and both; None where one is not known."""
-    if row.confidence_before is None or row.sync_confidence is None:
-        return None
-    top = max(10.0, row.confidence_before, row.sync_confidence)
-    was, now = (round(6 + 108 * max(value, 0.0) / top, 1) for value in (row.confidence_before, row.sync_confidence))
-    return Shift(was, now)
+def _shifts(changed: Sequence[PairReportRow]) -> dict[str, Shift]:
+    """Where the confidence of each was and is, by pair id, from 0 to the highest; of those of which both are known."""
+    known = {
+        pair.pair_id: (max(pair.confidence_before, 0.0), max(pair.sync_confidence, 0.0))
+        for pair in changed
+        if pair.confidence_before is not None and pair.sync_confidence is not None
+    }
+    top = max((max(values) for values in known.values()), default=0.0) or 1.0
+    return {
+        name: Shift(round(6 + 108 * was / top, 1), round(6 + 108 * now / top, 1)) for name, (was, now) in known.items()
+    }
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
@@ -323,7 +328,6 @@ def _template() -> Template:
         "duration": _duration,
         "badge": _badge,
         "review": _review,
-        "shift": _shift,
         "link": quote,
         "file_name": lambda path: Path(path).name,
         "css": lambda label: "c-" + str(label).replace(" ", "-"),

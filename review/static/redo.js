@@ -94,8 +94,7 @@ export class Redo {
     const { words } = this;
     if (!words.length) return null;
     try {
-      await post("/api/check", { pair: this.#item.id, settings: words });
-      return null;
+      return (await post("/api/check", { pair: this.#item.id, settings: words })).problem;
     } catch (error) {
       return error instanceof Refused ? error.message : null;
     }
@@ -161,9 +160,9 @@ export class Redo {
     $("ask-still").src = isStill ? media("clip", this.#item.id) : media("still", this.#item.id, "", { at_s: at.toFixed(3) });
     $("ask-when").textContent = `clip at ${clock(at)}`;
     let faces = [];
-    let trouble = "";
+    let trouble = null;
     try {
-      ({ faces } = await get("/api/faces", { pair: this.#item.id, at_s: isStill ? 0 : at.toFixed(3) }));
+      ({ faces, problem: trouble } = await get("/api/faces", { pair: this.#item.id, at_s: isStill ? 0 : at.toFixed(3) }));
     } catch (error) {
       trouble = error.message;
     }
@@ -186,7 +185,7 @@ export class Redo {
       }),
     );
     const count = faces.length === 1 ? "one face" : `${faces.length} faces`;
-    $("ask-seen").textContent = trouble || (faces.length ? `${count} at this moment: choose who is to sing` : "no face is found at this moment: look earlier or later");
+    $("ask-seen").textContent = trouble ?? (faces.length ? `${count} at this moment: choose who is to sing` : "no face is found at this moment: look earlier or later");
     this.#markFaces();
   }
 

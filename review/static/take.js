@@ -134,5 +134,6 @@ export class RejectDialog {
   #told(words, isWrong) {
     $("reject-error").textContent = isWrong ? words : "";
     $("reject-asked").textContent = isWrong ? "" : words;
+    $("reject-submit").textContent = words && !isWrong ? "Reject, to be made again so" : "Reject";
   }
 }
