@@ -45,10 +45,9 @@ class Asking:
         values = {name: _dig(settings, name) for name in SETTINGS}
         now = {"face": pair.face, "fit": pair.fit.value, "generator": pair.generator.name}
         now |= {name: getattr(pair, name) for name in ("clip_start_s", "clip_end_s", "song_start_s", "song_end_s")}
+        models = registry.list_models(default_models_home())
         choices = {
-            "generator": [
-                card.name for card in registry.list_models(default_models_home()) if card.role == "generator"
-            ],
+            "generator": [card.name for card in models if card.role == "generator" and card.trained],
             "fit": [fit.value for fit in Fit],
             "vocals": [word for word in _VOCALS if word != "separate" or settings.songs.separator],
             "lipsync.mask": ["lower_face", "box"],
