@@ -14,6 +14,7 @@ from review.serve import serve
 from review.server import Reviewable
 from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
+from tasks.asking import Asking
 from tasks.reviewing import Look, shot_starts
 from tasks.standing import scorer_thresholds
 
@@ -37,6 +38,7 @@ def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json:
         look=lambda: Snapshot(*look()),
         thresholds=scorer_thresholds,
         cuts_s=shot_starts(folder),
+        asks=Asking(folder),
     )
     try:
         serve(what, port=port, ready=ready)
