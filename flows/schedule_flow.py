@@ -32,6 +32,7 @@ from flows.schedule_notes import (  # noqa: E402
 from flows.schedule_turn import machine_turn  # noqa: E402
 from singalong.config import load_settings  # noqa: E402
 from singalong.errors import ErrorClass, HeldError, InfraError  # noqa: E402
+from singalong.remote_run import run_at  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
 from singalong.store import Store  # noqa: E402
 from tasks.film_steps import is_finished  # noqa: E402
@@ -83,21 +84,31 @@ def scheduled_run(
             raise  # the worker says Cancelled, as its last word: only then may it be begun again
         notes.say("stopped with its worker: goes on as soon as one is there", event="stopped")
         return AwaitingRetry(message="its worker was stopped; goes on where it ended as soon as a worker is there")
-    notes.ended(summary, was_finished=was_finished)
     return _verdict(summary, was_finished=was_finished)
 
 
 def _fire(manifest: str, run: str, settings: Any, require_rights: bool, notes: Notes) -> tuple[RunSummary, bool]:
     """Plan and run, once nobody else works on the run; the summary, and whether nothing was left to do."""
 
-    def plan() -> RunFolder:
+    def plan(path: Path) -> RunFolder:
         made, rows = plan_run(
-            Path(manifest), settings=settings, store=Store(settings.store_path), require_rights=require_rights
+            manifest,
+            settings=settings,
+            store=Store(settings.store_path),
+            require_rights=require_rights,
+            note=notes.say,
         )
-        return RunFolder.create(Path(run), made, settings, manifest=rows)
+        return RunFolder.create(path, made, settings, manifest=rows)
 
     def drive() -> tuple[RunSummary, bool]:
-        folder: RunFolder = as_task("plan", plan)()
+        with run_at(run, drive=True) as path:
+            notes.folder = path
+            summary, was_finished = drive_in(path)
+            notes.ended(summary, was_finished=was_finished)
+            return summary, was_finished
+
+    def drive_in(path: Path) -> tuple[RunSummary, bool]:
+        folder: RunFolder = as_task("plan", plan)(path)
         with folder.lock(), machine_turn(lambda: notes.say("waiting: another run is at work on this machine")):
             if is_finished(folder):
                 return summarise(folder), True

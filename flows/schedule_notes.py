@@ -22,8 +22,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.logging import get_run_logger
 
-from flows.schedule_page import cancelled_page, crashed_page, failed_page, is_url, summary_page
+from flows.schedule_page import cancelled_page, crashed_page, failed_page, summary_page
 from singalong.contracts import Status
+from singalong.objects import is_url
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
 from tasks.jobs import LipsyncJob, Outcome
@@ -44,12 +45,14 @@ class Notes:
         name: of the schedule; keys of artifacts begin with it.
         run: where the run is, a path or URL.
         flow_run_id: of Prefect.
+        folder: that stands for the run, once it is known; a hook knows none of a run at a URL.
     """
 
     name: str
     run: str
     flow_run_id: UUID
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    folder: Path | None = None
     _progress: UUID | None = None
 
     @classmethod
@@ -74,7 +77,7 @@ class Notes:
         self.say("nothing to do: it was finished" if was_finished else "ended", event="ended", summary=summary)
         if not was_finished:
             self.progress(100.0)
-        page = summary_page(summary, self.run, started=self.started, was_finished=was_finished)
+        page = summary_page(summary, self.run, self.folder, started=self.started, was_finished=was_finished)
         self.publish_end(page, summary.failures)
 
     def publish_end(self, page: str, failures: Sequence[FailureNote]) -> None:
@@ -97,11 +100,12 @@ class Notes:
 
     def record(self, event: str, text: str, more: dict[str, Any] | None = None) -> None:
         """A line in the run folder's log, once there is a run folder."""
-        if is_url(self.run) or not (Path(self.run) / "run.json").exists():
+        folder = self.folder or (None if is_url(self.run) else Path(self.run))
+        if folder is None or not (folder / "run.json").exists():
             return
         line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, "text": text, **(more or {})}
         with telling():
-            file = Path(self.run) / FIRINGS_LOG
+            file = folder / FIRINGS_LOG
             file.parent.mkdir(exist_ok=True)
             with file.open("a", encoding="utf-8") as log:
                 log.write(json.dumps({**line, "schedule": self.name, "flow_run": str(self.flow_run_id)}) + "\n")

@@ -15,19 +15,17 @@ _MAX_NOTES = 10
 _ORDER = ("fail", "review", "not scorable", "pass")
 
 
-def is_url(text: str) -> bool:
-    """Whether a place is one of an object store."""
-    return "://" in text
+def summary_page(summary: RunSummary, run: str, folder: Path | None, *, started: datetime, was_finished: bool) -> str:
+    """What a firing came to: counts, verdicts, where everything lies, what to do next.
 
-
-def summary_page(summary: RunSummary, run: str, *, started: datetime, was_finished: bool) -> str:
-    """What a firing came to: counts, verdicts, where everything lies, what to do next."""
+    run: where the run is, for everybody. folder: where it is for us, if it is there.
+    """
     parts = [f"# {_headline(summary, was_finished=was_finished)}", _facts(summary, run, started)]
-    verdicts = verdict_counts(Path(summary.run))
+    verdicts = verdict_counts(folder) if folder else {}
     if verdicts:
         rows = [(verdict, str(verdicts[verdict])) for verdict in sorted(verdicts, key=_worst_first)]
         parts.append("## Verdicts\n\n" + _table(("verdict", "pairs"), rows))
-    worst = worst_pairs(Path(summary.run))
+    worst = worst_pairs(folder) if folder else []
     if worst:
         pairs = [(pair, verdict, f"{confidence:.2f}") for pair, verdict, confidence in worst]
         parts.append("## Look at these first\n\n" + _table(("pair", "verdict", "sync confidence"), pairs))

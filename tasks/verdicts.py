@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from singalong.remote_run import here
+
 _COLUMNS = ["pair_id", "verdict", "sync_confidence"]
 
 
@@ -26,7 +28,7 @@ def worst_pairs(run: Path, count: int = 5) -> list[tuple[str, str, float]]:
 
 def _rows(run: Path) -> list[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = pq.read_table(run / "pairs.parquet", columns=_COLUMNS).to_pylist()
+        rows: list[dict[str, Any]] = pq.read_table(here(run / "pairs.parquet"), columns=_COLUMNS).to_pylist()
         return rows
     except (OSError, pa.ArrowException, KeyError):
         return []

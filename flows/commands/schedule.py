@@ -24,11 +24,11 @@ from flows.schedule_deploy import (
     set_paused,
 )
 from flows.schedule_help import LEASES, start_server, start_worker
-from flows.schedule_page import is_url
 from flows.schedule_times import checked_cron, checked_timezone, in_words, next_firings
 from flows.terminal import out, print_facts, print_json, print_table, print_warning
 from singalong.config import load_settings
 from singalong.errors import UsageError
+from singalong.objects import is_url
 
 _PATH_SETTINGS = ("run.store", "film.certificate", "film.certificate_key")
 _SERVER_LEASES = "prefect.server.concurrency.lease_storage.memory"

@@ -110,7 +110,7 @@ def test_the_summary_page_shows_text_as_text_and_commands_that_can_be_copied(tmp
         notes=("<script>alert(1)</script> | `x`",),
         report=str(tmp_path / "index.html"),
     )
-    page = summary_page(summary, "/runs/my night", started=datetime.now(UTC), was_finished=False)
+    page = summary_page(summary, "/runs/my night", tmp_path, started=datetime.now(UTC), was_finished=False)
     assert "# 1 failed, 1 of 2 pairs made" in page
     assert "    singalong review '/runs/my night'" in page
     assert "    singalong reprocess '/runs/my night' --failed" in page
