@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ class Bed:
         self.environment = inherited | {
             "DO_NOT_TRACK": "1",
             "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(folder / "tmp"),  # turns of its own: other tests may run on this machine
+            "RAY_TMPDIR": tempfile.gettempdir(),  # Ray's sockets have short names
             "PYTHONPATH": str(ROOT),  # these sources, wherever a worker's working directory is
             "PREFECT_API_URL": self.url,
             "PREFECT_HOME": str(folder),
@@ -61,6 +64,7 @@ class Bed:
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
+        (folder / "tmp").mkdir()
         if database:
             self.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
 
@@ -117,16 +121,17 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         process.wait()
 
 
-def pids_of_flow(flow_run_id: object) -> list[int]:
-    """The processes that are in a flow run, the one with the flow's own code last."""
+def pids_of_flow(flow_run_id: object, command: bytes = b"") -> list[int]:
+    """The processes that are in a flow run, and whose command has this in it."""
     wanted = f"PREFECT__FLOW_RUN_ID={flow_run_id}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                there = wanted in (entry / "environ").read_bytes().split(b"\0")
+                if there and command in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
-    return sorted(found)
+    return found
 
 
 @contextlib.contextmanager

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.commands.schedule import list_command, now_command, pause_command
 from flows.schedule_automations import ensure_automations
 from flows.schedule_deploy import find, remove
-from tests.flows.prefect_bed import Bed, pids_of_flow, running_postgres, until
+from singalong.errors import UsageError
+from tests.flows.prefect_bed import ROOT, Bed, pids_of_flow, running_postgres, until
 from tests.flows.scheduled import BAD_ROW, GATED_ROW, PLAIN_ROW, Looker, Place
 
 pytestmark = pytest.mark.ray  # slow, as those are
@@ -65,8 +72,11 @@ def test_a_firing_of_the_scheduler_makes_what_is_new_and_a_cancelled_one_goes_on
     assert set(made.values()) == {1}
 
     place.write(PLAIN_ROW, GATED_ROW, BAD_ROW)
+    ray = ["run.executor=ray", "run.num_actors=1"]  # the harder case: Ray has processes and signal handlers of its own
+    place.schedule(overrides=[*place.wish().overrides[1:], *ray])
     second = look.fire(place)
     place.wait_at_gate()
+    assert len(pids_of_flow(second)) > 5, "where is Ray?"
     look.press_cancel(second)
     look.wait(second, "Cancelled")
     until(lambda: not pids_of_flow(second), "its processes are gone")
@@ -87,11 +97,12 @@ def test_a_firing_of_the_scheduler_makes_what_is_new_and_a_cancelled_one_goes_on
 def test_a_run_goes_on_after_every_way_to_die(place: Place, look: Looker, bed: Bed) -> None:
     place.write(PLAIN_ROW, GATED_ROW)
     place.schedule(pool="deaths", retries=0)
-    ensure_automations(look.client, str(find(look.client, place.name).flow_id), dead_after_s=10.0)
+    ensure_automations(look.client, str(find(look.client, place.name).flow_id), dead_after_s=40.0)
     bed.start_worker("deaths")
     run = look.fire(place)
     place.wait_at_gate()
-    os.kill(pids_of_flow(run)[-1], signal.SIGKILL)  # the flow alone: its worker tells, and is there for the rest
+    (engine,) = pids_of_flow(run, b"prefect.engine")
+    os.kill(engine, signal.SIGKILL)  # the flow alone: its worker tells, and is there for the rest
 
     place.wait_at_gate()
     until(lambda: "died" in place.events(), "the hook wrote it down")
@@ -126,6 +137,76 @@ def test_what_may_pass_is_tried_again_and_nothing_else_is_lost(place: Place, loo
     look.wait(run, "Completed", "Failed", "SomeFailed")
     assert look.state(run).is_completed()
     assert set(place.made().values()) == {1}
+
+
+def listed(capsys: pytest.CaptureFixture[str], name: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert list_command(as_json=True) == 0
+    return next(row for row in json.loads(capsys.readouterr().out) if row["name"] == name)
+
+
+def test_schedules_are_listed_paused_changed_and_removed(
+    place: Place, look: Looker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.write(PLAIN_ROW)
+    place.schedule(pool="idle", priority="high", cron="30 3 * * *")
+    said = json.loads(capsys.readouterr().out)
+    assert said["new"]
+    assert "no worker is polling idle" in said["hints"][0]
+    row = listed(capsys, place.name)
+    assert (row["cron"], row["timezone"], row["priority"]) == ("30 3 * * *", "Europe/Berlin", "high")
+    assert "03:30" in row["next"]
+    queues = {queue.name: queue.priority for queue in queues_of(look, "idle")}
+    assert queues["high"] < queues["normal"] < queues["low"]
+
+    assert pause_command(place.name, paused=True, as_json=True) == 0
+    assert listed(capsys, place.name)["next"] == "paused"
+    assert not look.planned(place), "a paused schedule would still fire"
+    place.schedule(pool="idle", cron="45 3 * * *")  # a change is no leave to fire
+    assert listed(capsys, place.name)["paused"]
+    assert pause_command(place.name, paused=False, as_json=True) == 0
+    until(lambda: "03:45" in listed(capsys, place.name)["next"], "it fires again, at its new time")
+
+    with pytest.raises(UsageError, match="fires another manifest"):
+        place.schedule(manifest=str(place.folder / "song.wav"))
+    with pytest.raises(UsageError, match="runs there already"):
+        place.schedule(name="twin")
+    with pytest.raises(UsageError, match=place.name):
+        now_command("nobody", as_json=True)
+
+
+def queues_of(look: Looker, pool: str) -> list[Any]:
+    answer = look.client.request(
+        "POST", "/work_pools/{work_pool_name}/queues/filter", path_params={"work_pool_name": pool}, json={}
+    )
+    return [SimpleNamespace(**queue) for queue in answer.json()]
+
+
+def test_the_file_for_teams_makes_the_same_as_the_command(place: Place, look: Looker, bed: Bed) -> None:
+    place.write(PLAIN_ROW)
+    place.schedule(pool="singalong", retries=2, retry_delay_s=60)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    shutil.copy(ROOT / "prefect.yaml", place.folder)
+    done = subprocess.run(command, env=bed.environment, cwd=place.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ours = find(look.client, place.name)
+    for name in ("night", "urgent"):
+        theirs = find(look.client, name)
+        same = (
+            "entrypoint",
+            "path",
+            "tags",
+            "concurrency_options",
+            "enforce_parameter_schema",
+            "parameter_openapi_schema",
+        )
+        for field in same:
+            assert getattr(theirs, field) == getattr(ours, field), field
+        assert theirs.global_concurrency_limit.limit == ours.global_concurrency_limit.limit
+        ours_env = {key: value for key, value in ours.job_variables["env"].items() if not key.startswith("SINGALONG_")}
+        assert theirs.job_variables["env"] == ours_env
+        assert set(theirs.parameters) <= set(ours.parameters)
+        remove(look.client, name)
 
 
 @pytest.fixture(scope="module")
