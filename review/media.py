@@ -15,7 +15,7 @@ from review.feed import PairView
 from singalong.errors import InputError
 from singalong.media.thumbnails import write_thumbnail
 from singalong.runfolder import RunFolder
-from singalong.store import Store
+from singalong.remote_store import store_of
 
 _STILL_SIDE_PX = 960
 _TYPES = {".mkv": "video/x-matroska", ".mov": "video/quicktime", ".m4v": "video/mp4", ".webm": "video/webm"}
@@ -48,7 +48,7 @@ def clip_of(view: PairView) -> Path:
 
 def part_of(run: RunFolder, view: PairView) -> Path:
     """The first part of a pair that is not joined yet, without its song. Raises InputError where it is not done."""
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     result = store.find(view.shards[0].work_key) if view.shards else None
     if result is None:
         raise InputError("its first part is not done yet", value=view.row.pair_id)
@@ -75,7 +75,7 @@ def still_of(view: PairView, at_s: float) -> bytes:
 
 def frames_tables(run: RunFolder, view: PairView) -> list[pa.Table]:
     """The frames tables of a pair's finished shards in order: from the store, or else those kept in the run folder."""
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     tables = []
     for shard in view.shards:
         result = store.find(shard.work_key)

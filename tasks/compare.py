@@ -11,7 +11,7 @@ from pydantic import Field
 from singalong.contracts import Row, Status, Verdict
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
-from singalong.store import Store
+from singalong.remote_store import store_of
 from tasks.report import fold_run
 from tasks.standing import standing
 
@@ -125,7 +125,7 @@ def _state(row: PairReportRow) -> PairState:
 
 
 def _pairs_of(run: RunFolder) -> dict[str, PairReportRow]:
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     return {row.pair_id: row for row in fold_run(run, store, standing(run, store)).pairs}
 
 

@@ -44,7 +44,7 @@ def song_beats(song: SongFacts, *, store: Store) -> tuple[float, ...]:
     """Times of a song's beats, seconds; empty where it has none. Found once per content."""
 
     def build(folder: Path) -> None:
-        beats = [round(float(time_s), 4) for time_s in find_beats(Path(song.path), song.heard_channel)]
+        beats = [round(float(time_s), 4) for time_s in find_beats(store.local_media(song.path), song.heard_channel)]
         (folder / _FILE).write_text(json.dumps(beats), encoding="utf-8")
 
     return _read(store.commit_cache(CACHE_KIND, song.sha256, BEATS_VERSION, build))

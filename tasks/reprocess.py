@@ -236,7 +236,7 @@ class _Replanner:
 
     def _content_of(self, path: str) -> str | None:
         try:
-            return self._store.file_sha256(Path(path))
+            return self._store.file_sha256(path)
         except OSError:
             return None
 

@@ -135,5 +135,6 @@ def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
 
 def _results(plan: Plan, fold: RunFold, store: Store) -> dict[str, ShardResult]:
     done = (shard for shard in plan.shards if fold.shards[shard.shard_id].status is Status.DONE)
-    found = {shard.shard_id: store.find(shard.work_key) for shard in done}
-    return {shard_id: result for shard_id, result in found.items() if result is not None}
+    keys = {shard.shard_id: shard.work_key for shard in done}
+    found = store.find_many(keys.values())
+    return {shard_id: found[key] for shard_id, key in keys.items() if key in found}

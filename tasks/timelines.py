@@ -19,6 +19,7 @@ from singalong import __version__
 from singalong.contracts import PairPlan
 from singalong.durable import write_atomic
 from singalong.report_schema import PairReportRow
+from singalong.urls import is_url
 from tasks.films import FilmRecord, MontagePart, TimelineRecord, joined_spans
 from tasks.titles import shown_name
 
@@ -108,7 +109,7 @@ class Timeline:
         for number, span in enumerate(spans, start=1):
             elapsed += Fraction(span.end_s) - Fraction(span.start_s)
             last = round(elapsed * fps) if number < len(spans) else sum(part.num_frames for part in self.parts)
-            media = otio.schema.ExternalReference(target_url=Path(span.path).as_uri())
+            media = otio.schema.ExternalReference(target_url=span.path if is_url(span.path) else Path(span.path).as_uri())
             clip = otio.schema.Clip(
                 Path(span.path).stem, media, _range(float(Fraction(span.start_s) * fps), last - first, fps)
             )

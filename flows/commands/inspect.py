@@ -12,7 +12,7 @@ from rich.live import Live
 from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
-from singalong.store import Store
+from singalong.remote_store import store_of
 from tasks.compare import Change, Comparison, PairState, compare_runs
 from tasks.progress import RunProgress, WorkerState, progress_of
 from tasks.report import write_reports
@@ -62,7 +62,7 @@ def _print_states(run: Path, progress: RunProgress, *, again: bool) -> None:
 def report_command(runs: list[Path], *, as_json: bool) -> int:
     """Write the reports of runs, finished or not; of several also say what changed from the first to the last."""
     folders = [RunFolder.open(run) for run in runs]
-    written = [path for folder in folders for path in write_reports(folder, Store(folder.settings.store_path))]
+    written = [path for folder in folders for path in write_reports(folder, store_of(folder.settings))]
     comparison = compare_runs(folders) if len(folders) > 1 else None
     if as_json and comparison is not None:
         print_json(comparison.model_dump(mode="json"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
 from singalong.runfolder import RunFolder
-from singalong.store import Store
+from singalong.remote_store import store_of
 from tasks.film_steps import is_finished
 from tasks.plan_run import plan_run
 from tasks.session import Session
@@ -50,7 +50,7 @@ def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool 
         plan, rows = plan_run(
             manifest,
             settings=settings,
-            store=Store(settings.store_path),
+            store=store_of(settings),
             require_rights=require_rights,
             progress=progress,
             note=print_warning,
