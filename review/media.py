@@ -14,8 +14,8 @@ from review.curve import COLUMNS
 from review.feed import PairView
 from singalong.errors import InputError
 from singalong.media.thumbnails import write_thumbnail
-from singalong.runfolder import RunFolder
 from singalong.remote_store import store_of
+from singalong.runfolder import RunFolder
 
 _STILL_SIDE_PX = 960
 _TYPES = {".mkv": "video/x-matroska", ".mov": "video/quicktime", ".m4v": "video/mp4", ".webm": "video/webm"}
@@ -34,11 +34,14 @@ def thumbnail_of(run: Path, view: PairView) -> Path:
     return _inside(run, view.row.thumbnail)
 
 
-def clip_of(view: PairView) -> Path:
+def clip_of(run: RunFolder, view: PairView) -> Path:
     """The clip a pair is made of. Raises InputError where it is gone, or neither a video nor a picture by its name."""
     if view.plan is None:
         raise InputError("the row was never planned: there is no clip to show")
-    path = Path(view.plan.clip)
+    try:
+        path = store_of(run.settings).local_media(view.plan.clip)
+    except FileNotFoundError:
+        raise InputError("the clip is not there any more", file=view.plan.clip) from None
     if not path.is_file():
         raise InputError("the clip is not there any more", file=path)
     if not media_type(path).startswith(("video/", "image/")):
@@ -65,11 +68,11 @@ def media_type(path: Path) -> str:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
-def still_of(view: PairView, at_s: float) -> bytes:
+def still_of(run: RunFolder, view: PairView, at_s: float) -> bytes:
     """The clip's frame at a time as a JPEG, for browsers that cannot play the clip. Raises MediaError."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "still.jpg"
-        write_thumbnail(clip_of(view), at_s, picture, max_side_px=_STILL_SIDE_PX)
+        write_thumbnail(clip_of(run, view), at_s, picture, max_side_px=_STILL_SIDE_PX)
         return picture.read_bytes()
 
 

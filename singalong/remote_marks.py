@@ -17,8 +17,6 @@ from singalong.store_marks import CACHE_MARKER, STORE_VERSION, WORK_MARKER, Cach
 _WORK_PLACE = re.compile(r"work/[0-9a-f]{2}/([0-9a-f]{16,64})/(([0-9a-f]{64})(?:\.mp4|\.frames\.parquet))")
 _NAME = r"([A-Za-z0-9_-][\w.-]*)"
 _CACHE_PLACE = re.compile(rf"cache/{_NAME}/[0-9a-f]{{2}}/([0-9a-f]{{16,64}})/{_NAME}(?:/(.*))?")
-    r"cache/([A-Za-z0-9_-][\w.-]*)/[0-9a-f]{2}/([0-9a-f]{16,64})/([A-Za-z0-9_-][\w.-]*)(?:/(.*))?"
-)
 
 
 def work_entry(work_key: str) -> str:

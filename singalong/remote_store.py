@@ -329,8 +329,8 @@ class RemoteStore(Store):
 
         Raises FileNotFoundError where the store no longer has it.
         """
-        path = Path(place) if not is_url(place) else None
-        if path is None or (path.exists() and not path.is_relative_to(self.root)):
+        path = Path(place)
+        if is_url(place) or self.root.name not in path.parts:  # the name follows from the URL: all machines have it
             return self.local_media(place)
         found = place_in(path)
         if isinstance(found, WorkPlace):

@@ -9,9 +9,9 @@ from enum import StrEnum
 from pydantic import Field
 
 from singalong.contracts import Row, Status, Verdict
+from singalong.remote_store import store_of
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
-from singalong.remote_store import store_of
 from tasks.report import fold_run
 from tasks.standing import standing
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from singalong.contracts import PairPlan, Plan
+from singalong.remote_store import store_of
 from singalong.report_schema import TAG_PREFIX, PairReportRow
 from singalong.runfolder import RunFolder
-from singalong.remote_store import store_of
 from singalong.tables import from_table
 from tasks.analyse import CACHE_KIND, analysis_version
 from tasks.report import fold_run

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from singalong.config import Settings
 from singalong.contracts import Failure, Plan, ShardPlan, Status
-from singalong.runfolder import RunFolder
 from singalong.remote_store import store_of
+from singalong.runfolder import RunFolder
 from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch

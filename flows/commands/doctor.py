@@ -12,6 +12,9 @@ from typing import Literal
 
 from flows.terminal import out, print_json
 from singalong.config import Settings, default_models_home
+from singalong.errors import SingalongError
+from singalong.remote_store import store_of
+from singalong.urls import is_url
 
 Level = Literal["ok", "note", "missing"]
 _MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "missing": "[red]missing[/]"}

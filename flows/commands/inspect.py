@@ -11,8 +11,8 @@ from rich.live import Live
 
 from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
-from singalong.runfolder import RunFolder
 from singalong.remote_store import store_of
+from singalong.runfolder import RunFolder
 from tasks.compare import Change, Comparison, PairState, compare_runs
 from tasks.progress import RunProgress, WorkerState, progress_of
 from tasks.report import write_reports

@@ -10,8 +10,8 @@ from flows.commands.run import execute, finish
 from flows.terminal import err, out, planning, print_facts, print_json, print_table, print_warning
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages
-from singalong.runfolder import RunFolder
 from singalong.remote_store import store_of
+from singalong.runfolder import RunFolder
 from tasks.film_steps import is_finished
 from tasks.reprocess import PlannedPass, begin_pass, inherit_failures, pass_folder, plan_pass
 from tasks.selection import Wanted

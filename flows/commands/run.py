@@ -8,8 +8,8 @@ from pathlib import Path
 from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
 from singalong.contracts import Status
-from singalong.runfolder import RunFolder
 from singalong.remote_store import store_of
+from singalong.runfolder import RunFolder
 from tasks.film_steps import is_finished
 from tasks.plan_run import plan_run
 from tasks.session import Session
