@@ -13,7 +13,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from singalong.disk_cache import DiskCache
+from singalong.disk_cache import DiskCache, using
 from singalong.durable import make_dirs, sha256_of, write_atomic
 from singalong.errors import TransientIOError
 from singalong.objects import ObjectFacts, object_at
@@ -95,9 +95,10 @@ class MediaCache:
         this = media_id(url, self._head(url))
         known = self._book.recall(this)
         if known is None:
-            path = self.path(url)
-            this = path.parent.name  # of what was fetched
-            known = sha256_of(path)
+            with using():
+                path = self.path(url)
+                this = path.parent.name  # of what was fetched
+                known = sha256_of(path)
             self._book.note(this, url, known)
         return known
 

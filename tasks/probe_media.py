@@ -138,9 +138,10 @@ def _remembered(
 ) -> Facts:
     # failures are not remembered: the next version may know better
     version = f"v{PROBE_VERSION}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
-    folder = store.cached(kind, sha256, version)
-    if folder is not None:
-        return model.model_validate_json((folder / "facts.json").read_text(encoding="utf-8"))
+    with store.using():
+        folder = store.cached(kind, sha256, version)
+        if folder is not None:
+            return model.model_validate_json((folder / "facts.json").read_text(encoding="utf-8"))
     facts = probe()
 
     def build(target: Path) -> None:

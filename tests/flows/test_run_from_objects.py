@@ -53,8 +53,8 @@ def place(bucket_url: str, demo_inputs: Path, tmp_path: Path) -> Place:
     manifest, base = tmp_path / "m.csv", f"{media.url}/in"
     manifest.write_text(
         "pair_id,clip,song,vocals,song_start_s,song_end_s,montage\n"
-        f"one,{base}/clip1_640x360.mp4,{base}/song.wav,{base}/vocals.wav,0,0.6,mix\n"
-        f"two,{base}/clip2_360x640.mp4,{base}/song.wav,{base}/vocals.wav,0,0.6,mix\n"
+        f"one,{base}/clip1_640x360.mp4,{base}/song.wav,{base}/vocals.wav,0,0.4,mix\n"
+        f"two,{base}/clip2_360x640.mp4,{base}/song.wav,{base}/vocals.wav,0,0.4,mix\n"
     )
     return Place(bucket_url, tmp_path, manifest)
 
