@@ -71,6 +71,8 @@ class RemoteStore(Store):
     Raises as `Store` and `singalong.objects` do.
     """
 
+    fetches = True
+
     def __init__(self, url: str, root: Path, *, cache_bytes: int | None = None) -> None:
         super().__init__(root, cache_bytes=cache_bytes)
         self._remote = ObjectFolder.at(url)
@@ -161,6 +163,10 @@ class RemoteStore(Store):
     def frames_path(self, result: ShardResult) -> Path:
         """The frames table of a committed result, fetched if it is not here. Raises FileNotFoundError."""
         return self._fetched(result.work_key, f"{result.frames_sha256}.frames.parquet", result.frames_sha256)
+
+    def segment_address(self, result: ShardResult) -> str:
+        """The segment's URL."""
+        return self._remote.join(work_entry(result.work_key), f"{result.segment_sha256}.mp4")
 
     def commit(self, result: ShardResult, *, segment: Path, frames: Path) -> ShardResult:
         """As `Store.commit`. What is finished stays on this disk until it is at the URL, whatever happens."""

@@ -70,6 +70,9 @@ class Store:
     it left is neither read nor overwritten.
     """
 
+    fetches = False
+    """Whether files come from elsewhere: then what a run has kept is better than asking for it."""
+
     def __init__(self, root: Path, *, cache_bytes: int | None = None) -> None:
         """`cache_bytes`: limit on what is here only because it was fetched; None: no limit."""
         self.root, self._cache_bytes = root.expanduser().absolute(), cache_bytes
@@ -213,6 +216,10 @@ class Store:
     def frames_path(self, result: ShardResult) -> Path:
         """Where the frames table of a committed result lies."""
         return self._work_dir(result.work_key) / f"{result.frames_sha256}.frames.parquet"
+
+    def segment_address(self, result: ShardResult) -> str:
+        """Where the segment lies, to be told to people: a path or a URL."""
+        return self.segment_place(result)
 
     def segment_place(self, result: ShardResult) -> str:
         """Where a job finds the segment (see `here`); nothing is fetched."""

@@ -113,8 +113,12 @@ def _judged(take: Take, run: RunFolder, store: Store, judge: Judge) -> JudgedTak
 
 
 def _score_rows(shard: ShardPlan, result: ShardResult, run: RunFolder, store: Store) -> pa.Table:
-    path: Path = store.frames_path(result)
-    return read_frames(path if path.exists() else run.frames_path(shard.shard_id), _SCORE_COLUMNS)
+    kept = run.frames_path(shard.shard_id)
+    if store.fetches and kept.exists():
+        return read_frames(kept, _SCORE_COLUMNS)
+    with store.using():
+        path: Path = store.frames_path(result)
+        return read_frames(path if path.exists() else kept, _SCORE_COLUMNS)
 
 
 def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
