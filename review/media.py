@@ -14,8 +14,10 @@ from review.curve import COLUMNS
 from review.feed import PairView
 from singalong.errors import InputError
 from singalong.media.thumbnails import write_thumbnail
+from singalong.remote_run import here
 from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
+from singalong.store import Store
 
 _STILL_SIDE_PX = 960
 _TYPES = {".mkv": "video/x-matroska", ".mov": "video/quicktime", ".m4v": "video/mp4", ".webm": "video/webm"}
@@ -82,17 +84,20 @@ def frames_tables(run: RunFolder, view: PairView) -> list[pa.Table]:
     tables = []
     for shard in view.shards:
         result = store.find(shard.work_key)
-        for path in (store.frames_path(result) if result else None, run.frames_path(shard.shard_id)):
-            table = None if path is None else _read(path)
+        kept, table = here(run.frames_path(shard.shard_id)), None
+        if store.fetches and kept.is_file():
+            result = None  # nothing is fetched that the run has
+        for place in (store.frames_place(result) if result else None, str(kept)):
+            table = None if place is None else _read(store, place)
             if table is not None:
                 tables.append(table)
                 break
     return tables
 
 
-def _read(path: Path) -> pa.Table | None:
+def _read(store: Store, place: str) -> pa.Table | None:
     try:
-        return pq.ParquetFile(path).read(columns=COLUMNS, use_threads=False)
+        return pq.ParquetFile(store.here(place)).read(columns=COLUMNS, use_threads=False)
     except (OSError, pa.ArrowException, ValueError):
         return None
 
@@ -103,6 +108,7 @@ def _inside(run: Path, name: str | None) -> Path:
     root, path = run.resolve(), (run / name).resolve()
     if not path.is_relative_to(root):
         raise InputError("the report names a file outside the run folder", value=name)
+    here(run / name)
     if not path.is_file():
         raise InputError("the file is not there any more", file=path)
     return path

@@ -12,11 +12,9 @@ from singalong.contracts import Row, Status, Verdict
 from singalong.remote_store import store_of
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
+from singalong.scoring import LEVEL_CONFIDENCE
 from tasks.report import fold_run
 from tasks.standing import standing
-
-LEVEL_CONFIDENCE = 0.05
-"""Confidence that moved less than this is the same: encoders and devices move it by about a hundredth."""
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
 
@@ -132,7 +130,7 @@ def _pairs_of(run: RunFolder) -> dict[str, PairReportRow]:
 def _totals(run: RunFolder, table: Mapping[str, PairReportRow]) -> RunTotals:
     confidences = [row.sync_confidence for row in table.values() if row.sync_confidence is not None]
     return RunTotals(
-        run=str(run.path),
+        run=run.location,
         run_id=run.run_id,
         parent_run_id=run.plan.parent_run_id,
         num_pairs=len(table),

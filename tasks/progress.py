@@ -67,7 +67,7 @@ def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
     now, attempts = now or datetime.now(UTC), [row for row in run.attempts() if row.shard_id in sizes]
     rate = _frames_per_s(attempts, sizes, now)
     return RunProgress(
-        run=str(run.path),
+        run=run.location,
         run_id=run.run_id,
         holder=holder,
         num_pairs=len(run.plan.pairs),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.plan import montages
+from singalong.remote_run import size_of
 from singalong.report import Film, Merge, Report, fold_report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table
 from singalong.reviews import read_decisions
@@ -56,6 +57,7 @@ def is_reported(run: RunFolder) -> bool:
 
 def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thresholds | None = None) -> Report:
     """All rows of a run's report, of the takes that stand."""
+    asked = _asked(run)
     return fold_report(
         stands.plan,
         stands.fold,
@@ -64,7 +66,7 @@ def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thre
         segment_path=_segment_path(store, stands.results),
         films=_pair_films(run, store, stands),
         montage_films=_montage_films(run),
-        takes={pair_id: _facts_of(takes) for pair_id, takes in stands.takes.items()},
+        takes={pair_id: _facts_of(takes) | asked.get(pair_id, {}) for pair_id, takes in stands.takes.items()},
         decisions=read_decisions(run.path),
     )
 
@@ -117,6 +119,16 @@ def _facts_of(takes: Sequence[JudgedTake]) -> dict[str, object]:
     }
 
 
+def _asked(run: RunFolder) -> dict[str, dict[str, object]]:
+    """What `PairReportRow` says of what people asked for, by pair id."""
+    if run.heritage is None:
+        return {}
+    return {
+        one.pair_id: {"asked_settings": one.settings, "asked_by": one.reviewer, "asked_reason": one.reason}
+        for one in run.heritage.order.asked
+    }
+
+
 def _pair_films(run: RunFolder, store: Store, stands: Standing) -> dict[str, Film]:
     films = {}
     for film in pair_films(run.path, stands.plan, stands.results, store, signing=signing_of(run.settings)):
@@ -138,13 +150,13 @@ def _montage_films(run: RunFolder) -> dict[str, Film]:
 
 def _film(run: RunFolder, record: FilmRecord, output: Path) -> Film:
     facts = record.film
-    if facts is None or not output.is_file():
+    if facts is None or size_of(output) is None:
         return Film(failure=record.failure, missing=record.missing)
     thumbnail = output.with_suffix(".jpg")
     return Film(
         path=output.relative_to(run.path).as_posix(),
         sha256=facts.sha256,
         duration_s=facts.duration_s,
-        thumbnail=thumbnail.relative_to(run.path).as_posix() if thumbnail.is_file() else None,
+        thumbnail=thumbnail.relative_to(run.path).as_posix() if size_of(thumbnail) is not None else None,
         missing=record.missing,
     )

@@ -14,8 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singalong.asked import settings_for
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
+from singalong.objects import is_url
 from singalong.remote_store import open_store
 from singalong.store import Store
 from tasks.attempt_log import attempt_log
@@ -172,7 +174,7 @@ class Worker:
         self.__dict__.pop("detector", None)  # 50 MB that shards have no use for; it loads in 0.1 s
         result = lipsync_shard(
             job,
-            settings=self.spec.settings,
+            settings=settings_for(self.spec.settings, job.pair.overrides),
             analysis=Path(job.analysis),
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
@@ -185,11 +187,12 @@ class Worker:
     def _join(self, job: JoinJob, store: Store) -> Outcome:
         from tasks.join import join
 
-        film = join(job)
+        film = join(job, store, check=store.check)
         try:
             store.check()
         except SingalongError:
-            Path(job.output).unlink(missing_ok=True)  # it may hold another song than it says
+            if not is_url(job.output):
+                Path(job.output).unlink(missing_ok=True)  # it may hold another song than it says
             raise
         return Outcome(film=film)
 
