@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from singalong.asked import SPAN_CELLS, Asked, key_of, without
 from singalong.config import Settings
