@@ -13,7 +13,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
-Manifest = Annotated[Path, typer.Argument(help="Manifest: .csv, .jsonl or .parquet.", show_default=False)]
+Manifest = Annotated[
+    Path,
+    typer.Argument(help="Manifest: .csv, .jsonl or .parquet, or a folder of them, or of media.", show_default=False),
+]
 RequireRights = Annotated[
     bool, typer.Option("--require-rights", help="Refuse rows that do not say who allowed their use (column rights).")
 ]

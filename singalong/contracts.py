@@ -61,7 +61,10 @@ class Verdict(StrEnum):
 class PairRow(Row):
     """One manifest row, checked: paths are absolute, defaults are filled in, tags are carried along."""
 
-    row: int = Field(description="1-based data row in the manifest")
+    row: int = Field(description="1-based data row in the manifest; those of several files are numbered through")
+    place: str | None = Field(
+        default=None, description="where it stands, if not in that row of one file: a file and its row, or a clip"
+    )
     pair_id: str
     clip: str
     song: str
@@ -69,6 +72,9 @@ class PairRow(Row):
     clip_end_s: float | None = None
     song_start_s: float | None = None
     song_end_s: float | None = None
+    to_song_end: bool = Field(
+        default=False, description="sings its song to the end where none is given, in montages too"
+    )
     montage: str | None = None
     position: float | None = None
     face: str = "largest"
@@ -82,7 +88,8 @@ class PairRow(Row):
     @property
     def is_laid_end_to_end(self) -> bool:
         """Whether its song span follows from the montage: from where the row before ends, as long as its clip."""
-        return self.montage is not None and self.song_start_s is None and self.song_end_s is None
+        says_nothing = self.song_start_s is None and self.song_end_s is None and not self.to_song_end
+        return self.montage is not None and says_nothing
 
 
 class ClipFacts(Row):
@@ -214,6 +221,7 @@ class RowProblem(Row):
 
     pair_id: str
     row: int
+    place: str | None = Field(default=None, description="see `PairRow.place`")
     clip: str
     song: str
     montage: str | None = None

@@ -126,6 +126,18 @@ class InputError(SingalongError, ValueError):
 
     error_class = ErrorClass.INPUT
 
+    def within(self, place: str, *, has_rows: bool = True) -> InputError:
+        """The same, told of what lies at `place`; without its row where that is part of the place."""
+        return type(self)(
+            self.problem,
+            file=place,
+            row=self.row if has_rows else None,
+            column=self.column,
+            value=self.value,
+            expected=self.expected,
+            action=self.action,
+        )
+
 
 class ManifestError(InputError):
     """A manifest with one or more problems, all of them in `problems`."""

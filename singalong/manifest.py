@@ -7,10 +7,11 @@ any other column is a problem, most likely a typing error.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,26 +61,79 @@ def read_manifest(
     besides clip and song. `roots`: folders that all files named must lie in, links followed; none: anywhere, as for
     whoever writes a manifest for themselves. Raises ManifestError with every problem there is.
     """
-    table = read_raw(path, known_columns=frozenset(COLUMNS))
-    required = (*REQUIRED, *require)
-    check = _Check(Files(path.absolute().parent, map(Path, roots)), available_models, required, list(table.problems))
-    columns = _check_columns(table, check)
-    drafts = [check.row(row, columns) for row in table.rows]
-    if not table.rows and not check.problems:
-        check.problems.append(InputError("the manifest has no rows", expected="one row a pair"))
-    _check_names(drafts, check)
-    _check_montages(drafts, check)
-    if check.problems:
-        raise ManifestError(sorted(check.problems, key=lambda problem: problem.row or 0), file=path)
-    return [PairRow(row=draft.raw.number, **draft.values) for draft in drafts]
+    part = ManifestPart(read_raw(path, known_columns=frozenset(COLUMNS)), path.absolute().parent)
+    return check_parts([part], path, available_models=available_models, require=require, roots=roots)
 
 
-@dataclass
+@dataclass(frozen=True)
+class ManifestPart:
+    """Rows of one file, and the folder from which their paths are meant.
+
+    `name`, of one file of several: it stands in every problem, and begins the pair ids that are made.
+    """
+
+    table: RawTable
+    base: Path
+    name: str | None = None
+
+
+def check_parts(
+    parts: Sequence[ManifestPart],
+    path: Path,
+    *,
+    available_models: Collection[str] | None = None,
+    require: Collection[str] = (),
+    roots: Collection[str] = (),
+) -> list[PairRow]:
+    """The pairs of the manifest `path`, which consists of these parts; options and errors as for `read_manifest`.
+
+    Rows are numbered through. A row of several files says in its `place` where it stands.
+    """
+    drafts, problems = list[_Draft](), list[InputError]()
+    for part in parts:
+        check = _Check(Files(part.base, map(Path, roots)), available_models, (*REQUIRED, *require), [])
+        columns = _check_columns(part.table, check)
+        drafts += [_Draft(row, part.name, check.values(row, columns)) for row in part.table.rows]
+        own = sorted([*part.table.problems, *check.problems], key=lambda problem: problem.row or 0)
+        if not part.table.rows and not own:
+            own.append(InputError("the manifest has no rows", expected="one row a pair"))
+        problems += own if part.name is None else [problem.within(part.name) for problem in own]
+    problems += [*_check_names(drafts), *_check_montages(drafts)]
+    if problems:
+        raise ManifestError(problems if len(parts) > 1 else sorted(problems, key=_row_of), file=path)
+    return [PairRow(row=number, place=draft.place, **draft.values) for number, draft in enumerate(drafts, start=1)]
+
+
+def _row_of(problem: InputError) -> int:
+    return problem.row or 0
+
+
+@dataclass(frozen=True)
 class _Draft:
-    """A row on its way to a PairRow: the values that are good so far."""
+    """A row on its way to a PairRow: the values that are good so far. `file`: that it is in, if there are several."""
 
     raw: RawRow
-    values: dict[str, Any] = field(default_factory=dict)
+    file: str | None
+    values: dict[str, Any]
+
+    @property
+    def place(self) -> str | None:
+        """Where it stands, in words, if there are several files."""
+        return None if self.file is None else f"{self.file}, row {self.raw.number}"
+
+    def problem(self, column: str, bad: BadCellError) -> InputError:
+        """What is wrong with its cell of a column."""
+        found = _cell_problem(self.raw, column, bad)
+        return found if self.file is None else found.within(self.file)
+
+    def named_by(self, other: _Draft) -> str:
+        """Its row, and its file where that is not the one of the other."""
+        return f"row {self.raw.number}" + ("" if self.file in (None, other.file) else f" of {self.file}")
+
+
+def _cell_problem(raw: RawRow, column: str, bad: BadCellError) -> InputError:
+    value = raw.cells.get(column)
+    return raw.problem(bad.problem, column, value=value, expected=bad.expected, action=bad.action)
 
 
 @dataclass
@@ -91,36 +145,33 @@ class _Check:
     required: Collection[str]
     problems: list[InputError]
 
-    def row(self, raw: RawRow, columns: dict[str, Callable[[_Check, Cell], Any]]) -> _Draft:
-        draft, tags = _Draft(raw), dict[str, str]()
+    def values(self, raw: RawRow, columns: dict[str, Callable[[_Check, Cell], Any]]) -> dict[str, Any]:
+        """The values of a row that are good."""
+        values, tags = dict[str, Any](), dict[str, str]()
         if not raw.readable:
-            return draft
+            return values
         for name, parse in columns.items():
             value = raw.cells.get(name)
             if value is None:
                 if name in self.required and name not in raw.bad:
                     self.problems.append(raw.problem("missing", name, expected=COLUMNS[name]))
                 continue
-            target = tags if name.startswith(TAG_PREFIX) else draft.values
+            target = tags if name.startswith(TAG_PREFIX) else values
             try:
                 cells.check_text(value)
                 target[name.removeprefix(TAG_PREFIX)] = parse(self, value)
             except BadCellError as bad:
-                self.report(raw, name, bad)
-        draft.values["tags"] = tags
-        self._check_spans(draft)
-        return draft
+                self.problems.append(_cell_problem(raw, name, bad))
+        values["tags"] = tags
+        self._check_spans(raw, values)
+        return values
 
-    def report(self, raw: RawRow, column: str, bad: BadCellError) -> None:
-        value = raw.cells.get(column)
-        self.problems.append(raw.problem(bad.problem, column, value=value, expected=bad.expected, action=bad.action))
-
-    def _check_spans(self, draft: _Draft) -> None:
+    def _check_spans(self, raw: RawRow, values: dict[str, Any]) -> None:
         for medium in ("clip", "song"):
-            start, end = draft.values.get(f"{medium}_start_s", 0.0), draft.values.get(f"{medium}_end_s")
+            start, end = values.get(f"{medium}_start_s", 0.0), values.get(f"{medium}_end_s")
             if end is not None and end <= start:
                 bad = BadCellError("the span ends before it starts", expected=f"more than the start, {start:g}")
-                self.report(draft.raw, f"{medium}_end_s", bad)
+                self.problems.append(_cell_problem(raw, f"{medium}_end_s", bad))
 
 
 def _fit(_: _Check, value: Cell) -> Fit:
@@ -198,38 +249,54 @@ def _unknown_column(name: str) -> InputError:
     )
 
 
-def _check_names(drafts: list[_Draft], check: _Check) -> None:
+def _check_names(drafts: Sequence[_Draft]) -> Iterator[InputError]:
     """Refuse pair ids given twice, and make those not given: from the file names, unique by the row number.
 
-    Letter case does not tell names apart, as on many file systems it does not tell files apart.
+    Letter case does not tell names apart, as on many file systems it does not tell files apart. Of several files each
+    begins its own, so that no file can rename the pairs of another.
     """
-    taken: dict[str, RawRow] = {}
+    taken: dict[str, _Draft] = {}
     for draft in drafts:
         pair_id = draft.values.get("pair_id")
         if pair_id is None:
             continue
-        first = taken.setdefault(pair_id.casefold(), draft.raw)
-        if first is not draft.raw:
+        first = taken.setdefault(pair_id.casefold(), draft)
+        if first is not draft:
             action = "Give each pair a name of its own (letter case does not count)."
-            check.report(draft.raw, "pair_id", BadCellError(f"also the name of row {first.number}", action=action))
+            yield draft.problem("pair_id", BadCellError(f"also the name of {first.named_by(draft)}", action=action))
     for draft in drafts:
         if draft.raw.cells.get("pair_id") is None and {"clip", "song"} <= draft.values.keys():
-            name = slug = f"{_slug(draft.values['clip'])}__{_slug(draft.values['song'])}"
+            slug = f"{_slug(draft.values['clip'])}__{_slug(draft.values['song'])}"
+            name = slug = slug if draft.file is None else f"{stable_slug(Path(draft.file).stem)}.{slug}"
             while name.casefold() in taken:
                 name = f"{slug}-{draft.raw.number}" if name == slug else f"{name}-{draft.raw.number}"
-            taken[name.casefold()] = draft.raw
+            taken[name.casefold()] = draft
             draft.values["pair_id"] = name
 
 
 @lru_cache(maxsize=4096)
 def _slug(path: str) -> str:
-    ascii_only = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9]+", "-", ascii_only)[:_MAX_SLUG_CHARS].strip("-") or "x"
+    return _plain_name(Path(path).stem)[:_MAX_SLUG_CHARS].strip("-") or "x"
 
 
-def _check_montages(drafts: list[_Draft], check: _Check) -> None:
+def _plain_name(text: str) -> str:
+    ascii_only = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", ascii_only)
+
+
+def stable_slug(text: str) -> str:
+    """A text as part of a name that depends on nothing else: where it cannot stand as it is, it is made plain and gets
+    a few digits of its hash, so that two texts never make one name.
+    """
+    if cells.is_file_name(text) and len(text) <= _MAX_SLUG_CHARS:
+        return text
+    digits = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:6]
+    return f"{_plain_name(text)[: _MAX_SLUG_CHARS - len(digits) - 1].strip('-') or 'x'}-{digits}"
+
+
+def _check_montages(drafts: Sequence[_Draft]) -> Iterator[InputError]:
     """Refuse two pairs at one place of a montage, and montages whose names differ only by letter case."""
-    places: dict[tuple[str, float], RawRow] = {}
+    places: dict[tuple[str, float], _Draft] = {}
     names: dict[str, str] = {}
     for draft in drafts:
         montage, position = draft.values.get("montage"), draft.values.get("position")
@@ -238,9 +305,9 @@ def _check_montages(drafts: list[_Draft], check: _Check) -> None:
         other = names.setdefault(montage.casefold(), montage)
         if other != montage:
             bad = BadCellError(f"differs from {other} only by letter case", action="Write both in the same way.")
-            check.report(draft.raw, "montage", bad)
+            yield draft.problem("montage", bad)
         if position is not None:
-            first = places.setdefault((montage, position), draft.raw)
-            if first is not draft.raw:
-                bad = BadCellError(f"row {first.number} of the montage {montage} has this position too")
-                check.report(draft.raw, "position", bad)
+            first = places.setdefault((montage, position), draft)
+            if first is not draft:
+                bad = BadCellError(f"{first.named_by(draft)} of the montage {montage} has this position too")
+                yield draft.problem("position", bad)

@@ -137,6 +137,14 @@ def file_name(value: Cell) -> str:
     return name
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a text can be a file name everywhere, as it is."""
+    try:
+        return file_name(name) == name
+    except BadCellError:
+        return False
+
+
 def free_text(value: Cell) -> str:
     """A text that goes into reports as it is; not one that a spreadsheet would run as a formula."""
     words = text(value)

@@ -267,9 +267,12 @@ def _facts(known: Mapping[str, Facts | InputError], path: str) -> Facts:
 
 
 def _problem(row: PairRow, error: InputError) -> RowProblem:
+    if row.place is not None and error.row is not None:
+        error = error.within(row.place, has_rows=False)
     return RowProblem(
         pair_id=row.pair_id,
         row=row.row,
+        place=row.place,
         clip=row.clip,
         song=row.song,
         montage=row.montage,

@@ -122,7 +122,7 @@ class _Folder:
         """The row of a manifest row that could not be planned."""
         return model(
             **self._run(),
-            **problem.model_dump(exclude={"error_class", "error_message"}),
+            **problem.model_dump(exclude={"place", "error_class", "error_message"}),
             status=Status.QUARANTINED,
             error_class=problem.error_class,
             error_message=problem.error_message,

@@ -7,6 +7,7 @@
     attempts/<shard>/<n>.started    written before attempt n
     attempts/<shard>/<n>.parquet    written after it; never rewritten
     frames/<shard>.parquet          the frames table of a finished shard, the store's own file if possible
+    logs/                           what workers told of each attempt (`singalong.run_logs`); not the truth
     pass.json  takes/<n>.parquet    of a run that makes part of another one again: what of it, and the takes before
 
 Every file is written whole or not at all. One driver at a time works on a run (`RunFolder.lock`); any number
@@ -37,6 +38,7 @@ from singalong.fold import RunFold, fold_attempts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
@@ -60,6 +62,7 @@ class RunFolder:
         self.settings = settings
         self.version = version
         self._log = AttemptLog(path / "attempts")
+        self.logs = RunLogs(path)
         self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
     # ---- making and opening

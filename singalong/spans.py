@@ -132,7 +132,7 @@ def _song_span(
                 action="Give this row a song_start_s.",
             )
         return start_s, _checked_end(row, "song_end_s", row.song_end_s, song.duration_s, fps, medium)
-    if row.montage is None:
+    if row.montage is None or row.to_song_end:
         return start_s, song.duration_s
     if clip_span is None:
         raise InputError(

@@ -53,8 +53,8 @@ class Item:
 class Recorder(Protocol):
     """Is told what happens, when it happens."""
 
-    def started(self, item: Item) -> None:
-        """An attempt is about to start."""
+    def started(self, item: Item) -> str | None:
+        """An attempt is about to start; returns the file in which the worker is to tell of it, if any."""
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """An attempt ended; `final` if it is not going to be tried again."""
@@ -103,8 +103,9 @@ def dispatch(
         state.wake()
         while state.ready and pool.free_slots():
             item = state.ready.popleft()
-            recorder.started(item)
-            pool.submit(item.item_id, item.job, timeout_s=timeout_s)
+            log = recorder.started(item)
+            job = item.job if log is None else item.job.model_copy(update={"log": log})
+            pool.submit(item.item_id, job, timeout_s=timeout_s)
             state.running[item.item_id] = item
         if not state.running:
             time.sleep(max(0.0, min(_POLL_S, state.delayed[0][0] - time.monotonic())))

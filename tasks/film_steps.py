@@ -19,7 +19,7 @@ from tasks.find_beats import known_beats
 from tasks.jobs import ConformJob, CropGuide, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
-from tasks.report import pair_rows
+from tasks.report import is_reported, pair_rows
 from tasks.session import Session
 from tasks.standing import Standing, scorer_thresholds
 from tasks.timelines import Scores, Timeline
@@ -61,7 +61,7 @@ def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, 
 def is_finished(run: RunFolder) -> bool:
     """Whether nothing is left to do: every shard is settled and every film stands. Starts no pool."""
     session = Session(run)
-    if session.pending() or not (run.path / "index.html").exists():
+    if session.pending() or not is_reported(run):
         return False
     stands = session.standing()
     films = _pair_films(session, stands)

@@ -34,14 +34,20 @@ class WorkerSpec(Row):
     device: str | None = Field(default=None, description="torch device; None: the GPU if the worker has one")
 
 
-class AnalyseJob(Row):
+class LoggedRow(Row):
+    """Base of all jobs."""
+
+    log: str | None = Field(default=None, description="file of the run that tells of this try; None: nobody asked")
+
+
+class AnalyseJob(LoggedRow):
     """Find shots, faces and tracks of one clip."""
 
     kind: Literal["analyse"] = "analyse"
     clip: ClipFacts
 
 
-class SongJob(Row):
+class SongJob(LoggedRow):
     """Prepare the mel spectrogram and the voice activity of one song or stem."""
 
     kind: Literal["song"] = "song"
@@ -52,7 +58,7 @@ class SongJob(Row):
     separates: bool = Field(default=False, description="whether the separator that is set comes first")
 
 
-class SpeakersJob(Row):
+class SpeakersJob(LoggedRow):
     """Judge who of the people in each shot of a clip speaks; `analysis` is the cache folder of the clip's analysis."""
 
     kind: Literal["speakers"] = "speakers"
@@ -60,14 +66,14 @@ class SpeakersJob(Row):
     analysis: str
 
 
-class LikenessJob(Row):
+class LikenessJob(LoggedRow):
     """Find what the largest face of a picture looks like."""
 
     kind: Literal["likeness"] = "likeness"
     image: ClipFacts
 
 
-class LipsyncJob(Row):
+class LipsyncJob(LoggedRow):
     """Make one shard: the clip's frames with the mouth of the song, encoded and scored.
 
     `analysis` and `song` are the cache folders made for the pair's clip and voice; `speakers` and `likeness` those
@@ -120,7 +126,7 @@ class Credentials(Row):
     rights: str | None = None
 
 
-class JoinJob(Row):
+class JoinJob(LoggedRow):
     """Join finished segments and the untouched song into one film, and make its thumbnail."""
 
     kind: Literal["join"] = "join"
@@ -147,7 +153,7 @@ class CropGuide(Row):
     label: str = Field(default="", description="painted again where cropping cuts it off")
 
 
-class ConformJob(Row):
+class ConformJob(LoggedRow):
     """Bring one finished pair to a montage's common size and frame rate, under its title if it has one."""
 
     kind: Literal["conform"] = "conform"
@@ -164,7 +170,7 @@ class ConformJob(Row):
     crop: CropGuide | None = Field(default=None, description="if it is to be cropped")
 
 
-class SurveyJob(Row):
+class SurveyJob(LoggedRow):
     """Look at a talking video before it is cut into training sequences: what it is, where its faces are."""
 
     kind: Literal["survey"] = "survey"
@@ -173,7 +179,7 @@ class SurveyJob(Row):
     version: str = Field(description="of the dataset: names settings and models")
 
 
-class SequencesJob(Row):
+class SequencesJob(LoggedRow):
     """Cut a span of a talking video into training sequences; `analysis` is the folder its survey left."""
 
     kind: Literal["sequences"] = "sequences"

@@ -41,6 +41,7 @@ from singalong.settings import AnalysisSettings, ScoreSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
+from tasks.attempt_log import next_chunk
 from tasks.clues import check_likeness, clues_of
 from tasks.jobs import LipsyncJob
 from tasks.painter import FacePainter, Spot
@@ -150,6 +151,7 @@ class _Shard:
             label = self._label()
             with self._writer(segment, first) as writer:
                 for start, end in self._chunks(first.num_bytes):
+                    next_chunk(frames=[self.shard.start_frame + start, self.shard.start_frame + end])
                     with self.watch.stage("decode"):
                         frames = reader.read_chunk(self.times_s[start:end].tolist())
                     outputs = self._sync(frames, start)

@@ -13,7 +13,7 @@ from models import registry
 from singalong.config import Settings, default_models_home
 from singalong.contracts import ModelRef, PairRow, Plan
 from singalong.face_choice import picture_of
-from singalong.manifest import read_manifest
+from singalong.manifest_folder import read_manifests
 from singalong.plan import make_plan
 from singalong.store import Store
 from singalong.voices import SEPARATE, stem_of
@@ -46,17 +46,20 @@ def plan_run(
     store: Store,
     require_rights: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> tuple[Plan, list[PairRow]]:
-    """Make the plan of a manifest; returns it with the rows it was made from.
+    """Make the plan of a manifest, or of a folder (see `singalong.manifest_folder`); returns it with its rows.
 
     Media that cannot be read becomes a problem of its rows, not an exception. With `require_rights` every row must
-    say who allowed its use.
+    say who allowed its use. `note` is told what of a folder is left out.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
     UsageError for a certificate that films cannot be signed with, and for a separator that is not there.
     """
     require, roots = ("rights",) if require_rights else (), settings.limits.media_roots
-    rows = read_manifest(manifest, require=require, roots=roots)
+    rows, left_out = read_manifests(manifest, require=require, roots=roots)
+    for text in left_out:
+        note(text)
     return plan_rows(rows, settings=settings, store=store, progress=progress), rows
 
 

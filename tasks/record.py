@@ -9,6 +9,7 @@ from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
 from singalong.errors import TransientIOError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from tasks.attempt_log_driver import begin_log, blocked_log, end_log
 from tasks.dispatch import Item
 from tasks.failures import failure_of
 from tasks.jobs import LipsyncJob, Outcome
@@ -26,11 +27,12 @@ class ShardRecorder:
         self._run, self._store, self._twins = run, store, twins
         self._running: dict[str, tuple[int, str]] = {}
 
-    def started(self, item: Item) -> None:
-        """Journal the attempt before it starts."""
+    def started(self, item: Item) -> str | None:
+        """Journal the attempt before it starts; returns the file of its log."""
         number = self._run.next_attempt(item.item_id)
         self._run.journal_started(item.item_id, number)
         self._running[item.item_id] = (number, _now())
+        return begin_log(self._run.logs, self._run.logs.of_shard(item.item_id, number), item, attempt=number)
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """Write the attempt; keep the frames table of a finished shard."""
@@ -38,6 +40,7 @@ class ShardRecorder:
         number, started_at = self._running.pop(item.item_id)
         if outcome.shard is not None:
             outcome = self._kept(item, outcome, outcome.shard)
+        end_log(self._run.logs, self._run.logs.of_shard(item.item_id, number), outcome, final=final)
         self._run.record(
             AttemptRow(
                 run_id=self._run.plan.run_id,
@@ -85,8 +88,9 @@ class OutcomeRecorder:
         """Why items came to nothing, by item."""
         return {name: outcome.failure for name, outcome in self.outcomes.items() if outcome.failure is not None}
 
-    def started(self, item: Item) -> None:
+    def started(self, item: Item) -> str | None:  # noqa: ARG002 - no ledger
         """Nothing to journal: a cache entry exists whole or not at all."""
+        return None
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """Keep the outcome if it is the last."""
@@ -103,6 +107,7 @@ def record_reused(run: RunFolder, store: Store, shard: ShardPlan, result: ShardR
 def record_blocked(run: RunFolder, shards: Iterable[ShardPlan], failure: Failure) -> None:
     """Write the failure of shards for which something could not be prepared."""
     for shard in shards:
+        blocked_log(run.logs, run.logs.of_shard(shard.shard_id, run.next_attempt(shard.shard_id)), failure)
         _record_at_once(run, shard, failure=failure)
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.plan import montages
@@ -25,6 +28,8 @@ from tasks.standing import Standing, judge_of, score_of_pair, standing
 from tasks.summary import run_notes
 from tasks.take_table import take_table
 
+_PLAN_KEY = b"singalong.plan_version"
+
 
 def write_reports(run: RunFolder, store: Store, *, thresholds: Thresholds | None = None) -> list[Path]:
     """Write the tables and index.html of a run; returns their paths.
@@ -37,6 +42,15 @@ def write_reports(run: RunFolder, store: Store, *, thresholds: Thresholds | None
     for shard_id, result in stands.results.items():
         run.keep_frames(shard_id, store.frames_path(result))
     return _write(run, stands, fold_run(run, store, stands, thresholds=thresholds))
+
+
+def is_reported(run: RunFolder) -> bool:
+    """Whether the report that stands there is of the plan in force."""
+    try:
+        metadata = pq.read_schema(run.path / "report.parquet").metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return metadata.get(_PLAN_KEY) == str(run.version).encode() and (run.path / "index.html").exists()
 
 
 def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thresholds | None = None) -> Report:
@@ -70,7 +84,8 @@ def _write(run: RunFolder, stands: Standing, report: Report) -> list[Path]:
     if run.heritage is not None:
         tables["takes.parquet"] = take_table(stands)
     for name, table in tables.items():
-        write_parquet_atomic(table, run.path / name)
+        named = {**(table.schema.metadata or {}), _PLAN_KEY: str(run.version)}
+        write_parquet_atomic(table.replace_schema_metadata(named), run.path / name)
     page = render_page(run, stands.fold, report, notes=run_notes(run))
     write_atomic(run.path / "index.html", page.encode("utf-8", "replace"))
     return [*(run.path / name for name in tables), run.path / "index.html"]

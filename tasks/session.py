@@ -14,6 +14,7 @@ from singalong.config import Settings
 from singalong.contracts import Failure, Plan, ShardPlan, Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
@@ -143,7 +144,7 @@ class Session:
         dispatch(
             items,
             self.pool,
-            Watched(recorder, stage, self.watcher),
+            Watched(StepLogs(recorder, self.run.logs), stage, self.watcher),
             timeout_s=self.settings.run.shard_timeout_s,
             bug_limit=self.settings.run.bug_limit,
         )
@@ -178,9 +179,9 @@ class Watched:
     def __init__(self, recorder: Recorder, stage: str, watcher: Watcher) -> None:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
 
-    def started(self, item: Item) -> None:
+    def started(self, item: Item) -> str | None:
         """Pass it on."""
-        self._recorder.started(item)
+        return self._recorder.started(item)
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """Pass it on, and tell the watcher if it is the last."""

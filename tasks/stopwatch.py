@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tasks.attempt_log import entering
+
 
 class Stopwatch:
     """Adds up wall seconds under stage names."""
@@ -16,7 +18,8 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the body under this name."""
+        """Time the body under this name, and tell the attempt's log of it."""
+        entering(name)
         started = time.perf_counter()
         try:
             yield

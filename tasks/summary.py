@@ -15,6 +15,7 @@ from singalong.runfolder import RunFolder
 from tasks.doubts import doubts_of
 from tasks.films import read_film_record
 
+_MAX_NAMED = 5
 _NOT_JOINED = "its shards were finished, but their files are no longer in the store. Run again to make it anew."
 
 
@@ -107,7 +108,24 @@ def run_notes(run: RunFolder) -> tuple[str, ...]:
         )
     if run.plan.scorer is None:
         notes.append("No scorer was used (score.scorer=none), so nothing was scored: every output is 'not scorable'.")
-    return (*notes, *doubts_of(run), *_mute(run))
+    return (*notes, *doubts_of(run), *_mute(run), *_left_behind(run))
+
+
+def _left_behind(run: RunFolder) -> Iterator[str]:
+    """Films of pairs and montages that an earlier manifest asked for: they are somebody's, so nothing removes them."""
+    pairs, problems = run.plan.pairs, run.plan.problems
+    planned: dict[str, set[str | None]] = {
+        "outputs": {*(pair.pair_id for pair in pairs), *(problem.pair_id for problem in problems)},
+        "montages": {*(pair.montage for pair in pairs), *(problem.montage for problem in problems)},
+    }
+    for folder, names in planned.items():
+        over = sorted(path.stem for path in (run.path / folder).glob("*.mp4") if path.stem not in names)
+        if over:
+            more = f" and {len(over) - _MAX_NAMED} more" if len(over) > _MAX_NAMED else ""
+            yield (
+                f"{len(over)} in {folder}/ that the manifest no longer asks for: {', '.join(over[:_MAX_NAMED])}{more}. "
+                "They stay until you delete them, and are in no table."
+            )
 
 
 def _mute(run: RunFolder) -> Iterator[str]:

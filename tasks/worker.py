@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.store import Store
+from tasks.attempt_log import attempt_log
+from tasks.attempt_log_lines import tell_begin, tell_end
 from tasks.checked_store import CheckedStore, PlannedFile
 from tasks.failures import failure_of
 from tasks.jobs import (
@@ -50,14 +52,22 @@ _AGAIN = "Run again to make it anew."
 class Worker:
     """Does jobs; holds one detector, one scorer and the last generator used."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: WorkerSpec, *, owns_process: bool = False) -> None:
+        """`owns_process`: it is alone in its process, whose crashes are its own."""
+        self.spec, self._owns_process = spec, owns_process
         self.store = Store(Path(spec.store))
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._generator: tuple[ModelRef, Engine] | None = None
 
     def run(self, job: Job) -> Outcome:
         """Do one job. Never raises for a failed job: the failure is in the outcome."""
+        with attempt_log(job.log, owns_process=self._owns_process):
+            tell_begin(job, self.spec)
+            outcome = self._outcome(job)
+            tell_end(outcome)
+        return outcome
+
+    def _outcome(self, job: Job) -> Outcome:
         started = time.monotonic()
         store = CheckedStore(self.store, list(_planned_files(job)))
         try:

@@ -34,7 +34,12 @@ def plan_command(
     folder = None if preview_dir is None else preview_folder(preview_dir)
     with planning() as progress:
         plan, _rows = plan_run(
-            manifest, settings=settings, store=store, require_rights=require_rights, progress=progress
+            manifest,
+            settings=settings,
+            store=store,
+            require_rights=require_rights,
+            progress=progress,
+            note=print_warning,
         )
         preview = None
         if folder is not None:
@@ -95,7 +100,8 @@ def _show(plan: Plan, cached: set[str], store: Store) -> None:
     columns = ["pair", "montage", "size", "fps", "frames", "song span s", "cached", "todo"]
     print_table(f"{len(plan.pairs)} pairs", columns, rows)
     for problem in plan.problems:
-        print_warning(f"row {problem.row} ({problem.pair_id}): {problem.error_message}")
+        place = problem.place or f"row {problem.row}"
+        print_warning(f"{place} ({problem.pair_id}): {problem.error_message}")
     out.print()
     cost = estimate_cost(plan, {shard.work_key for shard in plan.shards if shard.shard_id in cached})
     print_facts(

@@ -53,6 +53,7 @@ def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool 
             store=Store(settings.store_path),
             require_rights=require_rights,
             progress=progress,
+            note=print_warning,
         )
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import av
 import av.error
+import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -226,6 +227,8 @@ class VideoSource:
         context = self.stream.codec_context
         context.thread_count = threads
         context.thread_type = "NONE" if threads == 1 else "AUTO"
+        if threads != 1:
+            av.logging.set_level(None)  # PyAV can wait for a thread that waits to log
         context.options = decoder_limits(max_pixels)  # for every frame: sizes may change in mid-stream
 
     def next(self) -> TimedFrame | None:

@@ -23,7 +23,7 @@ class WorkerActor:
         _leave_terminal()
         cv2.setNumThreads(1)
         limit_threads()
-        self._worker = Worker(spec)
+        self._worker = Worker(spec, owns_process=True)
 
     def run(self, job: Job) -> Outcome:
         """Do one job."""

@@ -12,6 +12,7 @@ from singalong.config import Settings
 from singalong.contracts import ClipFacts, ModelRef
 from singalong.errors import InputError, UsageError
 from singalong.store import Store
+from singalong.suffixes import VIDEO_SUFFIXES
 from tasks.analyse import analyse_clip
 from tasks.jobs import Survey, SurveyJob
 from tasks.probe_media import clip_facts
@@ -19,15 +20,6 @@ from tasks.training.prepare_records import is_finished
 
 if TYPE_CHECKING:
     from models.detectors import Detector
-
-VIDEO_SUFFIXES = frozenset(
-    {
-        *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".ivf", ".m1v", ".m2ts", ".m2v", ".m4v"),
-        *(".mj2", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".nut"),
-        *(".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m"),
-    }
-)
-"""Names under which videos are found; what is in them decides whether they can be read."""
 
 
 class Video(NamedTuple):

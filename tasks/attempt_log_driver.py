@@ -1,0 +1,68 @@
+"""The driver's words in the logs of attempts: what it handed out, and how that ended, also where the worker died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from singalong.contracts import Failure
+from singalong.run_logs import RunLogs
+from tasks.attempt_log_lines import failure_fields
+from tasks.jobs import Outcome
+
+if TYPE_CHECKING:
+    from tasks.dispatch import Item, Recorder
+
+STAGE = "driver"
+
+
+def begin_log(logs: RunLogs, path: Path, item: Item, **fields: Any) -> str | None:
+    """Begin an attempt's log; returns its path for the worker, None where it cannot be written."""
+    if not logs.begin(path):
+        return None
+    spent = {str(name): count for name, count in item.retries.items()}
+    logs.tell(path, "info", STAGE, "handed out", item=item.item_id, retries=spent or None, **fields)
+    return str(path)
+
+
+def end_log(logs: RunLogs, path: Path, outcome: Outcome, *, final: bool) -> None:
+    """How an attempt ended."""
+    failure = outcome.failure
+    cost = {"seconds": round(outcome.seconds, 3) or None, "worker": outcome.worker or None}
+    if failure is None:
+        logs.tell(path, "info", STAGE, "done", **cost)
+        return
+    follows = "that was the last try" if final else "it will be tried again"
+    told_already = bool(outcome.worker)  # by the worker itself, with its traceback
+    fields = {"error_class": str(failure.error_class)} if told_already else failure_fields(failure)
+    logs.tell(path, "error", STAGE, f"failed, and {follows}: {failure.message}", **fields, **cost)
+
+
+def blocked_log(logs: RunLogs, path: Path, failure: Failure) -> None:
+    """Say of a shard that it was not even tried."""
+    if logs.begin(path):
+        fields = failure_fields(failure)
+        logs.tell(path, "error", STAGE, f"not tried, what it needs is missing: {failure.message}", **fields)
+
+
+class StepLogs:
+    """A recorder that gives a log to what the other one has none for: what is prepared and joined."""
+
+    def __init__(self, recorder: Recorder, logs: RunLogs) -> None:
+        self._recorder, self._logs = recorder, logs
+        self._paths: dict[str, Path] = {}
+
+    def started(self, item: Item) -> str | None:
+        """Pass it on."""
+        log = self._recorder.started(item)
+        if log is not None:
+            return log
+        path = self._paths[item.item_id] = self._logs.of_next_step(item.item_id)
+        return begin_log(self._logs, path, item)
+
+    def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
+        """Write how it ended, and pass it on."""
+        path = self._paths.pop(item.item_id, None)
+        if path is not None:
+            end_log(self._logs, path, outcome, final=final)
+        self._recorder.ended(item, outcome, final=final)
