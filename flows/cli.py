@@ -147,6 +147,28 @@ def status(
 
 
 @app.command()
+def logs(
+    run: Run,
+    shard: Annotated[
+        str | None,
+        typer.Argument(help="A shard, a pair (all its shards), or how its name begins.", show_default=False),
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="By default the last.", show_default=False)
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All shards that failed.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="As it is written, until it is over; with --json a document a line.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what workers told of an attempt at a shard: stages, warnings of libraries, how it ended, tracebacks."""
+    from flows.commands.logs import logs_command
+
+    raise typer.Exit(logs_command(run, shard, attempt=attempt, failed=failed, follow=follow, as_json=json))
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
     json: Json = False,

@@ -217,7 +217,7 @@ def classify(error: BaseException) -> SingalongError:
             return found
     return BugError(
         f"{type(error).__name__}: {error}",
-        action="This is a defect: please report it with the log of this attempt.",
+        action="This is a defect: please report it with the log of this attempt (singalong logs RUN SHARD).",
     )
 
 

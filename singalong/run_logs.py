@@ -105,13 +105,15 @@ def encode_line(level: str, stage: str, message: str, fields: Mapping[str, Any])
     return json.dumps(line, default=str).encode() + b"\n"
 
 
-def read_log(path: Path) -> list[LogLine]:
-    """The lines of a log, finished or not; empty where there is none."""
+def read_log(path: Path, *, unfinished: bool = True) -> list[LogLine]:
+    """The lines of a log, empty where there is none; `unfinished`: also one that is being written."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_READ_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    if not unfinished:
+        data = data[: data.rfind(b"\n") + 1]
     return [parse_line(line) for line in data.split(b"\n") if line.strip()]
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tasks.dispatch import Item, Recorder
 
 STAGE = "driver"
+NOT_TRIED = "not tried"
 
 
 def begin_log(logs: RunLogs, path: Path, item: Item, **fields: Any) -> str | None:
@@ -30,19 +31,21 @@ def end_log(logs: RunLogs, path: Path, outcome: Outcome, *, final: bool) -> None
     failure = outcome.failure
     cost = {"seconds": round(outcome.seconds, 3) or None, "worker": outcome.worker or None}
     if failure is None:
-        logs.tell(path, "info", STAGE, "done", **cost)
+        logs.tell(path, "info", STAGE, "done", final=True, **cost)
         return
     follows = "that was the last try" if final else "it will be tried again"
     told_already = bool(outcome.worker)  # by the worker itself, with its traceback
     fields = {"error_class": str(failure.error_class)} if told_already else failure_fields(failure)
-    logs.tell(path, "error", STAGE, f"failed, and {follows}: {failure.message}", **fields, **cost)
+    logs.tell(path, "error", STAGE, f"failed, and {follows}: {failure.message}", **fields, final=final, **cost)
 
 
 def blocked_log(logs: RunLogs, path: Path, failure: Failure) -> None:
     """Say of a shard that it was not even tried."""
     if logs.begin(path):
         fields = failure_fields(failure)
-        logs.tell(path, "error", STAGE, f"not tried, what it needs is missing: {failure.message}", **fields)
+        logs.tell(
+            path, "error", STAGE, f"{NOT_TRIED}, what it needs is missing: {failure.message}", **fields, final=True
+        )
 
 
 class StepLogs:

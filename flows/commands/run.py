@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
+from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.film_steps import is_finished
@@ -98,6 +100,8 @@ def _show(summary: RunSummary) -> None:
     for note in summary.notes:
         print_warning(note)
     print_failures(summary.failures, "report")
+    if any(count for status, count in summary.shards.items() if status in (Status.FAILED, Status.QUARANTINED)):
+        out.print(f"{'logs':<9} singalong logs {shlex.quote(summary.run)} --failed", markup=False)
     states = ", ".join(f"{count} {status}" for status, count in sorted(summary.shards.items()))
     out.print(f"{summary.num_pairs} pairs, {summary.num_shards} shards ({states}), {summary.num_frames:,} frames")
     for label, films in (("videos", summary.films), ("montages", summary.montages)):

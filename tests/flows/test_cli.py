@@ -29,6 +29,7 @@ SURFACE = {
     "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
+    "logs": {"--attempt", "--failed", "--follow", "--json", "run", "shard"},
     "report": {"--json", "runs"},
     "review": {"--port", "--open", "--json", "run"},
     "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
