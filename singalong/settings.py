@@ -248,7 +248,7 @@ class StageSettings(Section):
     gpus: float | None = Field(
         default=None,
         ge=0,
-        description="GPUs, or a share of one; default: run.gpus_per_actor for stages that use one, where there are any.",
+        description="GPUs, or a share of one; default: run.gpus_per_actor for stages that use it, where there are any.",
     )
     cpus: float = Field(default=1.0, gt=0, description="Cores.")
     memory_gb: float | None = Field(default=None, gt=0, description="Memory set aside for it, GB of 2**30 bytes.")

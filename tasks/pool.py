@@ -1,12 +1,14 @@
 """The pool interface the dispatcher drives, and the in-process pool behind it for tests and debugging.
 
-A pool has a fixed number of slots. Each slot runs one job at a time; the driver owns retries, so a pool never tries
-anything twice. A worker that dies, or is killed because it is late, answers with a failure of its own class.
+A pool has slots, whose number may change as machines come and go. Each slot runs one job at a time; the driver owns
+retries, so a pool never tries anything twice. A worker that dies, or is killed because it is late, answers with a
+failure of its own class.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Protocol
 
 from tasks.jobs import Job, Outcome, WorkerSpec
@@ -19,11 +21,14 @@ class Pool(Protocol):
     def free_slots(self) -> int:
         """Number of jobs that can be submitted now."""
 
+    def choose(self, jobs: Iterable[Job]) -> int | None:
+        """Place of the one of these jobs, in order, to submit next; None: no slot is free for any of them."""
+
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        """Start a job in a free slot."""
+        """Start a job, the one just chosen, in a free slot."""
 
     def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
-        """Outcomes that arrived within `timeout_s`; an empty list when none did."""
+        """Outcomes that arrived within `timeout_s`; an empty list when none did, or when a slot came free instead."""
 
     def refresh(self, job_id: str) -> None:
         """Replace the worker that ran this finished job by a fresh one, e.g. after it ran out of memory."""
@@ -43,6 +48,10 @@ class InProcessPool:
     def free_slots(self) -> int:
         """One slot."""
         return 1 - len(self._waiting)
+
+    def choose(self, jobs: Iterable[Job]) -> int | None:  # noqa: ARG002 - one after the other
+        """The first."""
+        return 0 if self.free_slots() else None
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:  # noqa: ARG002 - no deadlines here
         """Queue the job; it runs when `wait` is called."""

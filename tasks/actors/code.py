@@ -1,4 +1,4 @@
-"""This program's code as a wheel, and what tells whether two machines run the same.
+"""The code of this program as a wheel, and what tells whether two machines run the same.
 
 The wheel is made of the files this process runs, so it is what an editable install or a checkout holds at this moment.
 It has no dependencies: nodes have those installed, and need neither an index nor pip.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -24,7 +25,7 @@ PACKAGES = ("singalong", "models", "tasks", "flows", "review")
 _ROOT = Path(singalong.__file__).parents[1]
 _SKIPPED = frozenset({"__pycache__", ".DS_Store"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the least a zip knows; the same files give the same wheel
-_CACHED = 3
+_CACHED = 6  # three wheels, each under two endings
 
 
 def algorithms() -> dict[str, str]:
@@ -53,6 +54,16 @@ def wheel(folder: Path | None = None) -> Path:
         Path(part.name).replace(path)
         for old in sorted(folder.glob("singalong-*"), key=lambda file: file.stat().st_mtime)[:-_CACHED]:
             old.unlink(missing_ok=True)
+    return path
+
+
+def as_zip(wheel: Path) -> Path:
+    """A wheel under the ending by which Ray knows an archive."""
+    path = wheel.with_suffix(".zip")
+    if not path.exists():
+        part = wheel.with_suffix(f".{os.getpid()}.part")
+        shutil.copyfile(wheel, part)
+        part.replace(path)
     return path
 
 

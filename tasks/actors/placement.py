@@ -12,8 +12,6 @@ from collections.abc import Collection, Mapping
 
 from tasks.jobs import AnalyseJob, Job, LipsyncJob, SpeakersJob
 
-LOOK_AHEAD = 64
-"""Jobs in line that are looked at: order gives way to locality no further than that."""
 _MAX_CLIPS = 100_000
 """Clips remembered; beyond that those not asked for longest are forgotten."""
 KNOWN, NEW, STRANGE = range(3)

@@ -27,6 +27,9 @@ class ScriptedPool:
     def free_slots(self) -> int:
         return self.slots - len(self.running)
 
+    def choose(self, jobs: Iterable[Job]) -> int | None:
+        return 0 if self.free_slots() else None
+
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
         assert self.free_slots() > 0
         self.running.append(job_id)
