@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -21,3 +22,14 @@ RequireRights = Annotated[
     bool, typer.Option("--require-rights", help="Refuse rows that do not say who allowed their use (column rights).")
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="An existing Ray cluster; by default $RAY_ADDRESS, else a local one."
+    ),
+]
+
+
+def with_address(overrides: list[str] | None, ray_address: str | None) -> list[str]:
+    """The overrides of settings, the address of a cluster among them."""
+    return (overrides or []) + ([f"run.ray_address={json.dumps(ray_address)}"] if ray_address is not None else [])

@@ -45,7 +45,7 @@ POLICIES = {
 FREE_NODE_LOSSES = 5
 """So many lost nodes are not held against what was being done there: nodes are preempted, and take all their work with
 them. Beyond that it is a death as any other: a shard may be what brings the nodes down."""
-LOOK_AHEAD = 64
+LOOK_AHEAD = 256
 """A pool may choose among so many items that are next; order gives way no further than that."""
 
 
