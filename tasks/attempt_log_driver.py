@@ -69,3 +69,7 @@ class StepLogs:
         if path is not None:
             end_log(self._logs, path, outcome, final=final)
         self._recorder.ended(item, outcome, final=final)
+
+    def commit(self) -> None:
+        """Pass it on."""
+        self._recorder.commit()

@@ -22,10 +22,13 @@ class Pool(Protocol):
         """Number of jobs that can be submitted now."""
 
     def choose(self, jobs: Iterable[Job]) -> int | None:
-        """Place of the one of these jobs, in order, to submit next; None: no slot is free for any of them."""
+        """Place of the one of these jobs that is to start next; None: no slot is free for any of them.
+
+        A slot is kept for it. Jobs are submitted in the order in which they were chosen.
+        """
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        """Start a job, the one just chosen, in a free slot."""
+        """Start a job that was chosen, in the slot kept for it."""
 
     def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
         """Outcomes that arrived within `timeout_s`; an empty list when none did, or when a slot came free instead."""
@@ -44,17 +47,22 @@ class InProcessPool:
         self._spec = spec
         self._worker = Worker(spec)
         self._waiting: deque[tuple[str, Job]] = deque()
+        self._is_kept = False
 
     def free_slots(self) -> int:
         """One slot."""
-        return 1 - len(self._waiting)
+        return 1 - (self._is_kept or len(self._waiting))
 
     def choose(self, jobs: Iterable[Job]) -> int | None:  # noqa: ARG002 - one after the other
         """The first."""
-        return 0 if self.free_slots() else None
+        if not self.free_slots():
+            return None
+        self._is_kept = True
+        return 0
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:  # noqa: ARG002 - no deadlines here
         """Queue the job; it runs when `wait` is called."""
+        self._is_kept = False
         self._waiting.append((job_id, job))
 
     def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:  # noqa: ARG002 - runs to the end

@@ -13,6 +13,7 @@ import heapq
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -56,6 +57,7 @@ class RayPool:
 
     def _begin(self) -> None:
         self._events: SimpleQueue[Event] = SimpleQueue()
+        self._chosen: deque[Slot] = deque()
         self._busy: dict[str, Slot] = {}
         self._deadlines: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
@@ -74,7 +76,7 @@ class RayPool:
         return sum(fleet.num_idle for fleet in self._muster.fleets)
 
     def choose(self, jobs: Iterable[Job]) -> int | None:
-        """Which of these jobs to submit next, see `tasks.actors.placement`; None: no actor is free for any."""
+        """Which of these jobs to start next, see `tasks.actors.placement`; None: no actor is free for any."""
         best, best_rank, wanted = None, STRANGE + 1, []
         for number, job in enumerate(jobs):
             fleet = self._muster.fleet_of(job)
@@ -83,19 +85,21 @@ class RayPool:
                 continue
             rank = KNOWN if self._is_local else self._homes.rank(job, fleet.idle.keys())
             if rank < best_rank:
-                best, best_rank = number, rank
+                best, best_rank = (number, job, fleet), rank
             if rank == KNOWN:
                 break
         if best is None:
             self._muster.want(wanted)
-        return best
-
-    def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        """Hand a job to an idle actor."""
-        fleet = self._muster.fleet_of(job)
+            return None
+        number, job, fleet = best
         node = self._homes.choose(job, {node: len(slots) for node, slots in fleet.idle.items()})
         self._homes.sent(job, node)
-        slot = fleet.take(node)
+        self._chosen.append(fleet.take(node))
+        return number
+
+    def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
+        """Hand a job to the actor that was chosen for it."""
+        slot = self._chosen.popleft()
         slot.start(job_id, job, self._told)
         slot.deadline = time.monotonic() + timeout_s
         self._busy[job_id] = slot
@@ -109,7 +113,7 @@ class RayPool:
         other files than this one or runs other code.
         """
         done = self._look_around()
-        if done or (self.free_slots() and not self._busy and not self._suspects):
+        if done:
             return done
         for slot, turn, future in self._arrivals(timeout_s):
             if slot not in self._muster:

@@ -20,18 +20,25 @@ class ScriptedPool:
         self.script = {name: deque(classes) for name, classes in script.items()}
         self.slots = slots
         self.running: deque[str] = deque()
+        self.num_chosen = 0
         self.submitted: list[str] = []
         self.refreshed: list[str] = []
         self.most_running = 0
 
     def free_slots(self) -> int:
-        return self.slots - len(self.running)
+        return self.slots - len(self.running) - self.num_chosen
 
     def choose(self, jobs: Iterable[Job]) -> int | None:
-        return 0 if self.free_slots() else None
+        place = self.place_of(list(jobs)) if self.free_slots() else None
+        self.num_chosen += place is not None
+        return place
+
+    def place_of(self, jobs: list[Job]) -> int:
+        return 0
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        assert self.free_slots() > 0
+        assert self.num_chosen > 0
+        self.num_chosen -= 1
         self.running.append(job_id)
         self.submitted.append(job_id)
         self.most_running = max(self.most_running, len(self.running))
@@ -57,16 +64,25 @@ class Log:
         self.events: list[tuple[str, str]] = []
         self.final: dict[str, Outcome] = {}
         self.attempts: defaultdict[str, int] = defaultdict(int)
+        self.waiting: list[str] = []
+        self.commits: list[list[str]] = []
 
     def started(self, item: Item) -> None:
         self.events.append(("started", item.item_id))
+        self.waiting.append(item.item_id)
         self.attempts[item.item_id] += 1
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         self.events.append(("ended", item.item_id))
+        self.waiting.append(f"-{item.item_id}")
         if final:
             assert item.item_id not in self.final
             self.final[item.item_id] = outcome
+
+    def commit(self) -> None:
+        if self.waiting:
+            self.commits.append(self.waiting)
+            self.waiting = []
 
 
 def items(names: Iterable[str]) -> list[Item]:
@@ -199,8 +215,8 @@ def test_items_wait_for_workers_and_are_not_journalled_before() -> None:
 class PickyPool(ScriptedPool):
     """Takes the last of the jobs it is shown."""
 
-    def choose(self, jobs: Iterable[Job]) -> int | None:
-        return len(list(jobs)) - 1 if self.free_slots() else None
+    def place_of(self, jobs: list[Job]) -> int:
+        return len(jobs) - 1
 
 
 def test_a_pool_may_choose_among_what_is_next_in_line() -> None:
@@ -208,3 +224,31 @@ def test_a_pool_may_choose_among_what_is_next_in_line() -> None:
     names = [f"{number:03}" for number in range(LOOK_AHEAD + 1)]
     assert run(pool, names).final.keys() == set(names)
     assert pool.submitted[0] == names[LOOK_AHEAD - 1]
+
+
+def test_what_ends_and_starts_at_once_is_committed_together_and_before_it_starts() -> None:
+    class Strict(ScriptedPool):
+        def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
+            assert not log.waiting, "an item starts that is not journalled yet"
+            super().submit(job_id, job, timeout_s=timeout_s)
+
+        def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+            return [answer for _ in range(len(self.running)) for answer in super(Strict, self).wait(timeout_s)]
+
+    log = Log()
+    dispatch(items("abcdef"), Strict({}, slots=3), log, timeout_s=60, bug_limit=5)
+    assert log.commits == [["a", "b", "c"], ["-a", "-b", "-c", "d", "e", "f"], ["-d", "-e", "-f"]]
+
+
+def test_what_ended_is_committed_when_the_run_is_interrupted() -> None:
+    class Interrupted(ScriptedPool):
+        def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+            if len(self.submitted) > 2:
+                raise KeyboardInterrupt
+            return super().wait(timeout_s)
+
+    log = Log()
+    with pytest.raises(KeyboardInterrupt):
+        dispatch(items("abcd"), Interrupted({}, slots=1), log, timeout_s=60, bug_limit=5)
+    assert not log.waiting
+    assert log.commits[-1] == ["-b", "c"]
