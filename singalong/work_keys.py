@@ -33,7 +33,7 @@ class WorkKeys:
         self, settings: Settings, detector: ModelRef, scorer: ModelRef | None, enhancer: ModelRef | None = None
     ) -> None:
         unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
-        self._common: dict[str, Any] = {
+        common = {
             "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
@@ -44,10 +44,12 @@ class WorkKeys:
             "lipsync": settings.lipsync.model_dump(mode="json", exclude=unused),
             "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
         }
+        # Written once: a million pairs share it.
+        self._texts = {name: _json(value) for name, value in common.items()}
 
     def keys(self, pair: PairPlan, ranges: list[tuple[int, int]]) -> list[str]:
         """The work keys of the frame ranges [start_frame, end_frame) of a pair, lower-case hex."""
-        material = self._common | {
+        own = {
             "clip": pair.clip_sha256,
             "voice": pair.voice_sha256,
             "finds_voice": VOICE_VERSION if pair.finds_voice else None,
@@ -61,13 +63,19 @@ class WorkKeys:
             "size": [pair.width, pair.height],
             "generator": _model(pair.generator),
         }
-        prefix = hashlib.sha256(json.dumps(material, sort_keys=True, separators=(",", ":")).encode())
+        texts = self._texts | {name: _json(value) for name, value in own.items()}
+        material = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
+        prefix = hashlib.sha256(f"{{{material}}}".encode())
         keys = []
         for start_frame, end_frame in ranges:
             digest = prefix.copy()
             digest.update(f"\nframes {start_frame} {end_frame}".encode())
             keys.append(digest.hexdigest()[:WORK_KEY_CHARS])
         return keys
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _face(pair: PairPlan) -> Any:
