@@ -102,6 +102,9 @@ class PairRow(ManyRow):
     rights: str | None = None
     priority: int = 0
     tags: dict[str, str] = Field(default_factory=dict)
+    overrides: tuple[str, ...] = Field(
+        default=(), description="settings of its own, section.key=value: what a person asked for in a review"
+    )
 
     @property
     def is_laid_end_to_end(self) -> bool:
@@ -199,6 +202,7 @@ class PairPlan(ManyRow):
     rights: str | None = None
     priority: int = 0
     tags: dict[str, str] = Field(default_factory=dict)
+    overrides: tuple[str, ...] = Field(default=(), description="settings of its own, see `PairRow`")
 
 
 class ShardPlan(ManyRow):

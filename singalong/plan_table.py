@@ -17,7 +17,8 @@ from singalong.contracts import PairPlan, Plan, RowProblem, ShardPlan
 from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
+"""2: pairs may have settings of their own. A reader of version 1 would make them without."""
 PLAN_VERSION_KEY = b"singalong.plan_version"
 """In the metadata of a run folder's plans: their number."""
 _METADATA_KEY = b"singalong.plan"

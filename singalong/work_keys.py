@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any
 
+from singalong.asked import settings_for
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
 from singalong.face_choice import LIKE, SPEAKER
@@ -32,20 +33,29 @@ class WorkKeys:
     def __init__(
         self, settings: Settings, detector: ModelRef, scorer: ModelRef | None, enhancer: ModelRef | None = None
     ) -> None:
-        unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
-        common = {
+        self._settings = settings
+        self._unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
+        self._models = {
             "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
             "enhancer": None if enhancer is None else _model(enhancer),
+        }
+        self._common: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def _common_of(self, overrides: tuple[str, ...]) -> dict[str, str]:
+        """What pairs with these settings of their own have in common, as JSON: a million pairs share it."""
+        if overrides not in self._common:
+            settings = settings_for(self._settings, overrides)
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is
             # added some day changes the keys, and forgetting it here cannot make old work pass for new.
-            "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
-            "lipsync": settings.lipsync.model_dump(mode="json", exclude=unused),
-            "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
-        }
-        # Written once: a million pairs share it.
-        self._texts = {name: _json(value) for name, value in common.items()}
+            common = self._models | {
+                "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
+                "lipsync": settings.lipsync.model_dump(mode="json", exclude=self._unused),
+                "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
+            }
+            self._common[overrides] = {name: _json(value) for name, value in common.items()}
+        return self._common[overrides]
 
     def keys(self, pair: PairPlan, ranges: list[tuple[int, int]]) -> list[str]:
         """The work keys of the frame ranges [start_frame, end_frame) of a pair, lower-case hex."""
@@ -63,7 +73,7 @@ class WorkKeys:
             "size": [pair.width, pair.height],
             "generator": _model(pair.generator),
         }
-        texts = self._texts | {name: _json(value) for name, value in own.items()}
+        texts = self._common_of(pair.overrides) | {name: _json(value) for name, value in own.items()}
         material = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
         prefix = hashlib.sha256(f"{{{material}}}".encode())
         keys = []

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singalong.asked import settings_for
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.store import Store
@@ -167,7 +168,7 @@ class Worker:
         self.__dict__.pop("detector", None)  # 50 MB that shards have no use for; it loads in 0.1 s
         result = lipsync_shard(
             job,
-            settings=self.spec.settings,
+            settings=settings_for(self.spec.settings, job.pair.overrides),
             analysis=Path(job.analysis),
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
