@@ -37,16 +37,30 @@ from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
 from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
+from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
+from singalong.written import tell_removed
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
+
+
+class _Teller:
+    """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
+
+    def wrote(self, path: Path) -> None:
+        """Told already."""
+
+    def removed(self, paths: Sequence[Path]) -> None:
+        """Pass it on."""
+        for path in paths:
+            tell_removed(path)
 
 
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
@@ -61,7 +75,7 @@ class RunFolder:
         self.outline = outline
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts", before_first=lambda: _raise_version(path))
+        self._log = AttemptLog(path / "attempts", watcher=_Teller(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
 
     # ---- making and opening
@@ -88,7 +102,7 @@ class RunFolder:
         _check_is_ours(path)
         with _writable(path):
             make_dirs(path)
-        with run_lock(path / ".lock", run=path):
+        with _driving(path):
             run_id = _claim(path, plan.run_id)
             plan = plan.model_copy(update={"run_id": run_id})
             standing = cls._standing(path)
@@ -176,11 +190,17 @@ class RunFolder:
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run for one driver; UsageError naming the holder when there is another."""
-        return run_lock(self.path / ".lock", run=self.path)
+        return _driving(self.path)
 
     def holder(self) -> str | None:
         """Who is working on this run at the moment, in words; None when nobody is."""
-        return lock_holder(self.path / ".lock")
+        mirror = mirror_of(self.path)
+        return lock_holder(self.path / ".lock") if mirror is None else mirror.lease.holder()
+
+    @property
+    def location(self) -> str:
+        """Where the run is for everybody: its folder, or its URL."""
+        return location_of(self.path)
 
     def check_is_there(self) -> None:
         """Raise TransientIOError when the folder was deleted or moved: writing on would make one that is no run."""
@@ -268,6 +288,13 @@ def _check_is_ours(path: Path) -> None:
                 value=sorted(strangers)[0],
                 expected="a new or empty folder, or that of a run",
             )
+
+
+@contextlib.contextmanager
+def _driving(path: Path) -> Iterator[None]:
+    mirror = mirror_of(path)
+    with run_lock(path / ".lock", run=path), mirror.driving() if mirror else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager

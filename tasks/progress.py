@@ -76,7 +76,7 @@ def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
     now, tries = now or datetime.now(UTC), _Tries.of(fold, sizes)
     rate = _frames_per_s(tries, now)
     return RunProgress(
-        run=str(run.path),
+        run=run.location,
         run_id=run.run_id,
         holder=holder,
         num_pairs=run.outline.num_pairs,
