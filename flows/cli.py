@@ -11,7 +11,17 @@ import typer
 
 from flows.cli_models import models_app
 from flows.cli_train import train_app
-from flows.options import Config, Json, Manifest, Overrides, RayAddress, RequireRights, Run, with_address
+from flows.options import (
+    Config,
+    Json,
+    Manifest,
+    Overrides,
+    RayAddress,
+    RequireRights,
+    Run,
+    RunOption,
+    with_address,
+)
 from singalong import __version__
 from singalong.errors import InputError
 
@@ -86,7 +96,7 @@ def plan(
 @app.command()
 def run(
     manifest: Manifest,
-    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
+    run: RunOption,
     config: Config = None,
     set_: Overrides = None,
     ray_address: RayAddress = None,
@@ -118,7 +128,7 @@ def reprocess(
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
     ] = None,
     child: Annotated[
-        Path | None, typer.Option("--run", help="Folder of the new run; by default RUN.2, RUN.3 and so on.")
+        str | None, typer.Option("--run", help="Place of the new run; by default RUN.2, RUN.3 and so on.")
     ] = None,
     set_: Overrides = None,
     ray_address: RayAddress = None,
@@ -179,7 +189,7 @@ def logs(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders or URLs.", show_default=False)],
     json: Json = False,
 ) -> None:
     """Write the tables and index.html of a run, finished or not; of several runs, show what changed."""
