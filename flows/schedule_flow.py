@@ -18,13 +18,15 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import flow, runtime  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.objects import FlowRunPolicy  # noqa: E402
-from prefect.states import AwaitingRetry, Completed, Failed  # noqa: E402
+from prefect.states import AwaitingRetry, Cancelled, Completed, Failed  # noqa: E402
 
 from flows.order import run_stages  # noqa: E402
 from flows.prefect_runs import INTERRUPTS, as_task  # noqa: E402
 from flows.schedule_notes import (  # noqa: E402
+    CancelledAtLastError,
     FiringWatcher,
     Notes,
+    is_being_cancelled,
     note_cancelled,
     note_crashed,
     note_failed,
@@ -79,8 +81,11 @@ def scheduled_run(
         summary, was_finished = _fire(
             manifest, run, load_settings(_path(config), overrides or []), require_rights, notes
         )
+    except CancelledAtLastError:
+        notes.cancelled("cancelled")
+        return Cancelled(message="cancelled; fire it again, or press Retry, to go on where it ended")
     except INTERRUPTS:
-        if _is_being_cancelled():
+        if is_being_cancelled():
             raise  # the worker says Cancelled, as its last word: only then may it be begun again
         notes.say("stopped with its worker: goes on as soon as one is there", event="stopped")
         return AwaitingRetry(message="its worker was stopped; goes on where it ended as soon as a worker is there")
@@ -130,13 +135,6 @@ def _when_free(drive: Callable[[], tuple[RunSummary, bool]], notes: Notes) -> tu
                 notes.say(f"waiting: {error.problem}")
             waiting = True
             time.sleep(LOOK_AGAIN_S)
-
-
-def _is_being_cancelled() -> bool:
-    """Whether it was a person who ended this flow: that is final, a worker that is stopped is not."""
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(runtime.flow_run.id).state
-    return state is not None and state.is_cancelling()
 
 
 def _verdict(summary: RunSummary, *, was_finished: bool) -> Any:

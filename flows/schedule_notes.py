@@ -24,6 +24,7 @@ from prefect.logging import get_run_logger
 
 from flows.schedule_page import cancelled_page, crashed_page, failed_page, summary_page
 from singalong.contracts import Status
+from singalong.errors import SingalongError
 from singalong.objects import is_url
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item
@@ -32,6 +33,9 @@ from tasks.summary import FailureNote, RunSummary
 
 MAX_TABLE_ROWS = 200
 PROGRESS_EVERY_S = 5.0
+ASK_EVERY_S = 30.0
+WORKER_ENDS_IT_S = 20.0
+"""Workers look for cancelled runs every 10 s."""
 FIRINGS_LOG = "logs/firings.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -92,6 +96,11 @@ class Notes:
         with telling():
             self._create("summary", "markdown", page, f"how the firing of {self.run} ended")
 
+    def cancelled(self, text: str) -> None:
+        """A person ended it: say how to go on."""
+        self.record("cancelled", text)
+        self.publish_page(cancelled_page(self.run, self.name))
+
     def say(self, text: str, *, event: str = "note", summary: RunSummary | None = None) -> None:
         """A line in Prefect's log of the run, and in the run's own."""
         with telling():
@@ -119,13 +128,26 @@ class Notes:
         return artifact.id
 
 
+class CancelledAtLastError(SingalongError):
+    """A person cancelled this run, and its worker did not end it: workers are deaf once their server was away."""
+
+
+def is_being_cancelled() -> bool:
+    """Whether a person is ending this flow run: that is final, a worker that is stopped is not."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(str(runtime.flow_run.id))).state
+    return state is not None and state.is_cancelling()
+
+
 class FiringWatcher:
-    """Logs the stages of a run, and keeps its progress artifact at the share of shards that are done."""
+    """Logs the stages of a run, keeps its progress artifact at the share of shards that are done, and hears of a
+    cancellation that its worker did not.
+    """
 
     def __init__(self, folder: RunFolder, notes: Notes) -> None:
         counts = folder.fold().counts()
         self._total, self._done = max(1, len(folder.plan.shards)), counts.get(Status.DONE, 0)
-        self._notes, self._told, self._failed = notes, time.monotonic(), 0
+        self._notes, self._told, self._asked = notes, time.monotonic(), time.monotonic()
 
     def begin(self, stage: str, total: int) -> None:
         """A stage with `total` items begins."""
@@ -139,11 +161,23 @@ class FiringWatcher:
                 get_run_logger().warning(
                     f"{stage}: {item.item_id}: {outcome.failure.error_class}: {outcome.failure.message}"
                 )
+        self._heed_cancellation()
         if isinstance(item.job, LipsyncJob):
             self._done += outcome.ok
             if time.monotonic() - self._told >= PROGRESS_EVERY_S:
                 self._told = time.monotonic()
                 self._notes.progress(min(99.0, 100.0 * self._done / self._total))  # films and report are to come
+
+    def _heed_cancellation(self) -> None:
+        if time.monotonic() - self._asked < ASK_EVERY_S:
+            return
+        self._asked = time.monotonic()
+        cancelled = False
+        with telling():
+            cancelled = is_being_cancelled()
+        if cancelled:
+            time.sleep(WORKER_ENDS_IT_S)  # a worker that hears has the first word
+            raise CancelledAtLastError("cancelled")
 
 
 # ---- hooks: Prefect calls them where the run ended, or in a process of their own
@@ -159,9 +193,7 @@ def note_failed(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 -
 
 def note_cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect names them
     """A firing was cancelled: say how to go on."""
-    notes = _notes_of(flow_run)
-    notes.record("cancelled", state.message or "")
-    notes.publish_page(cancelled_page(notes.run, notes.name))
+    _notes_of(flow_run).cancelled(state.message or "")
 
 
 def note_crashed(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect names them
