@@ -104,7 +104,7 @@ def run(
 def reprocess(
     run: Run,
     failed: Annotated[bool, typer.Option("--failed", help="What failed, or was never finished.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected.")] = False,
+    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected, each with what was asked for it.")] = False,
     below: Annotated[float | None, typer.Option("--below", help="Sync confidence under this.")] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
@@ -116,7 +116,10 @@ def reprocess(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
-    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands."""
+    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands.
+
+    --set is for all that is made again; what a reviewer asked for one pair beats it.
+    """
     from flows.commands.reprocess import reprocess_command
     from tasks.selection import Wanted
 

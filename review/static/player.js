@@ -1,11 +1,12 @@
 // Two screens in step: the result with its song leads, the clip as it was follows by the times in the frames table.
 
 import { $, clock, say } from "./dom.js";
-import { media } from "./api.js";
+import { media, reasonOf } from "./api.js";
 
 const DRIFT_S = 0.08; // two frames at 25 a second: less is not seen, and every seek costs a stutter
 const SLOPE_FRAMES = 3;
-const STILL_EVERY_MS = 250;
+const STILL_REST_MS = 40; // between one still and the next: as many as the server decodes, without crowding it
+const STILL_LOST_MS = 5000;
 const NOT_PLAYABLE = "This browser cannot play the clip's format, so you see single frames of it.";
 
 export class Player {
@@ -36,6 +37,8 @@ export class Player {
     this.clip.addEventListener("loadedmetadata", () => {
       if (!this.clip.videoWidth) this.#useStills();
     });
+    this.still.addEventListener("load", () => this.#stillDone());
+    this.still.addEventListener("error", () => this.#explainClip());
     new ResizeObserver(() => this.#drawBox()).observe($("film-screen"));
   }
 
@@ -192,7 +195,7 @@ export class Player {
   }
 
   #useStills() {
-    if (!this.clip.getAttribute("src")) return;
+    if (!this.clip.getAttribute("src") || this.clip.hidden) return;
     this.#playsClip = false;
     this.clip.hidden = true;
     this.still.hidden = false;
@@ -201,15 +204,34 @@ export class Player {
     this.#askStill(this.#source()?.at ?? 0);
   }
 
-  /** A frame of the clip from the server, at most a few times a second. */
+  /** Not even a single frame can be shown: the server knows why, e.g. that the file is gone. */
+  async #explainClip() {
+    const address = this.still.getAttribute("src");
+    if (!address) return;
+    const why = await reasonOf(address);
+    if (this.still.getAttribute("src") !== address || why === null) return;
+    this.still.hidden = true;
+    this.still.removeAttribute("src");
+    this.#stillAt = -1;
+    $("clip-caption").textContent = "Clip as it was";
+    say($("clip-absent"), why);
+  }
+
+  /** A frame of the clip from the server, the next one only when it is there. */
   #askStill(seconds) {
     if (this.#stillTimer !== null || (Math.abs(seconds - this.#stillAt) < 0.01 && this.still.src)) return;
     this.#stillAt = seconds;
     this.still.src = media("still", this.#item.id, "", { at_s: seconds.toFixed(3) });
+    this.#stillTimer = setTimeout(() => this.#stillDone(), STILL_LOST_MS);
+  }
+
+  #stillDone() {
+    if (this.#stillTimer === null) return;
+    clearTimeout(this.#stillTimer);
     this.#stillTimer = setTimeout(() => {
       this.#stillTimer = null;
       this.#follow();
-    }, STILL_EVERY_MS);
+    }, STILL_REST_MS);
   }
 
   #drawBox() {
