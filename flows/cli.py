@@ -104,7 +104,9 @@ def run(
 def reprocess(
     run: Run,
     failed: Annotated[bool, typer.Option("--failed", help="What failed, or was never finished.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected, each with what was asked for it.")] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="What a person rejected, each with what was asked for it.")
+    ] = False,
     below: Annotated[float | None, typer.Option("--below", help="Sync confidence under this.")] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")

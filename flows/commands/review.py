@@ -16,6 +16,7 @@ from singalong.runfolder import RunFolder
 from tasks.asking import Asking
 from tasks.reviewing import Look, shot_starts
 from tasks.standing import scorer_thresholds
+from tasks.viewable import viewable_clips
 
 
 def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: bool) -> int:
@@ -34,6 +35,7 @@ def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: 
         thresholds=scorer_thresholds,
         cuts_s=shot_starts(folder),
         asks=Asking(folder),
+        viewable=viewable_clips(folder),
     )
     try:
         serve(what, port=port, ready=ready)
