@@ -11,7 +11,17 @@ import typer
 
 from flows.cli_models import models_app
 from flows.cli_train import train_app
-from flows.options import Config, Json, Manifest, Overrides, RequireRights, Run
+from flows.options import (
+    Config,
+    Json,
+    Manifest,
+    Overrides,
+    RayAddress,
+    RequireRights,
+    Run,
+    RunOption,
+    with_address,
+)
 from singalong import __version__
 from singalong.errors import InputError
 
@@ -86,9 +96,10 @@ def plan(
 @app.command()
 def run(
     manifest: Manifest,
-    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
+    run: RunOption,
     config: Config = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     require_rights: RequireRights = False,
     json: Json = False,
 ) -> None:
@@ -96,7 +107,14 @@ def run(
     from flows.commands.run import run_command
 
     raise typer.Exit(
-        run_command(manifest, run, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+        run_command(
+            manifest,
+            run,
+            config=config,
+            overrides=with_address(set_, ray_address),
+            require_rights=require_rights,
+            as_json=json,
+        )
     )
 
 
@@ -112,9 +130,10 @@ def reprocess(
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
     ] = None,
     child: Annotated[
-        Path | None, typer.Option("--run", help="Folder of the new run; by default RUN.2, RUN.3 and so on.")
+        str | None, typer.Option("--run", help="Place of the new run; by default RUN.2, RUN.3 and so on.")
     ] = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
@@ -130,7 +149,7 @@ def reprocess(
             run,
             Wanted(failed=failed, rejected=rejected, below=below, where=where),
             child=child,
-            overrides=set_ or [],
+            overrides=with_address(set_, ray_address),
             dry_run=dry_run,
             as_json=json,
         )
@@ -175,7 +194,7 @@ def logs(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders or URLs.", show_default=False)],
     json: Json = False,
 ) -> None:
     """Write the tables and index.html of a run, finished or not; of several runs, show what changed."""

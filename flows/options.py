@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,30 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
+# Places are texts: a Path would eat a slash of a URL.
 Manifest = Annotated[
-    Path,
-    typer.Argument(help="Manifest: .csv, .jsonl or .parquet, or a folder of them, or of media.", show_default=False),
+    str,
+    typer.Argument(
+        help="Manifest: .csv, .jsonl or .parquet, or a folder of them, or of media; or the s3:// URL of one.",
+        show_default=False,
+    ),
 ]
 RequireRights = Annotated[
     bool, typer.Option("--require-rights", help="Refuse rows that do not say who allowed their use (column rights).")
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its s3:// URL.", show_default=False)]
+RunOption = Annotated[
+    str,
+    typer.Option("--run", help="Run folder or s3:// URL: made, or resumed if it exists.", show_default=False),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="An existing Ray cluster; by default $RAY_ADDRESS, else a local one."
+    ),
+]
+
+
+def with_address(overrides: list[str] | None, ray_address: str | None) -> list[str]:
+    """The overrides of settings, the address of a cluster among them."""
+    return (overrides or []) + ([f"run.ray_address={json.dumps(ray_address)}"] if ray_address is not None else [])
