@@ -21,7 +21,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,8 @@ class RunFolder:
         self.version = version
         self._log = AttemptLog(path / "attempts")
         self.logs = RunLogs(path)
+        self.listeners: list[Callable[[AttemptRow], None]] = []
+        """Are told of every attempt once it is recorded."""
         self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
     # ---- making and opening
@@ -190,6 +192,8 @@ class RunFolder:
         """
         self.check_is_there()
         self._log.record(attempt)
+        for listener in self.listeners:
+            listener(attempt)
 
     def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
         """All recorded attempts, of one shard or of all, also those of former plans; by shard, then

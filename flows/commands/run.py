@@ -11,6 +11,7 @@ from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.film_steps import is_finished
+from tasks.metering import meter_finished
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary, summarise
@@ -60,7 +61,9 @@ def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool 
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")
-        return summarise(folder)
+        summary = summarise(folder)
+        meter_finished(folder, complete=summary.complete)
+        return summary
     return execute(folder, settings)
 
 
@@ -90,9 +93,10 @@ def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
 def _execute_plainly(folder: RunFolder) -> RunSummary:
     """Run the stages without Prefect."""
     from flows.order import run_stages
-    from flows.watchers import current_watcher, terminal_progress
+    from flows.watchers import current_watcher, tell_metrics, terminal_progress
 
     with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
+        tell_metrics(session)
         return run_stages(session)
 
 

@@ -26,7 +26,7 @@ TRAINING = {
 SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
-    "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
+    "run": {"--run", "--config", "--set", "--require-rights", "--metrics-port", "--json", "manifest"},
     "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
     "status": {"--watch", "--json", "run"},
     "logs": {"--attempt", "--failed", "--follow", "--json", "run", "shard"},
