@@ -149,7 +149,7 @@ def _rubbish(path: Path) -> None:
 
 
 def _attempt_of(place: Place) -> Path:
-    return sorted(place.run.glob("attempts/*/*.parquet"))[0]
+    return sorted(place.run.glob("attempts/*/*.*"))[0]
 
 
 def _committed(place: Place) -> Path:
@@ -158,10 +158,6 @@ def _committed(place: Place) -> Path:
 
 def _segment(place: Place) -> Path:
     return next(_committed(place).parent.glob("*.mp4"))
-
-
-def _pack(place: Place) -> Path:
-    return place.run / "attempts" / "pack.parquet"
 
 
 def _plan(place: Place) -> Path:
@@ -232,7 +228,7 @@ def _poison(name: str, which: Callable[[Place], Path], how: Callable[[Path], Non
 
 
 _DAMAGE = {"cut": _cut, "flipped": _flip, "rubbish": _rubbish}
-_VICTIMS = {"attempt": _attempt_of, "plan": _plan, "commit.json": _committed, "segment": _segment, "pack": _pack}
+_VICTIMS = {"attempt": _attempt_of, "plan": _plan, "commit.json": _committed, "segment": _segment}
 
 DISK_FAULTS: dict[str, Fault] = {
     "disk of the store full": full_store,
@@ -246,6 +242,5 @@ DISK_FAULTS: dict[str, Fault] = {
         f"disk: {victim} {damage}": _poison(f"{victim} {damage}", which, how)
         for victim, which in _VICTIMS.items()
         for damage, how in _DAMAGE.items()
-        if not (victim == "pack" and damage != "rubbish")
     },
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from singalong.attempts import AttemptLog
 from singalong.contracts import AttemptRow, Status
 from singalong.durable import sha256_of
 from singalong.runfolder import RunFolder
@@ -140,22 +141,16 @@ class Place:
 
     def rows(self) -> list[AttemptRow]:
         """Every attempt that was recorded and can be read."""
-        found = []
-        for path in sorted(self.run.glob("attempts/*/*.parquet")):
-            try:
-                found.append(AttemptRow.model_validate_json(pq.read_table(path)["row"][0].as_py()))
-            except (OSError, ValueError, IndexError, KeyError):
-                continue
-        return found
+        return AttemptLog(self.run / "attempts").read().rows
 
     def finished(self) -> dict[str, str]:
         """Shards that were made and recorded, with the SHA-256 of their segments."""
         return {row.shard_id: row.result.segment_sha256 for row in self.rows() if row.result is not None}
 
     def running(self) -> list[str]:
-        """Attempts that were started and not recorded, as paths."""
-        marks = self.run.glob("attempts/*/*.started")
-        return [str(mark) for mark in marks if not mark.with_suffix(".parquet").exists()]
+        """Attempts that were started and not recorded."""
+        marks = AttemptLog(self.run / "attempts").read().marks
+        return [f"{mark.shard_id} {mark.attempt}" for mark in marks]
 
     def made_twice(self) -> list[str]:
         """Shards whose work was done more than once to its end."""

@@ -283,6 +283,16 @@ class Title(Row):
     verdict: Verdict | None = Field(default=None, description="shown as a coloured dot before the note")
 
 
+class StartedMark(Row):
+    """That an attempt was about to start; written before it, so that a shard that kills its worker is known."""
+
+    shard_id: str
+    attempt: int
+    work_key: str
+    started_at: str
+    worker: str = ""
+
+
 class AttemptRow(Row):
     """One try at one shard: exactly one of result and failure is set. Written once, never changed."""
 

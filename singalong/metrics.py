@@ -19,10 +19,10 @@ from prometheus_client.registry import Collector
 
 from singalong.contracts import AttemptRow, Plan, ShardPlan, ShardResult, Status, SyncScore, Verdict
 from singalong.errors import ErrorClass
-from singalong.fold import RunFold
+from singalong.fold import STATUSES, RunFold
 from singalong.histogram import Histogram
 
-STATES = ("running", "complete", "incomplete", "interrupted", "stopped")
+RUN_STATES = ("running", "complete", "incomplete", "interrupted", "stopped")
 """Of a run: the driver is at work; all was made; some failed; it was told to stop; an error of it all ended it."""
 OUTCOMES = ("done", "failed", "reused", "blocked", "interrupted")
 """Of attempts. reused: the store held the result; blocked: what it needs could not be prepared; interrupted: the
@@ -52,7 +52,7 @@ class RunMetrics(Collector):
         self._shards.update((generators[shard.pair_id], str(Status.PENDING)) for shard in plan.shards)
         self._num_planned, self._num_done = sum(shard.num_frames for shard in plan.shards), 0
         self._lock = threading.Lock()
-        self._state, self._started_s = STATES[0], time.time()
+        self._state, self._started_s = RUN_STATES[0], time.time()
         self.last_success_s: float | None = None
         self._attempts = Counter(dict.fromkeys(OUTCOMES, 0))
         self._failures = Counter({(LIPSYNC, str(error_class)): 0 for error_class in ErrorClass})
@@ -77,9 +77,9 @@ class RunMetrics(Collector):
         for row in rows:
             self.attempt(row)
         with self._lock:
-            for name, shard in fold.shards.items():
-                self._move(self._plan[name], shard.status)
-            self._attempts["interrupted"] = sum(len(shard.unfinished) for shard in fold.shards.values())
+            for name, status in zip(fold.shard_ids, fold.status.tolist(), strict=True):
+                self._move(self._plan[name], STATUSES[status])
+            self._attempts["interrupted"] = sum(map(len, fold.unfinished.values()))
 
     def attempt(self, row: AttemptRow) -> None:
         """An attempt was recorded."""
@@ -102,6 +102,7 @@ class RunMetrics(Collector):
 
     def step(self, stage: str, seconds: float, error_class: str | None, *, final: bool) -> None:
         """Something that is prepared or joined came to an end, good or, with an error class, bad."""
+        stage, error_class = clean_label(stage), error_class and clean_label(error_class)
         with self._lock:
             self._steps[stage, "done" if error_class is None else "failed"] += 1
             self._step_s[stage] += seconds
@@ -164,7 +165,7 @@ class RunMetrics(Collector):
     def _of_run(self) -> Iterator[Metric]:
         info = _gauge("run_info", "Who and what: always 1", {(*self._info.values(),): 1}, tuple(self._info))
         yield self._labelled(info)
-        states = {(state,): state == self._state for state in STATES}
+        states = {(state,): state == self._state for state in RUN_STATES}
         yield self._labelled(_gauge("run_state", "1 for the state the run is in", states, ("state",)))
         moments = {
             "run_start_timestamp_seconds": ("When this driver began", self._started_s),

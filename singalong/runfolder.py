@@ -4,8 +4,7 @@
     plan.parquet                    the plan in force
     manifest.parquet  config.toml   the manifest and the settings it was made from, for people to look at
     plans/<n>.*                     every plan the run ever had, with its manifest and settings
-    attempts/<shard>/<n>.started    written before attempt n
-    attempts/<shard>/<n>.parquet    written after it; never rewritten
+    attempts/                       what was tried, and what came of it: see `singalong.attempts`
     frames/<shard>.parquet          the frames table of a finished shard, the store's own file if possible
     logs/                           what workers told of each attempt (`singalong.run_logs`); not the truth
     pass.json  takes/<n>.parquet    of a run that makes part of another one again: what of it, and the takes before
@@ -29,12 +28,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from singalong.attempts import AttemptLog
+from singalong.attempt_files import ATTEMPT_SCHEMA
+from singalong.attempts import FOLD_AT_END, AttemptLog
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
 from singalong.errors import TransientIOError, UsageError
-from singalong.fold import RunFold, fold_attempts
+from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
 from singalong.plan_table import plan_from_table, plan_to_table
@@ -43,12 +43,15 @@ from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
+"""1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _VERSION_KEY = b"singalong.plan_version"
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
 
 
+_BLOCK = 4096
+"""Attempts that are records at once."""
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
 """What reading a damaged table may raise."""
 
@@ -61,10 +64,11 @@ class RunFolder:
         self.plan = plan
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts")
+        self._log = AttemptLog(path / "attempts", before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
         self.listeners: list[Callable[[AttemptRow], None]] = []
-        """Are told of every attempt once it is recorded."""
+        """Are told of every attempt once its record is safe on the disk."""
+        self._untold: list[AttemptRow] = []
         self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
     # ---- making and opening
@@ -181,31 +185,63 @@ class RunFolder:
         """The number of the next attempt at a shard: one more than any that was started or recorded."""
         return self._log.next_number(shard_id)
 
-    def journal_started(self, shard_id: str, attempt: int, worker: str = "") -> None:
-        """Write that an attempt is about to start; returns when that is safe on the disk."""
-        self.check_is_there()
-        self._log.mark_started(shard_id, attempt, work_key=self._work_keys[shard_id], worker=worker)
+    def journal_started(self, shard_id: str, attempt: int, worker: str = "", *, flush: bool = True) -> None:
+        """Write that an attempt is about to start; returns when that is safe on the disk.
 
-    def record(self, attempt: AttemptRow) -> None:
-        """Write how an attempt ended; returns when that is safe on the disk. Raises FileExistsError if it was
-        written before.
+        Without `flush` it is once `flush_attempts` returns: many share one write.
         """
         self.check_is_there()
-        self._log.record(attempt)
-        for listener in self.listeners:
-            listener(attempt)
+        self._log.mark_started(shard_id, attempt, work_key=self._work_keys[shard_id], worker=worker, flush=flush)
+
+    def record(self, attempt: AttemptRow, *, flush: bool = True) -> None:
+        """Write how an attempt ended; returns when that is safe on the disk, `flush` as in `journal_started`.
+
+        Raises FileExistsError if it was written before.
+        """
+        self.check_is_there()
+        self._log.record(attempt, flush=flush)
+        self._untold.append(attempt)
+        if flush:
+            self._tell()
+
+    def flush_attempts(self) -> None:
+        """Return when all starts and ends that were told of are safe on the disk."""
+        self.check_is_there()
+        self._log.flush()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell of what is safe now."""
+        told, self._untold = self._untold, []
+        for attempt in told if self.listeners else ():
+            for listener in self.listeners:
+                listener(attempt)
+
+    def fold_journal(self) -> None:
+        """Fold the many small files of a driver's work into one, if they are many; for the driver alone."""
+        self.check_is_there()
+        self._log.flush()
+        self._log.fold(at_least=FOLD_AT_END)
 
     def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
         """All recorded attempts, of one shard or of all, also those of former plans; by shard, then
         number.
         """
-        rows = self._log.read().rows
-        return [row for row in rows if shard_id is None or row.shard_id == shard_id]
+        return self._log.read().rows_of(shard_id)
+
+    def each_attempt(self) -> Iterator[AttemptRow]:
+        """The same, one after the other in no order: a million of them at once would fill the memory."""
+        for part in self._log.read().parts:
+            table = part.wide(ATTEMPT_SCHEMA.names)
+            for start in range(0, table.num_rows, _BLOCK):
+                yield from from_table(AttemptRow, table.slice(start, _BLOCK))
 
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""
         log = self._log.read()
-        return fold_attempts(self.plan, log.rows, log.marks, damaged=log.damaged)
+        return fold_parts(
+            list(self._work_keys), list(self._work_keys.values()), log.parts, log.marks, damaged=log.damaged
+        )
 
     # ---- frames
 
@@ -285,6 +321,13 @@ def _read_marker(path: Path) -> str:
         raise UsageError(f"damaged: {exc}", file=path / _MARKER) from exc
     refuse_newer("the run", version, RUN_SCHEMA_VERSION, file=path)
     return run_id
+
+
+def _raise_version(path: Path) -> None:
+    """Keep older versions from a run that is written on: they would see none of what comes now."""
+    marker = json.loads((path / _MARKER).read_bytes())
+    if marker["schema_version"] != RUN_SCHEMA_VERSION:
+        write_atomic(path / _MARKER, json.dumps(marker | {"schema_version": RUN_SCHEMA_VERSION}, indent=1).encode())
 
 
 def _read_plan(file: Path) -> tuple[Plan, int]:

@@ -72,3 +72,7 @@ class StepLogs:
             seconds = round(outcome.seconds, 3)
             self._logs.step_ended(self._stage, item.item_id, error_class=error_class, seconds=seconds, final=final)
         self._recorder.ended(item, outcome, final=final)
+
+    def commit(self) -> None:
+        """Pass it on."""
+        self._recorder.commit()

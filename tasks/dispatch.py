@@ -1,7 +1,7 @@
 """Drives items through a pool: one retry policy a failure class, every start journalled before it happens.
 
 The dispatcher owns all retries. It holds no results: a `Recorder` is told of each start and each end, in order, and
-writes them down before the next item starts.
+writes them down, all that happened at once together, before the next items start.
 """
 
 from __future__ import annotations
@@ -51,13 +51,16 @@ class Item:
 
 
 class Recorder(Protocol):
-    """Is told what happens, when it happens."""
+    """Is told what happens, when it happens; what it was told must be safe once `commit` returns."""
 
     def started(self, item: Item) -> str | None:
         """An attempt is about to start; returns the file in which the worker is to tell of it, if any."""
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """An attempt ended; `final` if it is not going to be tried again."""
+
+    def commit(self) -> None:
+        """Have all of it safe: items that were told of as about to start do so now."""
 
 
 class TooManyBugsError(BugError):
@@ -99,24 +102,33 @@ def dispatch(
     Raises TooManyBugsError after `bug_limit` failures of class BUG; items in flight are then abandoned.
     """
     state = _State(deque(items))
-    while state.busy:
-        state.wake()
-        while state.ready and pool.free_slots():
-            item = state.ready.popleft()
-            log = recorder.started(item)
-            job = item.job if log is None else item.job.model_copy(update={"log": log})
-            pool.submit(item.item_id, job, timeout_s=timeout_s)
-            state.running[item.item_id] = item
-        if not state.running:
-            time.sleep(max(0.0, min(_POLL_S, state.delayed[0][0] - time.monotonic())))
-        for item_id, outcome in pool.wait(_POLL_S):
-            _settle(state, state.running.pop(item_id), outcome, pool, recorder)
-            if len(state.bugs) >= bug_limit:
-                raise TooManyBugsError(
-                    f"stopped after {len(state.bugs)} unforeseen failures, the last: {state.bugs[-1].message}",
-                    action="Finished work is kept; report the defect, or go on with --set run.bug_limit=N.",
-                )
-        on_tick()
+    try:
+        while state.busy:
+            state.wake()
+            _start(state, pool, recorder, timeout_s)
+            if not state.running:
+                time.sleep(max(0.0, min(_POLL_S, state.delayed[0][0] - time.monotonic())))
+            for item_id, outcome in pool.wait(_POLL_S):
+                _settle(state, state.running.pop(item_id), outcome, pool, recorder)
+                if len(state.bugs) >= bug_limit:
+                    raise TooManyBugsError(
+                        f"stopped after {len(state.bugs)} unforeseen failures, the last: {state.bugs[-1].message}",
+                        action="Finished work is kept; report the defect, or go on with --set run.bug_limit=N.",
+                    )
+            on_tick()
+    finally:
+        recorder.commit()
+
+
+def _start(state: _State, pool: Pool, recorder: Recorder, timeout_s: float) -> None:
+    """Fill the free slots; what ended before is committed with the starts, in one go."""
+    starting = [state.ready.popleft() for _ in range(min(pool.free_slots(), len(state.ready)))]
+    logs = [recorder.started(item) for item in starting]
+    recorder.commit()
+    for item, log in zip(starting, logs, strict=True):
+        job = item.job if log is None else item.job.model_copy(update={"log": log})
+        pool.submit(item.item_id, job, timeout_s=timeout_s)
+        state.running[item.item_id] = item
 
 
 def _settle(state: _State, item: Item, outcome: Outcome, pool: Pool, recorder: Recorder) -> None:

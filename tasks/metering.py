@@ -38,7 +38,7 @@ class Meter:
             **{"scorer": plan.scorer.name if plan.scorer else "none", "detector": plan.detector.name},
         }
         self.metrics = RunMetrics(name, plan, judge_of(), info=info)
-        self.metrics.begin(run.attempts(), run.fold())
+        self.metrics.begin(run.each_attempt(), run.fold())
         for line in run.logs.read_steps():
             self._count_step(line)
         self._file, self._server = None, None
@@ -119,6 +119,10 @@ class Metered:
             failure = outcome.failure
             error_class = None if failure is None else str(failure.error_class)
             self._metrics.step(self._stage, outcome.seconds, error_class, final=final)
+
+    def commit(self) -> None:
+        """Pass it on."""
+        self._recorder.commit()
 
 
 @contextlib.contextmanager

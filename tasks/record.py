@@ -30,7 +30,7 @@ class ShardRecorder:
     def started(self, item: Item) -> str | None:
         """Journal the attempt before it starts; returns the file of its log."""
         number = self._run.next_attempt(item.item_id)
-        self._run.journal_started(item.item_id, number)
+        self._run.journal_started(item.item_id, number, flush=False)
         self._running[item.item_id] = (number, _now())
         return begin_log(self._run.logs, self._run.logs.of_shard(item.item_id, number), item, attempt=number)
 
@@ -53,7 +53,8 @@ class ShardRecorder:
                 finished_at=_now(),
                 worker=outcome.worker,
                 final=final,
-            )
+            ),
+            flush=False,
         )
         twins = self._twins.get(item.job.shard.work_key, ()) if final else ()
         for twin in twins:
@@ -61,6 +62,10 @@ class ShardRecorder:
                 record_reused(self._run, self._store, twin, outcome.shard)
             elif outcome.failure is not None:
                 record_blocked(self._run, [twin], outcome.failure)
+
+    def commit(self) -> None:
+        """One write for all that started and ended since the last."""
+        self._run.flush_attempts()
 
     def _kept(self, item: Item, outcome: Outcome, result: ShardResult) -> Outcome:
         """The outcome once its frames table is in the run folder; a failure where the store lost it already."""
@@ -97,15 +102,18 @@ class OutcomeRecorder:
         if final:
             self.outcomes[item.item_id] = outcome
 
+    def commit(self) -> None:
+        """Nothing waits."""
+
 
 def record_reused(run: RunFolder, store: Store, shard: ShardPlan, result: ShardResult) -> None:
-    """Write that the store already held a shard's result."""
+    """Note that the store already held a shard's result; safe once `run.flush_attempts` returns."""
     run.keep_frames(shard.shard_id, store.frames_path(result))
     _record_at_once(run, shard, result=result)
 
 
 def record_blocked(run: RunFolder, shards: Iterable[ShardPlan], failure: Failure) -> None:
-    """Write the failure of shards for which something could not be prepared."""
+    """Note the failure of shards for which something could not be prepared; safe as in `record_reused`."""
     for shard in shards:
         blocked_log(run.logs, run.logs.of_shard(shard.shard_id, run.next_attempt(shard.shard_id)), failure)
         _record_at_once(run, shard, failure=failure)
@@ -126,5 +134,6 @@ def _record_at_once(
             failure=failure,
             started_at=now,
             finished_at=now,
-        )
+        ),
+        flush=False,
     )

@@ -5,6 +5,7 @@ Each step is idempotent: it looks at what is committed, and does only what is mi
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from singalong.config import Settings
 from singalong.contracts import Failure, Plan, ShardPlan, Status
+from singalong.errors import SingalongError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.attempt_log_driver import StepLogs
@@ -56,8 +58,12 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.meter is not None:
             self.meter.leave(kind)
-        if self._pool is not None:
-            self._pool.close()
+        try:
+            if self._pool is not None:
+                self._pool.close()
+        finally:
+            with contextlib.suppress(OSError, SingalongError):  # it is for comfort; what counts is written
+                self.run.fold_journal()
 
     @cached_property
     def signing(self) -> Signing | None:
@@ -88,7 +94,7 @@ class Session:
         todo: dict[str, ShardPlan] = {}
         self._twins.clear()
         for shard in self.plan.shards:
-            status = fold.shards[shard.shard_id].status
+            status = fold.status_of(shard.shard_id)
             if status is Status.QUARANTINED:
                 continue
             result = self.store.find(shard.work_key)
@@ -100,6 +106,7 @@ class Session:
                 todo[shard.work_key] = shard
             elif status is not Status.DONE:
                 record_reused(self.run, self.store, shard, result)
+        self.run.flush_attempts()
         return list(todo.values())
 
     # ---- the steps
@@ -133,6 +140,7 @@ class Session:
                 record_blocked(self.run, [shard, *self._twins[shard.work_key]], found)
             elif found is not None:
                 ready.append((shard, found))
+        self.run.flush_attempts()
         return ready
 
     def lipsync(self, items: Sequence[Item]) -> None:
@@ -186,15 +194,23 @@ class Watched:
 
     def __init__(self, recorder: Recorder, stage: str, watcher: Watcher) -> None:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
+        self._ended: list[tuple[Item, Outcome]] = []
 
     def started(self, item: Item) -> str | None:
         """Pass it on."""
         return self._recorder.started(item)
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
-        """Pass it on, and tell the watcher if it is the last."""
+        """Pass it on."""
         self._recorder.ended(item, outcome, final=final)
         if final:
+            self._ended.append((item, outcome))
+
+    def commit(self) -> None:
+        """Pass it on, then tell the watcher of what came to its end: now it is safe."""
+        self._recorder.commit()
+        ended, self._ended = self._ended, []
+        for item, outcome in ended:
             self._watcher.advance(self._stage, item, outcome)
 
 

@@ -17,7 +17,7 @@ from models import registry
 from singalong.config import default_models_home
 from singalong.contracts import Plan, ShardPlan, ShardResult, Status, SyncScore
 from singalong.errors import InputError
-from singalong.fold import RunFold, ShardFold
+from singalong.fold import RunFold
 from singalong.frames_table import DISTANCES, MISMATCHED, UNTOUCHED, read_frames
 from singalong.report import Judge
 from singalong.runfolder import RunFolder
@@ -119,21 +119,15 @@ def _score_rows(shard: ShardPlan, result: ShardResult, run: RunFolder, store: St
 
 def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
     """The fold of a plan in which these takes, all done, stand in place of its own."""
-    states = dict(fold.shards)
-    for judged in chosen:
-        for shard, result in zip(judged.take.shards, judged.results or (), strict=True):
-            tries = fold.shards.get(shard.shard_id)
-            states[shard.shard_id] = ShardFold(
-                shard_id=shard.shard_id,
-                status=Status.DONE,
-                num_attempts=tries.num_attempts if tries else 0,
-                result=result,
-                reused=True,
-            )
-    return fold.model_copy(update={"shards": {shard.shard_id: states[shard.shard_id] for shard in plan.shards}})
+    results = {
+        shard.shard_id: result
+        for judged in chosen
+        for shard, result in zip(judged.take.shards, judged.results or (), strict=True)
+    }
+    return fold.with_results([shard.shard_id for shard in plan.shards], results)
 
 
 def _results(plan: Plan, fold: RunFold, store: Store) -> dict[str, ShardResult]:
-    done = (shard for shard in plan.shards if fold.shards[shard.shard_id].status is Status.DONE)
-    found = {shard.shard_id: store.find(shard.work_key) for shard in done}
+    done = set(fold.having(Status.DONE))
+    found = {shard.shard_id: store.find(shard.work_key) for shard in plan.shards if shard.shard_id in done}
     return {shard_id: result for shard_id, result in found.items() if result is not None}

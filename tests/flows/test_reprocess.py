@@ -14,6 +14,7 @@ import pytest
 
 import singalong
 from flows.cli import main
+from singalong.attempts import AttemptLog
 from singalong.reviews import Decision, Ruling, read_decisions, record_decision
 from singalong.runfolder import RunFolder
 
@@ -57,7 +58,7 @@ def table(run: Path, name: Any) -> dict[str, dict[str, Any]]:
 
 def attempted(run: Path) -> set[str]:
     """Shards that were worked on in this run."""
-    return {path.parent.name for path in run.glob("attempts/*/*.started")}
+    return {row.shard_id for row in AttemptLog(run / "attempts").read().rows if row.worker}
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(finished: Path, call: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from singalong.attempts import AttemptLog
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 
@@ -48,8 +49,8 @@ def start(manifest: Path, run: Path, environment: dict[str, str]) -> subprocess.
 
 def finished_shards(run: Path) -> set[str]:
     """Shards that a worker brought to an end; those found in the store are not marked as started."""
-    ended = run.glob("attempts/*/*.parquet")
-    return {path.parent.name for path in ended if path.with_suffix(".started").exists()}
+    rows = AttemptLog(run / "attempts").read().rows
+    return {row.shard_id for row in rows if row.worker}
 
 
 def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, number: signal.Signals) -> str:

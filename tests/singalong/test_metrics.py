@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from singalong.contracts import AttemptRow, Plan, SyncScore, Verdict
 from singalong.errors import ErrorClass, UsageError
 from singalong.fold import StartedMark, fold_attempts
-from singalong.metrics import FORMER, STATES, RunMetrics
+from singalong.metrics import FORMER, RUN_STATES, RunMetrics
 from singalong.metrics_output import MetricsFile, MetricsServer, last_success_in, registry_of
 from tests.singalong.builders import attempt, model, pair_row, plan_of, shard_result
 
@@ -136,10 +136,10 @@ def test_hostile_names_make_text_that_every_parser_reads_and_no_name_of_a_pair_i
 
 def test_a_run_is_in_one_state_and_remembers_when_it_last_succeeded() -> None:
     metrics = metrics_of()
-    for state in STATES:
+    for state in RUN_STATES:
         metrics.end(state)
-        found = {other: value(metrics, "run_state", state=other) for other in STATES}
-        assert found == {other: float(other == state) for other in STATES}
+        found = {other: value(metrics, "run_state", state=other) for other in RUN_STATES}
+        assert found == {other: float(other == state) for other in RUN_STATES}
     assert value(metrics, "run_last_success_timestamp_seconds") == metrics.last_success_s
 
 

@@ -11,10 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from singalong import attempts as attempts_module
-from singalong.attempts import AttemptLog
 from singalong.config import Settings
-from singalong.contracts import AttemptRow, Plan, Status
+from singalong.contracts import Plan, Status
 from singalong.errors import TransientIOError, UsageError
 from singalong.runfolder import RunFolder
 from tests.singalong.builders import attempt, pair_row, plan_of, touch
@@ -228,11 +226,11 @@ def test_a_fold_sees_what_others_wrote_since_the_last_one(run: RunFolder) -> Non
     assert reader.fold().count(Status.DONE) == 1
 
 
-def test_a_damaged_attempt_is_named_and_does_not_hide_the_others(run: RunFolder) -> None:
+def test_damaged_attempts_are_named_and_do_not_hide_the_others(run: RunFolder) -> None:
     for shard in run.plan.shards:
         run.journal_started(shard.shard_id, 1)
         run.record(attempt(shard))
-    victim = run.path / "attempts" / "p1-0001" / "0001.parquet"
+    victim = run.path / "attempts" / "journal" / "00000004.jsonl"
     victim.write_bytes(victim.read_bytes()[:100])
     fold = RunFolder.open(run.path).fold()
     assert fold.damaged == (str(victim),)
@@ -240,60 +238,21 @@ def test_a_damaged_attempt_is_named_and_does_not_hide_the_others(run: RunFolder)
     assert fold.shards["p1-0001"].unfinished == (1,)
 
 
-def test_an_attempt_in_the_wrong_place_does_not_count(run: RunFolder) -> None:
-    run.record(attempt(run.plan.shards[0]))
-    source = run.path / "attempts" / "p1-0000" / "0001.parquet"
-    target = touch(run.path / "attempts" / "p1-0001" / "0001.parquet", source.read_bytes())
-    fold = RunFolder.open(run.path).fold()
-    assert fold.count(Status.DONE) == 1
-    assert fold.damaged == (str(target),)
-
-
 def test_leftovers_of_a_crash_among_the_attempts_are_ignored(run: RunFolder) -> None:
-    touch(run.path / "attempts" / "p1-0000" / ".0001.parquet.abc123.tmp", b"half")
-    touch(run.path / "attempts" / "p1-0000" / "notes.txt", b"?")
+    touch(run.path / "attempts" / "journal" / ".00000001.jsonl.abc123.tmp", b"half")
+    touch(run.path / "attempts" / "segments" / "notes.txt", b"?")
     assert run.next_attempt("p1-0000") == 1
     assert run.fold().damaged == ()
 
 
-@pytest.fixture
-def packed(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> list[AttemptRow]:
-    """Attempts of which there is a pack."""
-    monkeypatch.setattr(attempts_module, "PACK_FROM", 3)
-    rows = [attempt(shard, 1, outcome) for shard, outcome in zip(run.plan.shards, ["done", "BUG", "done"], strict=True)]
-    for row in rows:
-        run.journal_started(row.shard_id, 1)
-        run.record(row)
-    assert run.attempts() == rows
-    assert (run.path / "attempts" / "pack.parquet").exists()
-    return rows
-
-
-def test_a_pack_spares_reading_every_file(
-    run: RunFolder, packed: list[AttemptRow], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    later = attempt(run.plan.shards[0], 2)
-    run.record(later)
-    reads, real = [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: (reads.append(self.name), real(self))[1])
-    log = attempts_module.AttemptLog(run.path / "attempts")
-    assert log.read().rows == [packed[0], later, *packed[1:]]
-    assert reads == ["pack.parquet", "0002.parquet"]
-
-
-def test_a_pack_counts_only_for_files_that_are_there(run: RunFolder, packed: list[AttemptRow]) -> None:
-    (run.path / "attempts" / "p1-0000" / "0001.parquet").unlink()
-    assert RunFolder.open(run.path).attempts() == packed[1:]
-
-
-def test_a_damaged_pack_is_not_missed(run: RunFolder, packed: list[AttemptRow]) -> None:
-    (run.path / "attempts" / "pack.parquet").write_bytes(b"PAR1")
-    assert RunFolder.open(run.path).attempts() == packed
-
-
-def test_attempts_can_be_selected_by_their_columns(run: RunFolder, packed: list[AttemptRow]) -> None:
-    table = pq.read_table(run.path / "attempts" / "p1-0001" / "0001.parquet").to_pylist()[0]
-    assert (table["outcome"], table["error_class"], table["error_message"]) == ("failed", "BUG", "attempt 1 failed")
+def test_a_run_that_is_written_on_is_closed_to_older_versions(run: RunFolder) -> None:
+    marker = json.loads((run.path / "run.json").read_text())
+    (run.path / "run.json").write_text(json.dumps(marker | {"schema_version": 1}))
+    again = RunFolder.open(run.path)
+    again.fold()
+    assert json.loads((run.path / "run.json").read_text())["schema_version"] == 1, "looking on changes nothing"
+    again.record(attempt(run.plan.shards[0]))
+    assert json.loads((run.path / "run.json").read_text()) == marker
 
 
 # ---- frames
@@ -353,18 +312,6 @@ def test_a_damaged_plan_is_taken_from_its_copy_and_mended_by_the_next_run(run: R
     assert mended.run_id == run.run_id
     assert mended.fold().count(Status.DONE) == 1
     assert pq.read_table(path).num_rows == len(plan().shards)
-
-
-def test_no_flipped_bit_in_an_attempt_is_taken_for_another_truth(run: RunFolder) -> None:
-    row = attempt(plan().shards[0], run_id=run.run_id)
-    run.record(row)
-    path = run.path / "attempts" / row.shard_id / "0001.parquet"
-    whole = path.read_bytes()
-    for at in range(0, len(whole), 5):
-        path.write_bytes(spoil(whole, "flipped", at=at))
-        log = AttemptLog(run.path / "attempts").read()
-        assert log.rows in ([row], [])
-        assert bool(log.rows) != bool(log.damaged), "a damaged file is named"
 
 
 def test_a_folder_on_a_disk_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:

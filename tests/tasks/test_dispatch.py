@@ -54,16 +54,25 @@ class Log:
         self.events: list[tuple[str, str]] = []
         self.final: dict[str, Outcome] = {}
         self.attempts: defaultdict[str, int] = defaultdict(int)
+        self.waiting: list[str] = []
+        self.commits: list[list[str]] = []
 
     def started(self, item: Item) -> None:
         self.events.append(("started", item.item_id))
+        self.waiting.append(item.item_id)
         self.attempts[item.item_id] += 1
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         self.events.append(("ended", item.item_id))
+        self.waiting.append(f"-{item.item_id}")
         if final:
             assert item.item_id not in self.final
             self.final[item.item_id] = outcome
+
+    def commit(self) -> None:
+        if self.waiting:
+            self.commits.append(self.waiting)
+            self.waiting = []
 
 
 def items(names: Iterable[str]) -> list[Item]:
@@ -144,3 +153,31 @@ def test_a_burst_of_bugs_stops_the_run() -> None:
     with pytest.raises(TooManyBugsError, match="told to fail"):
         run(pool, "abcdef", bug_limit=3)
     assert pool.submitted == list("abc")
+
+
+def test_what_ends_and_starts_at_once_is_committed_together_and_before_it_starts() -> None:
+    class Strict(ScriptedPool):
+        def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
+            assert not log.waiting, "an item starts that is not journalled yet"
+            super().submit(job_id, job, timeout_s=timeout_s)
+
+        def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+            return [answer for _ in range(len(self.running)) for answer in super(Strict, self).wait(timeout_s)]
+
+    log = Log()
+    dispatch(items("abcdef"), Strict({}, slots=3), log, timeout_s=60, bug_limit=5)
+    assert log.commits == [["a", "b", "c"], ["-a", "-b", "-c", "d", "e", "f"], ["-d", "-e", "-f"]]
+
+
+def test_what_ended_is_committed_when_the_run_is_interrupted() -> None:
+    class Interrupted(ScriptedPool):
+        def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+            if len(self.submitted) > 2:
+                raise KeyboardInterrupt
+            return super().wait(timeout_s)
+
+    log = Log()
+    with pytest.raises(KeyboardInterrupt):
+        dispatch(items("abcd"), Interrupted({}, slots=1), log, timeout_s=60, bug_limit=5)
+    assert not log.waiting
+    assert log.commits[-1] == ["-b", "c"]
