@@ -13,14 +13,14 @@ class Histogram:
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self._sum_millionths = 0  # a whole number: the same in whatever order it is added up
 
     def observe(self, value: float) -> None:
         """Count a value; at least 0, so that the sum never goes down."""
         self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self._sum_millionths += round(value * 1e6)
 
     def cumulative(self) -> tuple[list[tuple[str, float]], float]:
         """Pairs of bound and count of values up to it, the last bound `+Inf`; and the sum."""
         names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self._counts)), strict=True)), self._sum
+        return list(zip(names, map(float, accumulate(self._counts)), strict=True)), self._sum_millionths / 1e6

@@ -28,6 +28,8 @@ OUTCOMES = ("done", "failed", "reused", "blocked", "interrupted")
 """Of attempts. reused: the store held the result; blocked: what it needs could not be prepared; interrupted: the
 driver ended before it did."""
 LIPSYNC = "lipsync"
+STEPS = ("prepare", "speakers", "join", "conform", "montage")
+"""Stages of a run beside that of the shards."""
 FORMER = "former plan"
 """Generator of shards that an edited manifest no longer asks for."""
 DURATION_BUCKETS_S = (1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800)
@@ -55,14 +57,15 @@ class RunMetrics(Collector):
         self._state, self._started_s = RUN_STATES[0], time.time()
         self.last_success_s: float | None = None
         self._attempts = Counter(dict.fromkeys(OUTCOMES, 0))
-        self._failures = Counter({(LIPSYNC, str(error_class)): 0 for error_class in ErrorClass})
+        # what is counted from nothing must be seen as nothing first, or its first increase is not seen
+        self._failures = Counter({(stage, str(kind)): 0 for stage in (LIPSYNC, *STEPS) for kind in ErrorClass})
         self._retries = Counter(self._failures)
-        self._frames: Counter[tuple[str, str]] = Counter()
+        self._frames = Counter({(name, "synced"): 0 for name in set(generators.values())})
         self._verdicts = Counter({(name, str(verdict)): 0 for name in set(generators.values()) for verdict in Verdict})
         self._pair_verdicts: dict[str, int] = {}
-        self._stage_s: defaultdict[str, float] = defaultdict(float)
-        self._steps: Counter[tuple[str, str]] = Counter()
-        self._step_s: defaultdict[str, float] = defaultdict(float)
+        self._stage_us: Counter[str] = Counter()  # whole numbers: their sum is the same in any order
+        self._steps = Counter({(stage, outcome): 0 for stage in STEPS for outcome in ("done", "failed")})
+        self._step_us: Counter[str] = Counter()
         self._durations = Histogram(DURATION_BUCKETS_S)
         self._confidences: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CONFIDENCE_BUCKETS))
         self._queued: Counter[str] = Counter()
@@ -105,7 +108,7 @@ class RunMetrics(Collector):
         stage, error_class = clean_label(stage), error_class and clean_label(error_class)
         with self._lock:
             self._steps[stage, "done" if error_class is None else "failed"] += 1
-            self._step_s[stage] += seconds
+            self._step_us[stage] += round(seconds * 1e6)
             if error_class is not None:
                 self._failed(stage, error_class, final=final)
 
@@ -145,7 +148,7 @@ class RunMetrics(Collector):
         for why, count in result.passed_through.items():
             self._frames[generator, clean_label(why)] += count
         for stage, seconds in result.seconds.items():
-            self._stage_s[clean_label(stage)] += seconds
+            self._stage_us[clean_label(stage)] += round(seconds * 1e6)
         self._verdicts[generator, str(self._judge(result.score))] += 1
         if result.score.confidence is not None:
             self._confidences[clean_label(result.score.scorer or "")].observe(result.score.confidence)
@@ -198,12 +201,12 @@ class RunMetrics(Collector):
         yield self._labelled(_counter("frames", text, self._frames, ("generator", "outcome")))
         text = "Finished shards by verdict"
         yield self._labelled(_counter("shard_verdicts", text, self._verdicts, ("generator", "verdict")))
-        seconds = {(stage,): spent for stage, spent in self._stage_s.items()}
+        seconds = {(stage,): spent / 1e6 for stage, spent in self._stage_us.items()}
         text = "Time of workers in each stage of finished shards"
         yield self._labelled(_counter("stage_seconds", text, seconds, ("stage",)))
         text = "Tries at what is prepared and joined"
         yield self._labelled(_counter("steps", text, self._steps, ("stage", "outcome")))
-        seconds = {(stage,): spent for stage, spent in self._step_s.items()}
+        seconds = {(stage,): spent / 1e6 for stage, spent in self._step_us.items()}
         yield self._labelled(_counter("step_seconds", "Time of workers in them", seconds, ("stage",)))
         durations = HistogramMetricFamily(
             "singalong_attempt_duration_seconds", "Time from start to end", labels=["run"]

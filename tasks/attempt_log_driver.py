@@ -69,8 +69,8 @@ class StepLogs:
         if path is not None:
             end_log(self._logs, path, outcome, final=final)
             error_class = str(outcome.failure.error_class) if outcome.failure else None
-            seconds = round(outcome.seconds, 3)
-            self._logs.step_ended(self._stage, item.item_id, error_class=error_class, seconds=seconds, final=final)
+            cost = {"error_class": error_class, "seconds": outcome.seconds}  # not rounded: counters are made of it
+            self._logs.step_ended(self._stage, item.item_id, **cost, final=final)
         self._recorder.ended(item, outcome, final=final)
 
     def commit(self) -> None:
