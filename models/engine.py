@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.batch_fit import BatchFit, DeviceMemory, memory_of
 from models.cards import UNTRAINED_SEED, UNTRAINED_SHA256, file_sha256
 from models.checkpoints import load_network
 from models.fold import fold_batch_norms
@@ -53,7 +54,8 @@ class Engine(ABC):
     """A network that makes lips, ready to use on one device, for one thread.
 
     Attributes:
-        batch_size: frames computed at once; halved for good when the device runs out of memory.
+        fit: how many frames are computed at once: it grows with a GPU's free memory, and is halved for good when
+            the device runs out of it.
         device_name: device and precision in words, e.g. "cpu (bfloat16)" or "cuda:0 NVIDIA H200 (bfloat16)".
         mel_steps: steps of the mel chunk that drives a frame.
         mel_lead_steps: how many of them lie before the frame's own.
@@ -70,17 +72,26 @@ class Engine(ABC):
         *,
         device: str | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
-        batch_size: int = 16,
+        batch_size: int = 8,
+        gpu_share: float = 1.0,
+        memory: DeviceMemory | None = None,
     ) -> None:
         """Choose device and precision, and load the weights.
 
-        Raises UsageError for a device there is not, WeightsError if the file is not the weights that `ref` names.
+        batch_size: frames computed at once, to begin with. gpu_share: of the GPU's memory, in (0, 1]. memory: what to
+        grow into, if not that share. Raises UsageError for a device there is not, WeightsError if the file is not the
+        weights that `ref` names.
         """
-        self.batch_size = batch_size
         self._device = pick_device(device)
+        self.fit = BatchFit(batch_size, memory or memory_of(self._device, gpu_share))
         self.precision = pick_precision(str(self._device)) if precision == "auto" else precision
         self.device_name = f"{_describe(self._device)} ({self.precision})"
         self._load(ref)
+
+    @property
+    def batch_size(self) -> int:
+        """Frames computed at once."""
+        return self.fit.size
 
     def generate(
         self, mel: NDArray[np.float32], faces: NDArray[np.uint8], sung: NDArray[np.float32] | None = None
@@ -113,20 +124,22 @@ class Engine(ABC):
     ) -> Sequence[Drawing] | None:
         """One batch, or None where memory ran out; the frames of the failed call are freed on return."""
         try:
-            return self._batch(mel, faces, sung)
+            self.fit.start()
+            made = self._batch(mel, faces, sung)
+            self.fit.fitted(len(faces))
+            return made
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise
             return None
 
     def _shrink(self, num_frames: int) -> None:
-        if num_frames <= 1:
+        if not self.fit.failed(num_frames):
             raise ResourceError(
                 "out of memory: not even one frame can be generated",
                 value=self.device_name,
                 action="Run fewer actors (--set run.num_actors=N), or give each a larger share of the GPU.",
             )
-        self.batch_size = num_frames // 2
         self._drop_buffers()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -146,10 +159,14 @@ class Engine(ABC):
         """Free what is kept between batches."""
 
     def _ready(self, network: nn.Module) -> None:
-        """Bring a network to the device in the engine's precision, batch norms folded."""
-        fold_batch_norms(network)
-        network.to(self._device, _DTYPES[self.precision])
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+        """Bring a network to the device in the engine's precision, batch norms folded, one layer after the other."""
+
+        def bring(module: nn.Module) -> None:
+            module.to(self._device, _DTYPES[self.precision])
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+
+        fold_batch_norms(network, finish=bring)
+        bring(network)
 
     def _mel_input(self, mel: NDArray[np.float32], size: int) -> Tensor:
         """Mel chunks as input (size, 1, 80, S); what lies behind those given is zero."""
@@ -263,11 +280,12 @@ def load_engine(
     *,
     device: str | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
-    batch_size: int = 16,
+    batch_size: int = 8,
+    gpu_share: float = 1.0,
 ) -> Engine:
-    """The engine for the weights that `ref` names. Raises as `GeneratorEngine`."""
+    """The engine for the weights that `ref` names. Arguments and errors as of `Engine`."""
     kind = WarperEngine if ref.architecture == "singalong_warper" else GeneratorEngine
-    return kind(ref, device=device, precision=precision, batch_size=batch_size)
+    return kind(ref, device=device, precision=precision, batch_size=batch_size, gpu_share=gpu_share)
 
 
 def load_generator(ref: ModelRef) -> Generator:
@@ -279,7 +297,10 @@ def load_generator(ref: ModelRef) -> Generator:
         assert ref.weights_sha256 == UNTRAINED_SHA256, ref
         with torch.device("meta"):
             network = Generator()
-        network = network.to_empty(device="cpu").eval()
+        # not `to_empty`: from the meta device it brings in torch's compiler, 73 MB and a second
+        blank = {key: torch.empty(value.shape, dtype=value.dtype) for key, value in network.state_dict().items()}
+        network.load_state_dict(blank, assign=True)
+        network.eval()
         seed_weights(network, UNTRAINED_SEED)
         return network
     return _load_planned(ref, "wav2lip_generator", Generator)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from models.architectures import ARCHITECTURES
 from models.checkpoints import load_network
+from models.fold import fold_batch_norms
 from models.sync_expert import NUM_WINDOW_FRAMES
 from models.syncnet import LIP_PX
 from singalong.contracts import ModelRef
@@ -162,6 +163,19 @@ class ExpertScorer(Scorer):
         return embedding_BD
 
 
+class SmallExpertScorer(ExpertScorer):
+    """singalong's own expert, which reads each frame by itself: one that five windows share is read once."""
+
+    def _face_batch(self, windows: Any) -> Tensor:
+        crops = {_place(crop): crop for window in windows for crop in window}
+        rows = {place: row for row, place in enumerate(crops)}
+        frames_NHWC = self._tensor(np.stack(list(crops.values())))
+        features_NC = self._network.read_each(frames_NHWC.permute(0, 3, 1, 2).float() / 255)
+        index_BF = torch.tensor([[rows[_place(crop)] for crop in window] for window in windows], device=self.device)
+        embedding_BD: Tensor = self._network.embed_features(features_NC[index_BF])
+        return embedding_BD
+
+
 class SyncNetScorer(Scorer):
     """SyncNet. Embeddings are left as they are, so distances are the published ones (talking people: about 7)."""
 
@@ -212,6 +226,11 @@ class SyncNetScorer(Scorer):
         return embedding_BD
 
 
+def _place(crop: NDArray[np.uint8]) -> int:
+    """Where a crop's pixels lie in memory: the same for all windows that share it, however they were cut."""
+    return int(crop.__array_interface__["data"][0])
+
+
 def syncnet_region(x: float, y: float, half_side: float) -> Box:
     """What SyncNet's crop covers, in pixels of the frame; may reach beyond it.
 
@@ -225,7 +244,7 @@ def syncnet_region(x: float, y: float, half_side: float) -> Box:
 
 _SCORERS: dict[str, type[Scorer]] = {
     "lipsync_expert": ExpertScorer,
-    "singalong_expert": ExpertScorer,
+    "singalong_expert": SmallExpertScorer,
     "syncnet_v2": SyncNetScorer,
 }
 
@@ -249,6 +268,7 @@ def load_scorer(ref: ModelRef, *, device: str | None = None) -> Scorer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = ARCHITECTURES[ref.architecture].network()
+    fold_batch_norms(network)  # of SyncNet, which is built of other blocks, none
     return _SCORERS[ref.architecture](network, name=ref.name, device=device)
 
 

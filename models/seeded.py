@@ -17,6 +17,7 @@ from models.blocks import ConvBlock
 # He initialisation keeps the size of activations through a ReLU; residual blocks add up, so theirs must be smaller.
 _HE_GAIN = math.sqrt(2.0)
 _RESIDUAL_GAIN = 0.4
+_WORDS_AT_ONCE = 1 << 18
 
 
 @torch.no_grad()
@@ -46,8 +47,11 @@ def seed_weights(network: nn.Module, seed: int) -> None:
 def _uniform(shape: tuple[int, ...], bound: float, key: int) -> Tensor:
     """Float32 in [-bound, bound), from the upper 24 bits of each half of Philox's 64-bit words."""
     size = math.prod(shape)
-    words = np.random.Philox(key=key).random_raw((size + 1) // 2).astype("<u8", copy=False)
-    unit = (words.view("<u4")[:size] >> np.uint32(8)).astype(np.float32)
+    stream, unit = np.random.Philox(key=key), np.empty(size, np.float32)
+    for first in range(0, size, 2 * _WORDS_AT_ONCE):
+        piece = unit[first : first + 2 * _WORDS_AT_ONCE]
+        words = stream.random_raw((len(piece) + 1) // 2).astype("<u8", copy=False)
+        piece[:] = words.view("<u4")[: len(piece)] >> np.uint32(8)
     unit *= np.float32(2.0**-23)  # these two steps are exact
     unit -= np.float32(1.0)
     unit *= np.float32(bound)

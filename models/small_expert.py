@@ -64,13 +64,21 @@ class SmallExpert(nn.Module):
 
     def embed_face(self, faces_BCHW: Tensor) -> Tensor:
         """Face embeddings (B, 128) of stacked lower halves (B, 15, 48, 96)."""
-        return unit_length(self.join_frames(self.read_frames(faces_BCHW)))
+        return self.embed_features(self.read_frames(faces_BCHW))
+
+    def embed_features(self, features_BFC: Tensor) -> Tensor:
+        """Face embeddings (B, 128) of windows of five frames' features (B, 5, 96)."""
+        return unit_length(self.join_frames(features_BFC))
 
     def read_frames(self, faces_BCHW: Tensor) -> Tensor:
         """Features (B, 5, 96) of every frame by itself."""
-        frames_NCHW = faces_BCHW.reshape(-1, 3, *faces_BCHW.shape[2:])
-        features_NC: Tensor = self.frame_encoder(frames_NCHW).flatten(1)
+        features_NC = self.read_each(faces_BCHW.reshape(-1, 3, *faces_BCHW.shape[2:]))
         return features_NC.reshape(-1, NUM_WINDOW_FRAMES, NUM_FRAME_FEATURES)
+
+    def read_each(self, frames_NCHW: Tensor) -> Tensor:
+        """Features (N, 96) of lower halves (N, 3, 48, 96) of faces."""
+        features_NC: Tensor = self.frame_encoder(frames_NCHW).flatten(1)
+        return features_NC
 
     def join_frames(self, features_BFC: Tensor) -> Tensor:
         """Embeddings (B, 128, 1, 1) of windows, not yet of length 1."""

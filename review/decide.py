@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from review.feed import RunFeed
-from singalong.config import Settings, with_overrides
 from singalong.errors import UsageError
 from singalong.reviews import Decision, Ruling
 
@@ -29,6 +29,15 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+class Question(BaseModel):
+    """Whether something can be asked for, as a page sends it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pair: str = Field(max_length=500)
+    settings: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
+
+
 class Sent(BaseModel):
     """A decision as a page sends it."""
 
@@ -45,8 +54,8 @@ class Sent(BaseModel):
     age_s: float = Field(default=0.0, ge=0.0, le=30 * 86400.0, description="how long ago it was made, if sent late")
 
 
-def record(sent: Sent, feed: RunFeed, settings: Settings) -> None:
-    """Write a decision; when this returns it is safe on the disk.
+def record(sent: Sent, feed: RunFeed, check: Callable[[str, Sequence[str]], object]) -> None:
+    """Write a decision; when this returns it is safe on the disk. `check` raises for what cannot be asked for.
 
     Raises KeyError for a pair that the run does not have, UsageError for settings that cannot be used.
     """
@@ -55,7 +64,7 @@ def record(sent: Sent, feed: RunFeed, settings: Settings) -> None:
     if sent.settings and sent.ruling is not Ruling.REJECT:
         raise UsageError("only what is rejected is made again with other settings", value=sent.ruling.value)
     if sent.settings:
-        with_overrides(settings, list(sent.settings))
+        check(sent.pair, sent.settings)
     decision = Decision(
         pair_id=sent.pair,
         ruling=sent.ruling,

@@ -12,9 +12,8 @@ from typing import Any
 from singalong.contracts import Status, Verdict
 from singalong.report_schema import PairReportRow
 from singalong.reviews import Decision, Ruling, standing_decision
+from singalong.scoring import LEVEL_CONFIDENCE
 
-LEVEL_CONFIDENCE = 0.05
-"""Confidence that moved less than this is the same: encoders and devices move it by about a hundredth."""
 _WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
 
 

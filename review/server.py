@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,12 +16,12 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from review import media
 from review.curve import curve_of
-from review.decide import REASONS, Sent, record
+from review.decide import REASONS, Question, Sent, record
 from review.feed import PairView, RunFeed, Snapshot
 from review.guard import Guard
 from review.queue import decision_words
 from singalong import __version__
-from singalong.contracts import PairPlan
+from singalong.contracts import PairPlan, Status
 from singalong.errors import InputError, SingalongError, classify
 from singalong.runfolder import RunFolder
 from singalong.scoring import Thresholds
@@ -29,6 +29,19 @@ from singalong.scoring import Thresholds
 STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 PairId = Annotated[str, Query(alias="pair", max_length=500)]
+
+
+class Asks(Protocol):
+    """Knows what can be asked for; see `tasks.asking.Asking`."""
+
+    def offers(self, pair: PairPlan) -> dict[str, Any]:
+        """What a pair is made with, and what there is to choose among."""
+
+    def faces(self, pair: PairPlan, at_s: float) -> list[dict[str, Any]]:
+        """The faces on screen at a time of the clip."""
+
+    def check(self, pair_id: str, words: Sequence[str], present: frozenset[str]) -> object:
+        """Raise a SingalongError for what cannot be asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,14 @@ class Reviewable:
         look: folds the run as it stands; called again when something was written.
         thresholds: of a scorer, by name; None where it has none.
         cuts_s: where the shots of a pair's clip begin, seconds on its own time line; empty where nobody knows.
+        asks: what can be asked for of a pair that is to be made again; None: nothing.
     """
 
     run: RunFolder
     look: Callable[[], Snapshot]
     thresholds: Callable[[str | None], Thresholds | None] = lambda _: None
     cuts_s: Callable[[PairPlan], Sequence[float]] = lambda _: ()
+    asks: Asks | None = None
 
 
 def make_app(what: Reviewable, *, token: str) -> FastAPI:
@@ -54,6 +69,7 @@ def make_app(what: Reviewable, *, token: str) -> FastAPI:
     feed = RunFeed(what.run.path, what.look)
     _add_page(app)
     _add_queue(app, what, feed)
+    _add_decisions(app, what, feed)
     _add_media(app, what, feed)
     app.add_middleware(Guard, token=token)
     app.add_exception_handler(SingalongError, _explained)
@@ -116,6 +132,7 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
                 "fit": view.plan.fit.value if view.plan else None,
                 "face": view.plan.face if view.plan else None,
                 "is_still": view.plan is not None and media.media_type(Path(view.plan.clip)).startswith("image/"),
+                "offers": what.asks.offers(view.plan) if what.asks and view.plan else None,
                 "decisions": [decision_words(one) for one in feed.decisions(pair_id)],
                 "thresholds": _thresholds(what, view),
             }
@@ -127,11 +144,40 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
         cuts_s = what.cuts_s(view.plan) if view.plan else ()
         return _json(curve_of(media.frames_tables(run, view), fps=view.row.fps or 25.0, cuts_s=cuts_s))
 
+
+def _add_decisions(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
     @app.post("/api/decisions")
     def decide(sent: Sent) -> Response:
         _view(feed, sent.pair)
-        record(sent, feed, run.settings)
+        record(sent, feed, check)
         return _json({"pair": feed.item(sent.pair)})
+
+    @app.post("/api/check")
+    def asked(question: Question) -> Response:
+        """Whether a pair can be made again with this, or else why not: an answer, as it is asked while one types."""
+        _view(feed, question.pair)
+        try:
+            check(question.pair, question.settings)
+        except SingalongError as error:
+            return _json({"problem": str(error)})
+        return _json({"problem": None})
+
+    @app.get("/api/faces")
+    def faces(pair_id: PairId, at_s: Annotated[float, Query(ge=0, le=1e6)] = 0.0) -> Response:
+        """The faces of the clip's frame at a time, for somebody who points at one."""
+        view = _view(feed, pair_id)
+        try:
+            found = what.asks.faces(view.plan, at_s) if what.asks and view.plan else []
+        except SingalongError as error:
+            return _json({"faces": [], "problem": str(error)})
+        return _json({"faces": found, "problem": None})
+
+    def check(pair_id: str, words: Sequence[str]) -> None:
+        if what.asks is None:
+            raise InputError("nothing can be asked for of this run", value=", ".join(words))
+        view = _view(feed, pair_id)
+        is_done = view.row.status is Status.DONE
+        what.asks.check(pair_id, words, frozenset(shard.work_key for shard in view.shards if is_done))
 
 
 def _add_media(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:

@@ -84,6 +84,9 @@ class PairRow(Row):
     rights: str | None = None
     priority: int = 0
     tags: dict[str, str] = Field(default_factory=dict)
+    overrides: tuple[str, ...] = Field(
+        default=(), description="settings of its own, section.key=value: what a person asked for in a review"
+    )
 
     @property
     def is_laid_end_to_end(self) -> bool:
@@ -181,6 +184,7 @@ class PairPlan(Row):
     rights: str | None = None
     priority: int = 0
     tags: dict[str, str] = Field(default_factory=dict)
+    overrides: tuple[str, ...] = Field(default=(), description="settings of its own, see `PairRow`")
 
 
 class ShardPlan(Row):

@@ -256,6 +256,7 @@ def _plan_pair(
         rights=row.rights,
         priority=row.priority,
         tags=row.tags,
+        overrides=row.overrides,
     )
 
 

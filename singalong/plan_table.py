@@ -14,7 +14,8 @@ from singalong.contracts import PairPlan, Plan, ShardPlan
 from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
-PLAN_SCHEMA_VERSION = 1
+PLAN_SCHEMA_VERSION = 2
+"""2: pairs may have settings of their own. A reader of version 1 would make them without."""
 _METADATA_KEY = b"singalong.plan"
 _PAIR_ORDER = "pair_order"
 

@@ -114,8 +114,15 @@ class PairReportRow(_Outcome):
     verdict_before: Verdict | None = Field(default=None, description="`verdict` of that take")
     review_ruling: Ruling | None = Field(default=None, description="what a person decided of this film")
     review_reason: str | None = Field(default=None, description="why, in that person's words")
-    review_settings: tuple[str, ...] = Field(default=(), description="what to make it again with, section.key=value")
+    review_settings: tuple[str, ...] = Field(
+        default=(), description="what to make it again with, column=value or section.key=value"
+    )
     reviewer: str | None = Field(default=None, description="who decided")
+    asked_settings: tuple[str, ...] = Field(
+        default=(), description="what it was made again with because a person asked for it"
+    )
+    asked_by: str | None = Field(default=None, description="who sent the take before back")
+    asked_reason: str | None = Field(default=None, description="why, in that person's words")
 
 
 class TakeRow(Row):

@@ -41,6 +41,8 @@ WINDOW_STEPS = 5
 """Frames in a lip window, for SyncNet and for the paper's expert alike: 0.2 s at 25 fps."""
 EPS = np.float32(1e-6)
 """Added to every component of a difference, as torch's pairwise_distance does."""
+LEVEL_CONFIDENCE = 0.05
+"""Confidence that moved less than this is the same: encoders and devices move it by about a hundredth."""
 MIN_OFFSET_SHARE = 0.5
 """An offset counts if at least this share of the windows found sound there; a score needs more than this
 share of the offsets. Otherwise a handful of windows at the edge of a short clip could win the minimum."""

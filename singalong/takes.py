@@ -15,7 +15,8 @@ from pydantic import Field
 
 from singalong.contracts import PairPlan, Plan, Row, ShardPlan, ShardResult, SyncScore, Verdict
 
-PASS_SCHEMA_VERSION = 1
+PASS_SCHEMA_VERSION = 2
+"""2: it tells what people asked for."""
 _WORST_FIRST = (Verdict.NOT_SCORABLE, Verdict.FAIL, Verdict.REVIEW, Verdict.PASS)
 
 
@@ -25,6 +26,15 @@ class EarlierRun(Row):
     run_id: str
     path: str
     rejected: tuple[str, ...] = ()
+
+
+class AskedFor(Row):
+    """Why a person sent a pair back, and what it was made again with."""
+
+    pair_id: str
+    settings: tuple[str, ...] = Field(default=(), description="column=value or section.key=value, see singalong.asked")
+    reviewer: str | None = None
+    reason: str | None = None
 
 
 class Pass(Row):
@@ -37,6 +47,10 @@ class Pass(Row):
     overrides: tuple[str, ...] = Field(default=(), description="settings given for this pass")
     pairs: tuple[str, ...] = Field(description="pairs that are made again; all others are as they were")
     earlier: tuple[EarlierRun, ...] = Field(description="runs whose takes count too, oldest first")
+    asked: tuple[AskedFor, ...] = Field(
+        default=(), description="of each pair that was ever made again because a person sent it back, the last time"
+    )
+    rejections: str | None = Field(default=None, description="names the rejections it acts on; None: not told")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any
 
+from singalong.asked import settings_for
 from singalong.config import Settings
 from singalong.contracts import ModelRef, PairPlan
 from singalong.face_choice import LIKE, SPEAKER
@@ -32,22 +33,32 @@ class WorkKeys:
     def __init__(
         self, settings: Settings, detector: ModelRef, scorer: ModelRef | None, enhancer: ModelRef | None = None
     ) -> None:
-        unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
-        self._common: dict[str, Any] = {
+        self._settings = settings
+        self._unused = {"generator", "enhancer"} | (set() if enhancer else {"enhancer_weight"})
+        self._models = {
             "algorithms": [ALGORITHM_VERSION, ANALYSIS_VERSION, SONG_VERSION],
             "detector": _model(detector),
             "scorer": None if scorer is None else _model(scorer),
             "enhancer": None if enhancer is None else _model(enhancer),
+        }
+        self._common: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def _common_of(self, overrides: tuple[str, ...]) -> dict[str, Any]:
+        """What pairs with these settings of their own have in common."""
+        if overrides not in self._common:
+            settings = settings_for(self._settings, overrides)
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is
             # added some day changes the keys, and forgetting it here cannot make old work pass for new.
-            "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
-            "lipsync": settings.lipsync.model_dump(mode="json", exclude=unused),
-            "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
-        }
+            self._common[overrides] = self._models | {
+                "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
+                "lipsync": settings.lipsync.model_dump(mode="json", exclude=self._unused),
+                "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
+            }
+        return self._common[overrides]
 
     def keys(self, pair: PairPlan, ranges: list[tuple[int, int]]) -> list[str]:
         """The work keys of the frame ranges [start_frame, end_frame) of a pair, lower-case hex."""
-        material = self._common | {
+        material = self._common_of(pair.overrides) | {
             "clip": pair.clip_sha256,
             "voice": pair.voice_sha256,
             "finds_voice": VOICE_VERSION if pair.finds_voice else None,

@@ -11,12 +11,10 @@ from pydantic import Field
 from singalong.contracts import Row, Status, Verdict
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
+from singalong.scoring import LEVEL_CONFIDENCE
 from singalong.store import Store
 from tasks.report import fold_run
 from tasks.standing import standing
-
-LEVEL_CONFIDENCE = 0.05
-"""Confidence that moved less than this is the same: encoders and devices move it by about a hundredth."""
 
 _WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
 

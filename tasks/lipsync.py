@@ -6,7 +6,6 @@ thread.
 
 from __future__ import annotations
 
-import resource
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -44,6 +43,7 @@ from tasks.analyse import load_analysis
 from tasks.attempt_log import next_chunk
 from tasks.clues import check_likeness, clues_of
 from tasks.jobs import LipsyncJob
+from tasks.memory import peak_rss_mb
 from tasks.painter import FacePainter, Spot
 from tasks.prepare_song import PreparedSong, load_song
 from tasks.stopwatch import Stopwatch
@@ -56,8 +56,10 @@ if TYPE_CHECKING:
 
 _MAX_STEP_S = 0.5
 """A clip that jumps further than this from one scored frame to the next started over."""
-_CHUNK_BYTES = 96 * 1024 * 1024
+_CHUNK_BYTES = 32 * 1024 * 1024
 """Decoded frames held at once; bounds the chunk of large frames, whatever `run.chunk_frames` says."""
+_GPU_CHUNK_BYTES = 256 * 1024 * 1024
+"""The same beside a GPU: small batches would leave it idle."""
 
 
 def lipsync_shard(
@@ -152,13 +154,22 @@ class _Shard:
             with self._writer(segment, first) as writer:
                 for start, end in self._chunks(first.num_bytes):
                     next_chunk(frames=[self.shard.start_frame + start, self.shard.start_frame + end])
-                    with self.watch.stage("decode"):
-                        frames = reader.read_chunk(self.times_s[start:end].tolist())
-                    outputs = self._sync(frames, start)
-                    with self.watch.stage("encode"):
-                        for output in outputs:  # scored already, so the label has no say in the scores
-                            writer.write(output if label is None else label.paint(output))
+                    self._render_chunk(reader, writer, label, start, end)
         self._finish_score()
+
+    def _render_chunk(
+        self, reader: ClipReader, writer: SegmentWriter, label: LabelPainter | None, start: int, end: int
+    ) -> None:
+        """One chunk; none of its frames outlives the call, so that two chunks are never in memory."""
+        with self.watch.stage("decode"):
+            frames = reader.read_chunk(self.times_s[start:end].tolist())
+        outputs = self._sync(frames, start)
+        del frames
+        with self.watch.stage("encode"):
+            outputs.reverse()
+            while outputs:
+                output = outputs.pop()
+                writer.write(output if label is None else label.paint(output))  # scored already, without the label
 
     def frames_table(self) -> pa.Table:
         """The row of every output frame."""
@@ -186,14 +197,23 @@ class _Shard:
             device=self.generator.device_name,
             node=socket.gethostname(),
             seconds=dict(self.watch.seconds),
-            peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            peak_rss_mb=peak_rss_mb(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     def _chunks(self, frame_bytes: int) -> Iterator[tuple[int, int]]:
-        size = max(1, min(self.settings.run.chunk_frames, _CHUNK_BYTES // frame_bytes))
-        for start in range(0, self.shard.num_frames, size):
-            yield start, min(start + size, self.shard.num_frames)
+        start = 0
+        while start < self.shard.num_frames:
+            end = min(start + self._chunk_size(frame_bytes), self.shard.num_frames)
+            yield start, end
+            start = end
+
+    def _chunk_size(self, frame_bytes: int) -> int:
+        """Frames of the next chunk; the generator's batch may have grown since the last."""
+        fit, wanted = self.generator.fit, self.settings.run.chunk_frames
+        if not fit.can_grow:
+            return max(1, min(wanted, _CHUNK_BYTES // frame_bytes))
+        return max(1, min(max(wanted, fit.wanted), _GPU_CHUNK_BYTES // frame_bytes))
 
     def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
         return SegmentWriter(

@@ -55,6 +55,7 @@ def is_reported(run: RunFolder) -> bool:
 
 def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thresholds | None = None) -> Report:
     """All rows of a run's report, of the takes that stand."""
+    asked = _asked(run)
     return fold_report(
         stands.plan,
         stands.fold,
@@ -63,7 +64,7 @@ def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thre
         segment_path=_segment_path(store, stands.results),
         films=_pair_films(run, store, stands),
         montage_films=_montage_films(run),
-        takes={pair_id: _facts_of(takes) for pair_id, takes in stands.takes.items()},
+        takes={pair_id: _facts_of(takes) | asked.get(pair_id, {}) for pair_id, takes in stands.takes.items()},
         decisions=read_decisions(run.path),
     )
 
@@ -113,6 +114,16 @@ def _facts_of(takes: Sequence[JudgedTake]) -> dict[str, object]:
         "take_run_id": best_take(takes).take.run_id,
         "confidence_before": before.score.confidence if before else None,
         "verdict_before": before.verdict if before else None,
+    }
+
+
+def _asked(run: RunFolder) -> dict[str, dict[str, object]]:
+    """What `PairReportRow` says of what people asked for, by pair id."""
+    if run.heritage is None:
+        return {}
+    return {
+        one.pair_id: {"asked_settings": one.settings, "asked_by": one.reviewer, "asked_reason": one.reason}
+        for one in run.heritage.order.asked
     }
 
 

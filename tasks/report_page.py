@@ -23,6 +23,7 @@ from singalong.report import Report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
+from singalong.scoring import LEVEL_CONFIDENCE
 
 MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
@@ -68,6 +69,14 @@ class StripPart:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """Where the confidence of a pair was and is, on a rail from 6 to 114."""
+
+    was: float
+    now: float
+
+
+@dataclass(frozen=True)
 class PairGroup:
     """Pairs in lines, under what they have in common."""
 
@@ -89,6 +98,7 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
     """The page of a run. All text from outside is escaped by the template."""
     pairs = sorted(report.pairs, key=_worst_first)
     groups = _failure_groups(report)
+    changed = [pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None]
     return _template().render(
         run=run,
         notes=[*notes, *_damage_notes(fold)],
@@ -109,7 +119,9 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         strips=strips(report.pairs),
         pairs=pairs[:MAX_CARDS],
         pair_groups=_pair_groups(pairs[MAX_CARDS:]),
-        changed=[pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None],
+        changed=changed,
+        effects=_effects(changed),
+        shifts=_shifts(changed),
     )
 
 
@@ -162,6 +174,34 @@ def histogram(values: Sequence[float]) -> list[Part]:
         )
         for bin_ in range(NUM_HISTOGRAM_BINS)
     ]
+
+
+def _effects(changed: Sequence[PairReportRow]) -> str:
+    """How many of the pairs that were made again got better, worse or stayed as they were."""
+    effects = Counter(_effect(pair) for pair in changed)
+    return ", ".join(f"{effects[word]} {word}" for word in ("better", "worse", "as good as before") if effects[word])
+
+
+def _effect(pair: PairReportRow) -> str:
+    order = {verdict: place for place, verdict in enumerate(_VERDICT_ORDER)}
+    moved = order[pair.verdict] - order[pair.verdict_before] if pair.verdict and pair.verdict_before else 0
+    if moved == 0 and pair.sync_confidence is not None and pair.confidence_before is not None:
+        change = pair.sync_confidence - pair.confidence_before
+        moved = 0 if abs(change) < LEVEL_CONFIDENCE else 1 if change > 0 else -1
+    return "better" if moved > 0 else "worse" if moved < 0 else "as good as before"
+
+
+def _shifts(changed: Sequence[PairReportRow]) -> dict[str, Shift]:
+    """Where the confidence of each was and is, by pair id, from 0 to the highest; of those of which both are known."""
+    known = {
+        pair.pair_id: (max(pair.confidence_before, 0.0), max(pair.sync_confidence, 0.0))
+        for pair in changed
+        if pair.confidence_before is not None and pair.sync_confidence is not None
+    }
+    top = max((max(values) for values in known.values()), default=0.0) or 1.0
+    return {
+        name: Shift(round(6 + 108 * was / top, 1), round(6 + 108 * now / top, 1)) for name, (was, now) in known.items()
+    }
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:

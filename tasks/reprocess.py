@@ -6,28 +6,36 @@ their films are taken over. So its report and its montages are whole, and it can
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from singalong.asked import Asked, read_asked
 from singalong.config import Settings, with_overrides
-from singalong.contracts import AttemptRow, PairPlan, Plan, RowProblem
+from singalong.contracts import AttemptRow, PairRow, Plan, ShardPlan, Status
 from singalong.errors import UsageError
-from singalong.face_choice import picture_of
 from singalong.heritage import read_pass
 from singalong.plan import shards_of
-from singalong.reviews import Ruling, inherit_decisions
+from singalong.report import Report
+from singalong.reviews import Ruling, inherit_decisions, read_decisions
 from singalong.runfolder import RunFolder
 from singalong.store import Store
-from singalong.takes import EarlierRun, Heritage, Pass
+from singalong.takes import AskedFor, EarlierRun, Heritage, Pass
 from singalong.versions import ALGORITHM_VERSION
-from tasks.plan_run import Progress, generator_resolver, new_run_id, plan_rows, resolve_models
+from tasks.plan_run import Progress, new_run_id, resolve_models
+from tasks.replan import Replanned, Replanner
 from tasks.report import fold_run
 from tasks.selection import Wanted, select_pairs
 from tasks.standing import Standing, standing
 
-_GENERATOR = "lipsync.generator"
+_SAME = (
+    "it would come out just as it is. Ask for something else in the review (key s: another face, generator, mask, part "
+    "of the song), or give --set for all, e.g. --set lipsync.mask=box"
+)
 
 
 @dataclass(frozen=True)
@@ -38,15 +46,16 @@ class PlannedPass:
         plan: of the new run.
         settings: of the new run.
         heritage: what goes into its folder beside the plan.
-        reasons: why each of its pairs is made again, by pair id.
-        refused: why pairs that were chosen cannot be made again, by pair id; they stay as they were.
-        asked: the settings that people asked for as they rejected a pair, by pair id. A pass has one set of settings
-            for all, so they are told and not taken.
+        manifest: rows of the new run, with what was asked for.
+        reasons: why each of its pairs is made again, by pair id; where it is empty there is nothing to do.
+        refused: why pairs that were chosen are not made again, by pair id; they stay as they were.
+        asked: what people asked for as they rejected a pair, and the pass does, by pair id.
     """
 
     plan: Plan
     settings: Settings
     heritage: Heritage
+    manifest: list[PairRow]
     reasons: dict[str, tuple[str, ...]]
     refused: dict[str, str]
     asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -66,11 +75,12 @@ def plan_pass(
         parent: the run; finished or not.
         store: of its work.
         wanted: which pairs.
-        overrides: settings for this pass, `section.key=value`; all others are the parent's. A generator given here
-            takes the place of those that rows name.
+        overrides: settings for this pass, `section.key=value`; all others are the parent's. They take the place of what
+            rows say, and what a person asked for as they rejected a pair takes theirs.
         progress: is told of media that is looked at again.
 
-    The present take of a pair that a person rejected stands back behind any other.
+    The present take of a pair that a person rejected stands back behind any other. What would only come out as it is
+    is refused.
     A pair whose files have changed is planned anew, and so are the rows of its montage that are laid behind it.
 
     Raises UsageError for a query or a setting that cannot be used, InputError for models that are not installed.
@@ -82,11 +92,17 @@ def plan_pass(
     selection = select_pairs(report, wanted)
     if not selection.reasons:
         return None
-    named = any(override.split("=")[0].strip() == _GENERATOR for override in overrides)
-    found = _Replanner(parent, store, settings, named, progress).plan(frozenset(selection.reasons))
-    reasons = {pair_id: why for pair_id, why in selection.reasons.items() if pair_id not in found.refused}
+    asked, unreadable = _asked(parent, report, frozenset(selection.reasons) & rejected, settings)
+    chosen = frozenset(selection.reasons) - unreadable.keys()
+    replanner = Replanner(parent, store, settings, overrides, progress)
+    found = replanner.plan(chosen, asked)
+    same = _same_as_before(found, chosen - found.refused.keys(), settings, stands, report)
+    if same:  # once more without them, so that nothing of theirs is touched
+        chosen -= same.keys()
+        found = replanner.plan(chosen, asked)
+    refused = {**unreadable, **found.refused, **same}
+    reasons = {pair_id: why for pair_id, why in selection.reasons.items() if pair_id not in refused}
     reasons |= dict.fromkeys(found.moved, ("a row before it takes another part of the song now",))
-    plan = _plan(parent.plan, found, settings, made=frozenset(reasons))
     order = Pass(
         parent=str(parent.path),
         parent_run_id=parent.run_id,
@@ -94,17 +110,23 @@ def plan_pass(
         overrides=tuple(overrides),
         pairs=tuple(reasons),
         earlier=_earlier(parent, stands, rejected & reasons.keys()),
+        asked=_asked_for(parent, report, rejected & reasons.keys()),
+        rejections=_rejections(parent, wanted),
     )
-    heritage = Heritage(order, _earlier_plans(parent, frozenset(reasons)))
-    asked = {pair.pair_id: pair.review_settings for pair in report.pairs if pair.review_settings}
     return PlannedPass(
-        plan, settings, heritage, reasons, found.refused, {name: asked[name] for name in reasons if name in asked}
+        plan=_plan(parent.plan, found, settings, made=frozenset(reasons)),
+        settings=settings,
+        heritage=Heritage(order, _earlier_plans(parent, frozenset(reasons))),
+        manifest=found.rows,
+        reasons=reasons,
+        refused=refused,
+        asked={one.pair_id: one.settings for one in order.asked if one.pair_id in reasons and one.settings},
     )
 
 
 def begin_pass(path: Path, planned: PlannedPass, parent: RunFolder) -> RunFolder:
     """Make the folder of a planned pass."""
-    child = RunFolder.create(path, planned.plan, planned.settings, manifest=parent.manifest, heritage=planned.heritage)
+    child = RunFolder.create(path, planned.plan, planned.settings, manifest=planned.manifest, heritage=planned.heritage)
     inherit_failures(child, parent)
     inherit_decisions(
         child.path, parent.path, parent.run_id, [row.pair_id for row in child.manifest if not child.makes(row.pair_id)]
@@ -161,110 +183,83 @@ def pass_folder(parent: RunFolder, wanted: Wanted, overrides: list[str], path: P
 
 def _is_same(folder: Path, parent: RunFolder, wanted: Wanted, overrides: list[str]) -> bool:
     order = read_pass(folder)
-    return order is not None and (order.parent_run_id, order.selection, order.overrides) == (
+    if order is None or order.rejections not in (None, _rejections(parent, wanted)):
+        return False
+    return (order.parent_run_id, order.selection, order.overrides) == (
         parent.run_id,
         wanted.words(),
         tuple(overrides),
     )
 
 
-@dataclass
-class _Replanned:
-    """The rows of the new run.
+def _rejections(parent: RunFolder, wanted: Wanted) -> str:
+    """Names what stands rejected in a run, so that a pass that acted on other rejections is told from this one."""
+    if not wanted.rejected:
+        return ""
+    stands = read_decisions(parent.path)
+    words = [
+        [pair_id, decision.reviewer, decision.decided_at, *decision.settings]
+        for pair_id, decision in sorted(stands.items())
+        if decision.ruling is Ruling.REJECT
+    ]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
 
-    Attributes:
-        pairs: all pairs, in the order of the manifest.
-        problems: rows that cannot be planned.
-        moved: pairs that were not chosen but take another part of the song now.
-        refused: why chosen pairs cannot be planned any more, by pair id; they stay as they were.
+
+def _asked(
+    parent: RunFolder, report: Report, rejected: frozenset[str], settings: Settings
+) -> tuple[dict[str, Asked], dict[str, str]]:
+    """What people asked for as they rejected these pairs; and why some of it cannot be read, by pair id.
+
+    What can be asked for was checked as it was, but files go, and decisions of earlier versions were not.
     """
-
-    pairs: list[PairPlan] = field(default_factory=list)
-    problems: list[RowProblem] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-class _Replanner:
-    """Plans the pairs of a pass: as they were wherever their files are, else anew."""
-
-    def __init__(
-        self, parent: RunFolder, store: Store, settings: Settings, generator_named: bool, progress: Progress
-    ) -> None:
-        self._parent, self._store, self._settings = parent, store, settings
-        self._generator_named, self._progress = generator_named, progress
-        self._generator_for = generator_resolver(settings)
-        self._rows = {row.pair_id: row for row in parent.manifest}
-        self._pairs = {pair.pair_id: pair for pair in parent.plan.pairs}
-        self._problems = {problem.pair_id: problem for problem in parent.plan.problems}
-
-    def plan(self, chosen: frozenset[str]) -> _Replanned:
-        """Plan all pairs of the new run, of which these are chosen."""
-        disturbed = [pair_id for pair_id in chosen if self._is_disturbed(pair_id)]
-        anew = self._planned_anew(chosen, disturbed) if disturbed else {}
-        found = _Replanned()
-        for pair_id in self._rows:
-            before, now = self._pairs.get(pair_id), anew.get(pair_id)
-            if isinstance(now, PairPlan) and (pair_id in chosen or not _lies_alike(now, before)):
-                found.pairs.append(now)
-                found.moved += [] if pair_id in chosen else [pair_id]
-            elif before is not None and pair_id in chosen and now is None:
-                found.pairs.append(self._again(before))
-            elif before is not None:
-                found.pairs.append(before)
-                found.refused |= {pair_id: now.error_message} if isinstance(now, RowProblem) else {}
-            else:
-                problem = now or self._problems[pair_id]
-                assert isinstance(problem, RowProblem)
-                found.problems.append(problem)
-        return found
-
-    def _again(self, pair: PairPlan) -> PairPlan:
-        """A pair as it was, with the generator of this pass."""
-        name = None if self._generator_named else self._rows[pair.pair_id].generator
-        return pair.model_copy(update={"generator": self._generator_for(name)})
-
-    def _is_disturbed(self, pair_id: str) -> bool:
-        """Whether a pair could not be planned before, or one of its files is not what it was."""
-        pair = self._pairs.get(pair_id)
-        if pair is None:
-            return True
-        files = [(pair.clip, pair.clip_sha256), (pair.song, pair.song_sha256), (pair.voice, pair.voice_sha256)]
-        picture = picture_of(pair.face)
-        files += [(picture, pair.picture_sha256)] if picture and pair.picture_sha256 else []
-        return any(self._content_of(path) != sha256 for path, sha256 in files)
-
-    def _content_of(self, path: str) -> str | None:
-        try:
-            return self._store.file_sha256(Path(path))
-        except OSError:
-            return None
-
-    def _planned_anew(self, chosen: frozenset[str], disturbed: list[str]) -> dict[str, PairPlan | RowProblem]:
-        """New plans of the disturbed pairs, and of what is laid end to end in their montages."""
-        rows = [row for row in self._rows.values() if row.pair_id in chosen or row.pair_id not in self._problems]
-        if self._generator_named:
-            rows = [row.model_copy(update={"generator": None}) if row.pair_id in chosen else row for row in rows]
-        plan = plan_rows(rows, settings=self._settings, store=self._store, progress=self._progress)
-        films = {self._rows[pair_id].montage for pair_id in disturbed} - {None}
-        wanted = {
-            *disturbed,
-            *(row.pair_id for row in rows if row.montage in films and row.is_laid_end_to_end),
-        }
-        found: dict[str, PairPlan | RowProblem] = {pair.pair_id: pair for pair in plan.pairs if pair.pair_id in wanted}
-        # what was there before and is not chosen stays, even if its file is gone by now
-        return found | {problem.pair_id: problem for problem in plan.problems if problem.pair_id in chosen}
+    rows = {row.pair_id: row for row in parent.manifest}
+    asked, unreadable = {}, {}
+    for pair in report.pairs:
+        if pair.pair_id in rejected and pair.review_settings:
+            try:
+                asked[pair.pair_id] = read_asked(pair.review_settings, row=rows[pair.pair_id], settings=settings)
+            except UsageError as error:
+                unreadable[pair.pair_id] = f"what {pair.reviewer} asked for cannot be done: {error}"
+    return asked, unreadable
 
 
-def _lies_alike(pair: PairPlan, before: PairPlan | None) -> bool:
-    return before is not None and _place(pair) == _place(before)
+def _asked_for(parent: RunFolder, report: Report, made: frozenset[str]) -> tuple[AskedFor, ...]:
+    """Why the rejected pairs that are made were sent back; of all others what earlier passes say."""
+    now = [
+        AskedFor(
+            pair_id=pair.pair_id,
+            settings=pair.review_settings,
+            reviewer=pair.reviewer,
+            reason=pair.review_reason,
+        )
+        for pair in report.pairs
+        if pair.pair_id in made
+    ]
+    earlier = parent.heritage.order.asked if parent.heritage else ()
+    return (*(one for one in earlier if one.pair_id not in made), *now)
 
 
-def _place(pair: PairPlan) -> tuple[object, ...]:
-    return pair.clip_start_s, pair.clip_end_s, pair.song_start_s, pair.song_end_s, pair.num_frames
+def _same_as_before(
+    found: Replanned, chosen: Iterable[str], settings: Settings, stands: Standing, report: Report
+) -> dict[str, str]:
+    """Pairs that are done and would come out just as they are, by pair id, each with what to do about it."""
+    done = {pair.pair_id for pair in report.pairs if pair.status is Status.DONE}.intersection(chosen)
+    if not done:
+        return {}
+    again = [pair for pair in found.pairs if pair.pair_id in done]
+    now = _keys_of(shards_of(again, settings, resolve_models(settings).work_keys(settings)))
+    before = _keys_of(shard for shard in stands.plan.shards if shard.pair_id in done)
+    return {pair_id: _SAME for pair_id, keys in now.items() if keys == before[pair_id]}
 
 
-def _plan(parent: Plan, found: _Replanned, settings: Settings, *, made: frozenset[str]) -> Plan:
+def _keys_of(shards: Iterable[ShardPlan]) -> dict[str, set[str]]:
+    keys: defaultdict[str, set[str]] = defaultdict(set)
+    for shard in shards:
+        keys[shard.pair_id].add(shard.work_key)
+    return keys
+
+
+def _plan(parent: Plan, found: Replanned, settings: Settings, *, made: frozenset[str]) -> Plan:
     """The plan of the new run; shards of pairs that are as they were are those of the parent."""
     models = resolve_models(settings)
     again = [pair for pair in found.pairs if pair.pair_id in made]

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singalong.asked import settings_for
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.store import Store
@@ -35,7 +36,7 @@ from tasks.jobs import (
     SurveyJob,
     WorkerSpec,
 )
-from tasks.memory import release_memory
+from tasks.memory import keep_pandas_out, release_memory
 
 if TYPE_CHECKING:
     from models.detectors import Detector
@@ -58,6 +59,8 @@ class Worker:
         self.store = Store(Path(spec.store))
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._generator: tuple[ModelRef, Engine] | None = None
+        if owns_process:
+            keep_pandas_out()
 
     def run(self, job: Job) -> Outcome:
         """Do one job. Never raises for a failed job: the failure is in the outcome."""
@@ -162,9 +165,10 @@ class Worker:
     def _lipsync(self, job: LipsyncJob, store: Store) -> Outcome:
         from tasks.lipsync import lipsync_shard
 
+        self.__dict__.pop("detector", None)  # 50 MB that shards have no use for; it loads in 0.1 s
         result = lipsync_shard(
             job,
-            settings=self.spec.settings,
+            settings=settings_for(self.spec.settings, job.pair.overrides),
             analysis=Path(job.analysis),
             song=Path(job.song),
             generator=self.generator(job.pair.generator, batch_size=job.batch_size),
@@ -223,7 +227,10 @@ class Worker:
         return Enhancer(self.spec.enhancer)
 
     def generator(self, ref: ModelRef, *, batch_size: int) -> Engine:
-        """The generator of this name; the last one used stays loaded."""
+        """The generator of this name; the last one used stays loaded, and with it the batch size that fitted.
+
+        A batch size below the settings' comes of a try that ran out of memory: it is never exceeded again.
+        """
         from models.engine import load_engine
 
         if self._generator is None or self._generator[0] != ref:
@@ -233,10 +240,13 @@ class Worker:
                 device=self.spec.device,
                 precision=self.spec.settings.lipsync.precision,
                 batch_size=batch_size,
+                gpu_share=self.spec.settings.run.gpus_per_actor,
             )
             self._generator = (ref, engine)
+            release_memory()  # weights are read in float32 and kept in less
         engine = self._generator[1]
-        engine.batch_size = batch_size
+        if batch_size < self.spec.settings.run.batch_size:
+            engine.fit.limit(batch_size)
         return engine
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from tasks.film_steps import is_finished
 from tasks.reprocess import PlannedPass, begin_pass, inherit_failures, pass_folder, plan_pass
 from tasks.selection import Wanted
 from tasks.summary import summarise
+
+_MAX_NAMED = 8
 
 
 def reprocess_command(
@@ -36,7 +37,7 @@ def reprocess_command(
     planned = _plan(parent, wanted, overrides)
     if planned is None:
         return _nothing(as_json=as_json)
-    if dry_run:
+    if dry_run or not planned.reasons:
         _show(planned, parent, path, as_json=as_json)
         return 0
     if not as_json:
@@ -75,25 +76,30 @@ def _show(planned: PlannedPass, parent: RunFolder, path: Path, *, as_json: bool)
     if as_json:
         print_json(document)
         return
-    rows: list[list[object]] = [[pair_id, "; ".join(why)] for pair_id, why in planned.reasons.items()]
-    print_table(f"{len(rows)} of {len(parent.plan.pairs) + len(parent.plan.problems)} pairs", ["pair", "why"], rows)
-    for pair_id, message in planned.refused.items():
-        print_warning(f"{pair_id} stays as it is: {message}")
-    _show_asked(planned, parent)
+    rows: list[list[object]] = [
+        [pair_id, "; ".join(why), ", ".join(planned.asked.get(pair_id, ()))] for pair_id, why in planned.reasons.items()
+    ]
+    total = len(parent.plan.pairs) + len(parent.plan.problems)
+    print_table(f"{len(rows)} of {total} pairs", ["pair", "why", "asked for"], rows)
+    for message, names in _by_message(planned.refused).items():
+        print_warning(f"{names}: {message}")
+    if not planned.reasons:
+        out.print("nothing to do: every pair that was chosen stays as it is")
+        return
     print_facts({name: document[name] for name in ("run", "shards", "frames")} | {"montages": document["montages"]})
 
 
-def _show_asked(planned: PlannedPass, parent: RunFolder) -> None:
-    """Say what people asked for that this pass does not do, and the command that does it."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for pair_id, asked in planned.asked.items():
-        if not set(asked) <= set(planned.heritage.order.overrides):
-            groups.setdefault(asked, []).append(pair_id)
-    for asked, pairs in groups.items():
-        names = ", ".join("'" + pair_id.replace("'", "''") + "'" for pair_id in pairs)
-        command = ["singalong", "reprocess", str(parent.path), "--where", f"pair_id IN ({names})"]
-        command += [word for one in asked for word in ("--set", one)]
-        print_warning(f"{len(pairs)} were rejected to be made with {', '.join(asked)}: {shlex.join(command)}")
+def _by_message(refused: dict[str, str]) -> dict[str, str]:
+    """The pairs that stay as they are by why: of hundreds with one reason the first few are named."""
+    groups: dict[str, list[str]] = {}
+    for pair_id, message in refused.items():
+        groups.setdefault(message, []).append(pair_id)
+    return {
+        message: ", ".join(names[:_MAX_NAMED])
+        + (f" and {len(names) - _MAX_NAMED} more" if names[_MAX_NAMED:] else "")
+        + (" stay as they are" if names[1:] else " stays as it is")
+        for message, names in groups.items()
+    }
 
 
 def _document(planned: PlannedPass, parent: RunFolder, path: Path) -> dict[str, Any]:

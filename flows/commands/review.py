@@ -13,6 +13,7 @@ from review.feed import Snapshot
 from review.serve import serve
 from review.server import Reviewable
 from singalong.runfolder import RunFolder
+from tasks.asking import Asking
 from tasks.reviewing import Look, shot_starts
 from tasks.standing import scorer_thresholds
 
@@ -32,6 +33,7 @@ def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: 
         look=lambda: Snapshot(*look()),
         thresholds=scorer_thresholds,
         cuts_s=shot_starts(folder),
+        asks=Asking(folder),
     )
     try:
         serve(what, port=port, ready=ready)

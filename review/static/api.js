@@ -100,7 +100,7 @@ export class Outbox {
   }
 }
 
-async function post(path, content) {
+export async function post(path, content) {
   return answer(
     await fetch(path, {
       method: "POST",

@@ -63,6 +63,7 @@ export class Curve {
     picture.append(this.#head);
     this.box.replaceChildren(picture, ...lines.map(([name, value]) => this.#label(name, value, y(value))));
     this.box.setAttribute("aria-valuemax", this.#duration.toFixed(2));
+    this.#head.toggleAttribute("hidden", !curve.source_s.length);
     this.#explain(passed, curve, found.length > 0);
   }
 
@@ -116,9 +117,9 @@ export class Curve {
     for (const [start, end, outcome] of passed) kinds.set(outcome, (kinds.get(outcome) ?? 0) + end - start);
     const { offset } = curve.points;
     $("legend").replaceChildren(
-      hasScore ? entry("confidence", "sync confidence within 1 s") : entry("none", "too little to score here"),
+      hasScore ? entry("confidence", "sync confidence within 1 s") : entry("none", curve.source_s.length ? "too little to score here" : "no part of it is made, so there is no curve"),
       ...(offset.some((value) => Math.abs(value ?? 0) > 2) ? [entry("off", "best at another offset")] : []),
-      entry("sings", "somebody sings"),
+      ...(curve.voiced.length ? [entry("sings", "somebody sings")] : []),
       ...[...kinds].map(([outcome, frames]) => entry(`passed o-${outcome}`, `${WORDS[outcome] ?? outcome}: ${frames} frames as they were`)),
       ...(curve.cuts.length ? [entry("cut", `${curve.cuts.length} cuts`)] : []),
     );

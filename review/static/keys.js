@@ -36,6 +36,7 @@ const KEYS = [
   [["a"], "accept", "accept, and go on"],
   [["r"], "reject", "reject, with reason, note or settings"],
   [["s"], "redo", "reject, to be made again with other settings"],
+  [["f"], "point", "reject: point at the face that is to sing"],
   [["u"], "undo", "undo the last decision"],
   [["j", "n", "ArrowDown"], "next", "next take"],
   [["k", "p", "ArrowUp"], "previous", "previous take"],

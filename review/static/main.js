@@ -175,6 +175,13 @@ function decide(ruling, { reason = "", note = "", settings = [] } = {}) {
   choose(following && queue.items.has(following) ? following : queue.order[0]);
 }
 
+function sendBack(options) {
+  const item = queue.items.get(current);
+  if (!item) return;
+  player.film.pause();
+  dialog.open(item, detail, player.sourceTime ?? detail?.row.clip_start_s ?? 0, options);
+}
+
 /** The pair after this one in the queue that nobody has judged; else simply the next. */
 function nextToJudge(id) {
   const rest = queue.order.slice(queue.place(id) + 1);
@@ -224,8 +231,9 @@ function toggleQueue(open) {
 
 const actions = {
   accept: () => decide("accept"),
-  reject: () => queue.items.has(current) && dialog.open(queue.items.get(current)),
-  redo: () => queue.items.has(current) && dialog.open(queue.items.get(current), { settings: true }),
+  reject: () => sendBack(),
+  redo: () => sendBack({ settings: true }),
+  point: () => sendBack({ point: true }),
   rejectFor: (reason) => decide("reject", { reason }),
   undo,
   next: () => choose(queue.step(current, 1)),

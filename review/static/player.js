@@ -25,6 +25,8 @@ export class Player {
       this.film.addEventListener(event, () => this.#tick());
     }
     this.film.addEventListener("play", () => this.#run());
+    // the poster is a frame of the middle: it must not stand beside the first frame of the clip
+    this.film.addEventListener("loadeddata", () => this.film.removeAttribute("poster"));
     for (const event of ["play", "pause", "ended"]) this.film.addEventListener(event, () => this.#label());
     this.film.addEventListener("error", () => {
       if (!this.film.getAttribute("src")) return;
@@ -43,6 +45,11 @@ export class Player {
 
   get duration() {
     return Number.isFinite(this.film.duration) ? this.film.duration : 0;
+  }
+
+  /** The time of the clip that is on the screen; null where nobody knows. */
+  get sourceTime() {
+    return this.#source()?.at ?? null;
   }
 
   /** The output frame on the screen. */
@@ -77,6 +84,7 @@ export class Player {
     if (isPart) this.film.src = media("part", item.id, String(item.done)); // while the run goes on
     $("film-caption").textContent = isPart ? "The first part, still without its song" : "Result, with the song";
     say($("film-absent"), item.film || isPart ? "" : absence(item));
+    for (const id of ["play", "back", "forth", "worst", "show-box", "speed"]) $(id).disabled = !(item.film || isPart);
     this.#label();
   }
 
@@ -91,7 +99,7 @@ export class Player {
       this.#playsClip = true;
       this.clip.src = media("clip", this.#item.id);
     } else {
-      say($("clip-absent"), "The row could not be planned: there is no clip to show.");
+      say($("clip-absent"), "The clip cannot be shown: its row could not be planned.");
     }
     this.#tick();
   }

@@ -11,6 +11,9 @@ const MAX_TAGS = 400;
 /** The word that says where a pair stands: its verdict if it is done, else its status. */
 export const badgeOf = (item) => (item.status === "done" && item.verdict ? item.verdict : item.status);
 
+/** What went wrong, without the path it begins with: the list has room for a few words. */
+const failureText = (item) => item.error?.replace(/^(\S*\/\S*?|row \d+)(, (row|column) [^:]*)*: /, "") ?? item.why;
+
 const isJudged = (item) => item.decision !== null;
 
 const JUDGED = {
@@ -27,7 +30,7 @@ export class Queue {
   order = [];
   #places = new Map();
   #texts = new WeakMap();
-  filters = { text: ANY, verdict: ANY, judged: ANY, status: ANY, montage: ANY, tag: ANY };
+  filters = { text: ANY, verdict: ANY, judged: ANY, status: ANY, montage: ANY, tag: ANY, need: ANY };
 
   take(items, anew) {
     if (anew) this.items = new Map();
@@ -69,9 +72,10 @@ export class Queue {
   }
 
   #passes(item) {
-    const { text, verdict, judged, status, montage, tag } = this.filters;
+    const { text, verdict, judged, status, montage, tag, need } = this.filters;
     if (verdict && item.verdict !== verdict) return false;
     if (status && item.status !== status) return false;
+    if (need && item.why !== need) return false;
     if (montage && item.montage !== montage) return false;
     if (judged && JUDGED[judged] && !JUDGED[judged][1](item)) return false;
     if (tag && !Object.entries(item.tags).some(([name, value]) => `${name}:${value}` === tag)) return false;
@@ -130,11 +134,13 @@ export class Filters {
     const items = [...this.queue.items.values()];
     const montages = new Set(items.map((item) => item.montage).filter(Boolean));
     const tags = new Set(items.flatMap((item) => Object.entries(item.tags).map(([name, value]) => `${name}:${value}`)));
+    const needs = new Map(items.map((item) => [item.why, item.need]));
     const offers = {
       verdict: ["fail", "review", "not scorable", "pass"].map((name) => [name, name]),
       judged: Object.entries(JUDGED).map(([name, [words]]) => [name, words]),
       status: ["done", "pending", "failed", "quarantined"].map((name) => [name, name]),
       montage: [...montages].map((name) => [name, name]),
+      need: [...needs].sort(([, one], [, other]) => one - other).map(([words]) => [words, words]),
       tag: [...tags].sort().slice(0, MAX_TAGS).map((name) => [name, name]),
     };
     const told = JSON.stringify(offers);
@@ -211,7 +217,7 @@ export class List {
         "span",
         { class: "row-text" },
         el("span", { class: "row-name", title: item.id }, item.id),
-        el("span", { class: "row-why" }, item.decision ? decisionText(item.decision) : item.why),
+        el("span", { class: "row-why" }, item.decision ? decisionText(item.decision) : failureText(item)),
       ),
       el(
         "span",

@@ -2,6 +2,7 @@
 
 import { $, clock, el, fileName, number, percent } from "./dom.js";
 import { badgeOf, decisionText } from "./queue.js";
+import { Redo } from "./redo.js";
 
 export function showTake(item, detail) {
   $("pair-name").textContent = item ? item.id : "Nothing in the queue passes the filters";
@@ -84,35 +85,55 @@ export function offerReasons(reasons, onReason) {
   );
 }
 
-/** Sending a take back with a reason in words, or to be made again with other settings. */
+/** Sending a take back with a reason in words, or to be made again with something else. */
 export class RejectDialog {
   constructor(reasons, onReject) {
     this.dialog = $("reject-dialog");
+    this.redo = new Redo((words, isWrong) => this.#told(words, isWrong));
     $("reject-reasons").replaceChildren(
       ...[...reasons, ""].map((reason, place) =>
         el("label", { class: "choice" }, el("input", { type: "radio", name: "reason", value: reason, checked: place === reasons.length }), reason || "another, or none"),
       ),
     );
     $("reject-cancel").addEventListener("click", () => this.dialog.close());
-    $("reject-form").addEventListener("submit", (event) => {
+    $("reject-form").addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("reject-form").requestSubmit();
+    });
+    $("reject-form").addEventListener("submit", async (event) => {
       event.preventDefault();
-      const settings = $("reject-settings").value.split("\n").map((line) => line.trim()).filter(Boolean);
-      const wrong = settings.find((line) => !/^[a-z_]+\.[a-z_0-9]+\s*=/.test(line));
-      if (wrong) {
-        $("reject-error").textContent = `${wrong}: expected section.key=value`;
+      const settings = this.redo.words;
+      const reason = new FormData(event.target).get("reason") ?? "";
+      $("reject-submit").disabled = true;
+      const wrong = await this.redo.check();
+      $("reject-submit").disabled = false;
+      this.#told(wrong ?? "", wrong !== null);
+      if (wrong !== null) {
+        $("reject-error").scrollIntoView({ block: "nearest" });
         return;
       }
+      if (!this.dialog.open) return; // Escape was faster
       this.dialog.close();
-      onReject({ reason: new FormData(event.target).get("reason") ?? "", note: $("reject-note").value.trim(), settings });
+      onReject({ reason, note: $("reject-note").value.trim(), settings });
     });
   }
 
-  open(item, { settings = false } = {}) {
+  /** `open` unfolds the wishes, `point` shows the picture to point at a face. */
+  open(item, detail, seconds, { settings = false, point = false } = {}) {
+    const { decision } = item;
     $("reject-title").textContent = `Reject ${item.id}`;
-    $("reject-note").value = "";
-    $("reject-settings").value = item.decision?.settings?.join("\n") ?? "";
-    $("reject-error").textContent = "";
+    $("reject-note").value = decision?.ruling === "reject" ? decision.note : "";
+    const reason = decision?.ruling === "reject" ? decision.reason : point ? "wrong face" : "";
+    for (const field of $("reject-reasons").querySelectorAll("input")) field.checked = field.value === reason;
+    this.redo.open(item, detail, seconds);
+    $("asks").open = settings || point || Boolean(decision?.settings?.length);
     this.dialog.showModal();
-    $(settings ? "reject-settings" : "reject-note").focus();
+    if (point) this.redo.point();
+    else (settings ? $("ask-face") : $("reject-note")).focus();
+  }
+
+  #told(words, isWrong) {
+    $("reject-error").textContent = isWrong ? words : "";
+    $("reject-asked").textContent = isWrong ? "" : words;
+    $("reject-submit").textContent = words && !isWrong ? "Reject, to be made again so" : "Reject";
   }
 }

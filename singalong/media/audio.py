@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from singalong.errors import MediaError
 from singalong.media.audio_reader import iter_audio
+from singalong.media.mel_filters import mel_filters
 from singalong.media.units import MEL_STEPS_PER_S, SAMPLE_RATE_HZ
 
 FFT_SIZE = 800
@@ -46,18 +47,9 @@ _HANGOVER_STEPS = 8
 @cache
 def mel_basis() -> NDArray[np.float32]:
     """The mel filter bank (80, 401): Slaney's scale and area norm, 55 to 7600 Hz."""
-    from librosa.filters import mel  # here, because librosa takes a second to import
-
-    basis: NDArray[np.float32] = mel(
-        sr=SAMPLE_RATE_HZ,
-        n_fft=FFT_SIZE,
-        n_mels=NUM_BANDS,
-        fmin=MIN_HZ,
-        fmax=MAX_HZ,
-        htk=False,
-        norm="slaney",
+    return mel_filters(
+        sample_rate_hz=SAMPLE_RATE_HZ, fft_size=FFT_SIZE, num_bands=NUM_BANDS, min_hz=MIN_HZ, max_hz=MAX_HZ
     )
-    return basis
 
 
 def mel_spectrogram(samples: ArrayLike, sample_rate_hz: int) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from singalong.media.audio_reader import iter_audio
+from singalong.media.mel_filters import mel_filters
 
 F32 = NDArray[np.float32]
 
@@ -129,9 +130,7 @@ def _powers(samples: F32) -> tuple[NDArray[np.float64], F32]:
 
 @cache
 def _mel_basis() -> NDArray[np.float64]:
-    from librosa.filters import mel  # here, because librosa takes seconds to import
-
-    return np.asarray(mel(sr=RATE_HZ, n_fft=_WINDOW, n_mels=_NUM_BANDS), np.float64)
+    return np.asarray(mel_filters(sample_rate_hz=RATE_HZ, fft_size=_WINDOW, num_bands=_NUM_BANDS), np.float64)
 
 
 def _to_db(power: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +11,10 @@ import numpy as np
 import pytest
 
 import singalong
-from flows.cli import main
 from singalong.attempts import AttemptLog
 from singalong.reviews import Decision, Ruling, read_decisions, record_decision
 from singalong.runfolder import RunFolder
-
-SETTINGS = ["--set", "run.executor=inprocess", "--set", "plan.shard_s=1.5"]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, Any]:
-        monkeypatch.setattr(sys, "argv", ["singalong", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return int(stop.value.code or 0), json.loads(printed.out) if printed.out else printed.err
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def finished(demo_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; tests make passes of it beside it, and leave it as it is."""
-    run = tmp_path_factory.mktemp("finished") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys, "argv", ["singalong", "run", str(demo_inputs / "manifest.csv"), "--run", str(run), *SETTINGS]
-        )
-        with pytest.raises(SystemExit) as stop:
-            main()
-    assert not stop.value.code
-    return run
+from tests.flows.conftest import SETTINGS
 
 
 def inodes(run: Path, *names: str) -> list[int]:
@@ -108,27 +78,6 @@ def test_a_worse_take_is_listed_and_the_earlier_one_stays_in_the_films(
     films = ("outputs/part1.mp4", "montages/demo.mp4")
     assert inodes(child, *films) == inodes(finished, *films), "the best take is the one there was"
     assert table(child, "pairs")["part1"]["generator"] != "untrained"
-
-
-def test_settings_asked_for_with_a_rejection_are_told_with_the_command_that_takes_them(
-    finished: Path, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    parent = tmp_path / "asked"
-    shutil.copytree(finished, parent)
-    decision = {"reviewer": "ann", "decided_at": "2026-01-01T00:00:00.000+00:00", "ruling": Ruling.REJECT}
-    record_decision(parent, Decision(pair_id="part1", settings=("lipsync.crf=30",), reason="soft", **decision))
-    record_decision(parent, Decision(pair_id="part2", output_sha256="of a film that is gone", **decision))
-    code, told = call("reprocess", parent, "--rejected", "--dry-run")
-    assert (code, told["pairs"]) == (
-        0,
-        [{"pair_id": "part1", "reasons": ["rejected: soft"], "asked": ["lipsync.crf=30"]}],
-    )
-    monkeypatch.setattr(sys, "argv", ["singalong", "reprocess", str(parent), "--rejected", "--dry-run"])
-    with pytest.raises(SystemExit):
-        main()
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"singalong reprocess {parent} --where" in said
-    assert "--set lipsync.crf=30" in said
 
 
 def test_what_a_person_rejected_gives_way_even_to_a_lower_score(finished: Path, call: Any, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_load_scorer_reads_a_checkpoint_of_either_network(tmp_path, architecture
     windows = np.random.default_rng(0).normal(size=(1, 80, 16)).astype(np.float32)
     if kind is ExpertScorer:
         expected = ExpertScorer(network, name="same", device="cpu").embed_audio(windows)
-        np.testing.assert_array_equal(scorer.embed_audio(windows), expected)
+        np.testing.assert_allclose(scorer.embed_audio(windows), expected, atol=1e-6)  # batch norms are folded
 
 
 def test_load_scorer_without_a_file_always_makes_the_same_weights() -> None:

@@ -15,8 +15,10 @@ import uvicorn
 
 from review.feed import Snapshot
 from review.server import Reviewable, make_app
+from singalong.asked import read_asked
 from singalong.config import Settings
-from singalong.contracts import PairRow, Plan, Status, Verdict
+from singalong.contracts import PairPlan, PairRow, Plan, Status, Verdict
+from singalong.errors import InputError
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
 from tests.singalong.builders import clip_facts, pair_row, plan_of, sha, touch
@@ -58,9 +60,26 @@ def small_run(folder: Path) -> tuple[RunFolder, list[PairReportRow]]:
     return run, rows
 
 
+class ReadAsks:
+    """What is asked for is read and checked, and not planned: the clips here are only bytes."""
+
+    def offers(self, pair: PairPlan) -> dict[str, Any]:
+        return {
+            "now": {"face": pair.face, "lipsync.mask": HOSTILE},
+            "choices": {"generator": [HOSTILE]},
+            "settings": [],
+        }
+
+    def faces(self, pair: PairPlan, at_s: float) -> list[dict[str, Any]]:
+        raise InputError("there is no analysis", file=pair.clip, value=at_s)
+
+    def check(self, pair_id: str, words: Sequence[str], present: frozenset[str]) -> object:
+        return read_asked(words, row=pair_row(1), settings=Settings())
+
+
 def reviewable(run: RunFolder, rows: Sequence[PairReportRow], **values: Any) -> Reviewable:
     """The run as the server is given it."""
-    return Reviewable(run=run, look=lambda: Snapshot(list(rows), run.plan, None), **values)
+    return Reviewable(run=run, look=lambda: Snapshot(list(rows), run.plan, None), **{"asks": ReadAsks()} | values)
 
 
 @contextlib.contextmanager

@@ -86,8 +86,11 @@ def address(run: RunFolder) -> Iterator[str]:
 
 def real(run: RunFolder) -> Reviewable:
     """The run as `singalong review` hands it over."""
+    from tasks.asking import Asking
     from tasks.reviewing import Look, shot_starts
     from tasks.standing import scorer_thresholds
 
     look = Look(run)
-    return Reviewable(run=run, look=lambda: Snapshot(*look()), thresholds=scorer_thresholds, cuts_s=shot_starts(run))
+    return Reviewable(
+        run=run, look=lambda: Snapshot(*look()), thresholds=scorer_thresholds, cuts_s=shot_starts(run), asks=Asking(run)
+    )

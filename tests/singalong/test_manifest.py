@@ -47,7 +47,7 @@ def test_columns_are_frozen() -> None:
         ),
         *("face", "fit", "generator", "vocals", "rights", "priority"),
     ]
-    assert set(PairRow.model_fields) == {*COLUMNS, "row", "tags", "place", "to_song_end"}
+    assert set(PairRow.model_fields) == {*COLUMNS, "row", "tags", "place", "to_song_end", "overrides"}
 
 
 def test_a_row_of_clip_and_song_gets_every_default(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_every_column_arrives_typed(folder: Path) -> None:
     names = ",".join([*COLUMNS, "tag_show"])
     values = 'x.1,a.mp4,song.wav,1.5,3,0,1e1,film,2,"at:10.5,20@1.5",loop,best,voice.wav,"CC BY, see mail",-3,late'
     (pair,) = read_manifest(csv(folder, names, values), available_models=["best"])
-    assert pair.model_dump(exclude={"clip", "song", "place", "to_song_end"}) == {
+    assert pair.model_dump(exclude={"clip", "song", "place", "to_song_end", "overrides"}) == {
         **{"row": 1, "pair_id": "x.1", "clip_start_s": 1.5, "clip_end_s": 3.0, "song_start_s": 0.0},
         **{"song_end_s": 10.0, "montage": "film", "position": 2.0, "face": "at:10.5,20@1.5", "fit": Fit.LOOP},
         **{

@@ -91,6 +91,7 @@ def test_columns_of_the_pair_report_are_frozen() -> None:
         **{"thumbnail": "string", "num_takes": "int64", "take_run_id": "string"},
         **{"confidence_before": "double", "verdict_before": "string", "review_ruling": "string"},
         **{"review_reason": "string", "review_settings": "list<item: string>", "reviewer": "string"},
+        **{"asked_settings": "list<item: string>", "asked_by": "string", "asked_reason": "string"},
     }
 
 

@@ -22,7 +22,7 @@ from singalong.newer import refuse_newer, version_in
 from singalong.reviews import Ruling, read_decisions
 from singalong.runfolder import RunFolder
 from singalong.store import Store
-from singalong.takes import EarlierRun, Heritage, Pass
+from singalong.takes import PASS_SCHEMA_VERSION, EarlierRun, Heritage, Pass
 from tests.singalong.builders import attempt, pair_row, plan_of, sha
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-v1"
@@ -153,7 +153,7 @@ def test_a_pass_comes_back_also_where_it_says_no_version(tmp_path: Path) -> None
     write_heritage(tmp_path, heritage())
     assert read_heritage(tmp_path) == heritage()
     content = json.loads((tmp_path / "pass.json").read_text())
-    assert content.pop("schema_version") == 1
+    assert content.pop("schema_version") == PASS_SCHEMA_VERSION
     (tmp_path / "pass.json").write_text(json.dumps(content))
     assert read_heritage(tmp_path) == heritage()
 

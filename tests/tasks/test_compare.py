@@ -3,7 +3,8 @@
 import pytest
 
 from singalong.contracts import Status, Verdict
-from tasks.compare import LEVEL_CONFIDENCE, Change, PairState, change_between
+from singalong.scoring import LEVEL_CONFIDENCE
+from tasks.compare import Change, PairState, change_between
 
 
 def state(confidence: float | None = 5.0, verdict: Verdict | None = Verdict.REVIEW, **values: object) -> PairState:
