@@ -68,8 +68,8 @@ class RunMetrics(Collector):
         self._step_us: Counter[str] = Counter()
         self._durations = Histogram(DURATION_BUCKETS_S)
         self._confidences: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CONFIDENCE_BUCKETS))
-        self._queued: Counter[str] = Counter()
-        self._running: Counter[str] = Counter()
+        self._queued = Counter(dict.fromkeys((LIPSYNC, *STEPS), 0))
+        self._running = Counter(self._queued)
         self._workers = {"up": 0, "busy": 0}
         self._peak_rss_bytes = 0.0
 
@@ -128,11 +128,15 @@ class RunMetrics(Collector):
         with self._lock:
             self._workers = {"up": up, "busy": busy}
 
-    def end(self, state: str, pair_verdicts: Mapping[str, int] | None = None) -> None:
-        """The driver ends in this state; `pair_verdicts`: from the report, where one was written."""
+    def report(self, pair_verdicts: Mapping[str, int]) -> None:
+        """A report was written, with so many pairs of each verdict."""
+        with self._lock:
+            self._pair_verdicts = dict(pair_verdicts)
+
+    def end(self, state: str) -> None:
+        """The driver ends in this state."""
         with self._lock:
             self._state, self._workers = state, {"up": 0, "busy": 0}
-            self._pair_verdicts = dict(pair_verdicts or {})
             if state == "complete":
                 self.last_success_s = time.time()
 

@@ -267,6 +267,9 @@ class RunSettings(Section):
         max_length=120,
         description="Label `run` of the metrics; default: the run folder's name.",
     )
+    ray_metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Where the run's own Ray serves its metrics; default: any port."
+    )
 
     @field_validator("metrics_file")
     @classmethod

@@ -39,6 +39,7 @@ class Meter:
         }
         self.metrics = RunMetrics(name, plan, judge_of(), info=info)
         self.metrics.begin(run.each_attempt(), run.fold())
+        self.metrics.report(_pair_verdicts(run.path / "pairs.parquet"))
         for line in run.logs.read_steps():
             self._count_step(line)
         self._file, self._server = None, None
@@ -78,7 +79,8 @@ class Meter:
 
     def _end(self, state: str) -> None:
         self._ended = True
-        self.metrics.end(state, _pair_verdicts(self._run.path / "pairs.parquet"))
+        self.metrics.report(_pair_verdicts(self._run.path / "pairs.parquet"))
+        self.metrics.end(state)
         self.write()
 
     def write(self) -> None:

@@ -16,8 +16,8 @@ WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 
 
-def connect(address: str | None) -> bool:
-    """Start a local cluster or join an existing one; True if we own it."""
+def connect(address: str | None, *, metrics_port: int | None = None) -> bool:
+    """Start a local cluster, which serves Ray's metrics on this port, or join an existing one; True if we own it."""
     if ray.is_initialized():
         return False
     address = address or os.environ.get("RAY_ADDRESS")
@@ -27,7 +27,8 @@ def connect(address: str | None) -> bool:
             ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **common)
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+            own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
+            ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 
 

@@ -42,7 +42,7 @@ class RayPool:
         self, spec: WorkerSpec, *, num_actors: int | None, gpus_per_actor: float, address: str | None = None
     ) -> None:
         self._address = address
-        self._owns_ray = connect(address)
+        self._owns_ray = connect(address, metrics_port=spec.settings.run.ray_metrics_port)
         self._is_local = self._owns_ray and not (address or os.environ.get("RAY_ADDRESS"))
         self._spec = spec
         self._num_restarts = 0
@@ -122,7 +122,7 @@ class RayPool:
             )
         slots, self._slots = self._slots, []
         _shut_down(slots)
-        connect(self._address)
+        connect(self._address, metrics_port=self._spec.settings.run.ray_metrics_port)
         self._slots = [self._new_slot() for _ in slots]
         self._last_slot.clear()
         failure = failure_of(InfraError(f"Ray died while this was being done: {', '.join(dead)} ended"))
