@@ -11,7 +11,7 @@ import typer
 
 from flows.cli_models import models_app
 from flows.cli_train import train_app
-from flows.options import Config, Json, Manifest, Overrides, RequireRights, Run
+from flows.options import Config, Json, Manifest, Overrides, RequireRights, Run, RunOption
 from singalong import __version__
 from singalong.errors import InputError
 
@@ -86,7 +86,7 @@ def plan(
 @app.command()
 def run(
     manifest: Manifest,
-    run: Annotated[Path, typer.Option("--run", help="Run folder: made, or resumed if it exists.", show_default=False)],
+    run: RunOption,
     config: Config = None,
     set_: Overrides = None,
     require_rights: RequireRights = False,
@@ -121,7 +121,7 @@ def reprocess(
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
     ] = None,
     child: Annotated[
-        Path | None, typer.Option("--run", help="Folder of the new run; by default RUN.2, RUN.3 and so on.")
+        str | None, typer.Option("--run", help="Place of the new run; by default RUN.2, RUN.3 and so on.")
     ] = None,
     set_: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
@@ -181,7 +181,7 @@ def logs(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders or URLs.", show_default=False)],
     json: Json = False,
 ) -> None:
     """Write the tables and index.html of a run, finished or not; of several runs, show what changed."""

@@ -13,11 +13,19 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."),
 ]
+# Places are texts: a Path would eat a slash of a URL.
 Manifest = Annotated[
-    Path,
-    typer.Argument(help="Manifest: .csv, .jsonl or .parquet, or a folder of them, or of media.", show_default=False),
+    str,
+    typer.Argument(
+        help="Manifest: .csv, .jsonl or .parquet, or a folder of them, or of media; or the s3:// URL of one.",
+        show_default=False,
+    ),
 ]
 RequireRights = Annotated[
     bool, typer.Option("--require-rights", help="Refuse rows that do not say who allowed their use (column rights).")
 ]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", show_default=False)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its s3:// URL.", show_default=False)]
+RunOption = Annotated[
+    str,
+    typer.Option("--run", help="Run folder or s3:// URL: made, or resumed if it exists.", show_default=False),
+]

@@ -14,6 +14,7 @@ from review.curve import COLUMNS
 from review.feed import PairView
 from singalong.errors import InputError
 from singalong.media.thumbnails import write_thumbnail
+from singalong.remote_run import here
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 
@@ -79,7 +80,7 @@ def frames_tables(run: RunFolder, view: PairView) -> list[pa.Table]:
     tables = []
     for shard in view.shards:
         result = store.find(shard.work_key)
-        for path in (store.frames_path(result) if result else None, run.frames_path(shard.shard_id)):
+        for path in (store.frames_path(result) if result else None, here(run.frames_path(shard.shard_id))):
             table = None if path is None else _read(path)
             if table is not None:
                 tables.append(table)
@@ -100,6 +101,7 @@ def _inside(run: Path, name: str | None) -> Path:
     root, path = run.resolve(), (run / name).resolve()
     if not path.is_relative_to(root):
         raise InputError("the report names a file outside the run folder", value=name)
+    here(run / name)
     if not path.is_file():
         raise InputError("the file is not there any more", file=path)
     return path

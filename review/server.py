@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Header, Query, Request, Response
@@ -107,9 +107,13 @@ def _add_queue(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
     def about() -> Response:
         return _json(
             {
-                **{"name": run.path.name, "run_id": run.run_id, "parent_run_id": run.plan.parent_run_id},
-                "again": shlex.join(["singalong", "reprocess", str(run.path), "--rejected"]),
-                **{"path": str(run.path), "reasons": REASONS, "reviewer": _user(), "version": __version__},
+                **{
+                    "name": PurePosixPath(run.location).name,
+                    "run_id": run.run_id,
+                    "parent_run_id": run.plan.parent_run_id,
+                },
+                "again": shlex.join(["singalong", "reprocess", run.location, "--rejected"]),
+                **{"path": run.location, "reasons": REASONS, "reviewer": _user(), "version": __version__},
             }
         )
 

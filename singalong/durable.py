@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from singalong.written import tell_written
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -91,6 +93,7 @@ def atomic_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
         fsync_dir(path.parent)
     finally:
         temp.unlink(missing_ok=True)
+    tell_written(path)
 
 
 def write_atomic(path: Path, data: bytes, *, replace: bool = True) -> None:

@@ -50,7 +50,7 @@ _EXPECTED = "manifests, or the folders clips and songs, or clips with songs of t
 
 
 def read_manifests(
-    location: Path,
+    location: str | Path,
     *,
     available_models: Collection[str] | None = None,
     require: Collection[str] = (),
@@ -71,7 +71,7 @@ def read_manifests(
     Raises ManifestError with every problem of every manifest, each with its file, and for a folder of which no pair
     can be made.
     """
-    location = location.expanduser()
+    location = Path(location).expanduser()
     if not location.is_dir():
         return read_manifest(location, available_models=available_models, require=require, roots=roots), []
     location, notes = location.absolute(), Notes()

@@ -9,7 +9,7 @@ from typing import Any
 from singalong.errors import UsageError
 
 
-def refuse_newer(what: str, found: object, known: int, *, file: Path | None = None) -> None:
+def refuse_newer(what: str, found: object, known: int, *, file: str | Path | None = None) -> None:
     """Raise UsageError where `found`, the version of a file, is above `known`, the one this singalong writes.
 
     What is no version at all passes: reading on will tell what is wrong with the file.

@@ -20,7 +20,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,30 +28,30 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from singalong.attempt_files import ATTEMPT_SCHEMA
-from singalong.attempts import FOLD_AT_END, AttemptLog
+from singalong.attempts import AttemptLog
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
 from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
+from singalong.listeners import Listeners
 from singalong.newer import refuse_newer
-from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
+from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
+from singalong.written import Removals
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
-_VERSION_KEY = b"singalong.plan_version"
+_PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
 
 
-_BLOCK = 4096
-"""Attempts that are records at once."""
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
 """What reading a damaged table may raise."""
 
@@ -59,17 +59,14 @@ _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
 class RunFolder:
     """An existing run folder; make one with `create`, come back to it with `open`."""
 
-    def __init__(self, path: Path, *, plan: Plan, version: int, settings: Settings) -> None:
+    def __init__(self, path: Path, *, outline: PlanOutline, version: int, settings: Settings) -> None:
         self.path = path
-        self.plan = plan
+        self.outline = outline
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts", before_first=lambda: _raise_version(path))
+        self._log = AttemptLog(path / "attempts", watcher=Removals(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
-        self.listeners: list[Callable[[AttemptRow], None]] = []
-        """Are told of every attempt once its record is safe on the disk."""
-        self._untold: list[AttemptRow] = []
-        self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
+        self.listeners = Listeners()
 
     # ---- making and opening
 
@@ -95,7 +92,7 @@ class RunFolder:
         _check_is_ours(path)
         with _writable(path):
             make_dirs(path)
-        with run_lock(path / ".lock", run=path):
+        with _driving(path):
             run_id = _claim(path, plan.run_id)
             plan = plan.model_copy(update={"run_id": run_id})
             standing = cls._standing(path)
@@ -105,7 +102,9 @@ class RunFolder:
                 write_heritage(path, heritage)
             version = _next_version(path)
             _write_plan(path, version, plan, settings, manifest)
-        return cls(path, plan=plan, version=version, settings=settings)
+        run = cls(path, outline=PlanOutline.of(plan), version=version, settings=settings)
+        run.plan = plan
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -113,7 +112,7 @@ class RunFolder:
         path = path.expanduser().absolute()
         _read_marker(path)
         try:
-            plan, version = _read_plan(path / "plan.parquet")
+            outline = PlanOutline.read(path / "plan.parquet")
         except FileNotFoundError:
             raise UsageError(
                 "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
@@ -121,9 +120,9 @@ class RunFolder:
         except UsageError:
             raise
         except _UNREADABLE as exc:
-            plan, version = _newest_plan(path, exc)
-        settings = load_settings(_version_path(path, version, ".toml"))
-        return cls(path, plan=plan, version=version, settings=settings)
+            outline = _newest_outline(path, exc)
+        settings = load_settings(_version_path(path, outline.version, ".toml"))
+        return cls(path, outline=outline, version=outline.version, settings=settings)
 
     @classmethod
     def _standing(cls, path: Path) -> RunFolder | None:
@@ -141,7 +140,18 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         """Id of the run; stays the same when the plan changes."""
-        return self.plan.run_id
+        return self.outline.run_id
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that was in force when the folder was opened; read when it is first asked for."""
+        kept = _version_path(self.path, self.version, ".parquet")
+        for file in (kept, self.path / "plan.parquet"):
+            with contextlib.suppress(*_UNREADABLE):
+                plan, version = _read_plan(file)
+                if version == self.version:
+                    return plan
+        raise UsageError("the plan cannot be read", file=kept, action=_PLAN_AGAIN)
 
     @property
     def manifest(self) -> list[PairRow]:
@@ -152,7 +162,7 @@ class RunFolder:
     def heritage(self) -> Heritage | None:
         """What this run makes again of another one, and the takes before; None for a run of its own."""
         heritage = read_heritage(self.path)
-        if heritage is None or heritage.order.parent_run_id != self.plan.parent_run_id:
+        if heritage is None or heritage.order.parent_run_id != self.outline.parent_run_id:
             return None  # the folder was given a plan of its own since
         return heritage
 
@@ -161,16 +171,26 @@ class RunFolder:
         return self.heritage is None or pair_id in self._made_again
 
     @cached_property
+    def _work_keys(self) -> dict[str, str]:
+        return dict(zip(self.outline.shard_ids, self.outline.work_keys, strict=True))
+
+    @cached_property
     def _made_again(self) -> frozenset[str]:
         return frozenset(self.heritage.order.pairs if self.heritage else ())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run for one driver; UsageError naming the holder when there is another."""
-        return run_lock(self.path / ".lock", run=self.path)
+        return _driving(self.path)
 
     def holder(self) -> str | None:
         """Who is working on this run at the moment, in words; None when nobody is."""
-        return lock_holder(self.path / ".lock")
+        mirror = mirror_of(self.path)
+        return lock_holder(self.path / ".lock") if mirror is None else mirror.lease.holder()
+
+    @property
+    def location(self) -> str:
+        """Where the run is for everybody: its folder, or its URL."""
+        return location_of(self.path)
 
     def check_is_there(self) -> None:
         """Raise TransientIOError when the folder was deleted or moved: writing on would make one that is no run."""
@@ -200,28 +220,21 @@ class RunFolder:
         """
         self.check_is_there()
         self._log.record(attempt, flush=flush)
-        self._untold.append(attempt)
+        self.listeners.expect(attempt)
         if flush:
-            self._tell()
+            self.listeners.tell()
 
     def flush_attempts(self) -> None:
         """Return when all starts and ends that were told of are safe on the disk."""
         self.check_is_there()
         self._log.flush()
-        self._tell()
-
-    def _tell(self) -> None:
-        """Tell of what is safe now."""
-        told, self._untold = self._untold, []
-        for attempt in told if self.listeners else ():
-            for listener in self.listeners:
-                listener(attempt)
+        self.listeners.tell()
 
     def fold_journal(self) -> None:
         """Fold the many small files of a driver's work into one, if they are many; for the driver alone."""
         self.check_is_there()
         self._log.flush()
-        self._log.fold(at_least=FOLD_AT_END)
+        self._log.fold_at_end()
 
     def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
         """All recorded attempts, of one shard or of all, also those of former plans; by shard, then
@@ -231,17 +244,12 @@ class RunFolder:
 
     def each_attempt(self) -> Iterator[AttemptRow]:
         """The same, one after the other in no order: a million of them at once would fill the memory."""
-        for part in self._log.read().parts:
-            table = part.wide(ATTEMPT_SCHEMA.names)
-            for start in range(0, table.num_rows, _BLOCK):
-                yield from from_table(AttemptRow, table.slice(start, _BLOCK))
+        return self._log.read().each_row()
 
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""
-        log = self._log.read()
-        return fold_parts(
-            list(self._work_keys), list(self._work_keys.values()), log.parts, log.marks, damaged=log.damaged
-        )
+        log, outline = self._log.read(), self.outline
+        return fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
 
     # ---- frames
 
@@ -278,6 +286,13 @@ def _check_is_ours(path: Path) -> None:
                 value=sorted(strangers)[0],
                 expected="a new or empty folder, or that of a run",
             )
+
+
+@contextlib.contextmanager
+def _driving(path: Path) -> Iterator[None]:
+    mirror = mirror_of(path)
+    with run_lock(path / ".lock", run=path), mirror.driving() if mirror else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager
@@ -332,23 +347,19 @@ def _raise_version(path: Path) -> None:
 
 def _read_plan(file: Path) -> tuple[Plan, int]:
     table = pq.read_table(file, page_checksum_verification=True)
-    return plan_from_table(table, file=file), int(table.schema.metadata[_VERSION_KEY])
+    return plan_from_table(table, file=file), int(table.schema.metadata[PLAN_VERSION_KEY])
 
 
-def _newest_plan(path: Path, damage: Exception) -> tuple[Plan, int]:
+def _newest_outline(path: Path, damage: Exception) -> PlanOutline:
     """The newest plan under plans/ that reads: plan.parquet is a copy of it. Raises UsageError where there is none."""
     for version in range(_next_version(path) - 1, 0, -1):
         try:
-            return _read_plan(_version_path(path, version, ".parquet"))
+            return PlanOutline.read(_version_path(path, version, ".parquet"))
         except UsageError:
             raise
         except _UNREADABLE:
             continue
-    raise UsageError(
-        f"the plan cannot be read: {damage}",
-        file=path / "plan.parquet",
-        action="Run the manifest on this folder again; no work is lost.",
-    ) from damage
+    raise UsageError(f"the plan cannot be read: {damage}", file=path / "plan.parquet", action=_PLAN_AGAIN) from damage
 
 
 def _version_path(path: Path, version: int, suffix: str) -> Path:
@@ -372,7 +383,7 @@ def _write_plan(path: Path, version: int, plan: Plan, settings: Settings, manife
     """Write a plan with all it was made from; it is in force once the last file stands."""
     rows, config = to_table(PairRow, list(manifest)), dump_settings(settings).encode()
     table = plan_to_table(plan)
-    table = table.replace_schema_metadata({**table.schema.metadata, _VERSION_KEY: str(version)})
+    table = table.replace_schema_metadata({**table.schema.metadata, PLAN_VERSION_KEY: str(version)})
     write_parquet_atomic(rows, _version_path(path, version, ".manifest.parquet"))
     write_atomic(_version_path(path, version, ".toml"), config)
     write_parquet_atomic(table, _version_path(path, version, ".parquet"), replace=False)

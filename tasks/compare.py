@@ -130,7 +130,7 @@ def _pairs_of(run: RunFolder) -> dict[str, PairReportRow]:
 def _totals(run: RunFolder, table: Mapping[str, PairReportRow]) -> RunTotals:
     confidences = [row.sync_confidence for row in table.values() if row.sync_confidence is not None]
     return RunTotals(
-        run=str(run.path),
+        run=run.location,
         run_id=run.run_id,
         parent_run_id=run.plan.parent_run_id,
         num_pairs=len(table),

@@ -11,6 +11,7 @@ from singalong.contracts import Title
 from singalong.media.join import segments_match
 from singalong.media.lettering import clean_text
 from singalong.plan import montages
+from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
 from tasks.analyse import analysis_version
 from tasks.dispatch import Item
@@ -207,8 +208,10 @@ def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -
 
 
 def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:
-    parent = session.run.heritage.order.parent if session.run.heritage else None
-    standing = {film.name: film.standing() or (film.adopt(Path(parent)) if parent else None) for film in films}
+    standing = {film.name: film.standing() for film in films}
+    if session.run.heritage and not all(standing.values()):
+        with run_at(session.run.heritage.order.parent) as parent:
+            standing = {film.name: standing[film.name] or film.adopt(parent) for film in films}
     todo = {f"{stage} {film.name}": film for film in films if standing[film.name] is None}
     recorder = OutcomeRecorder()
     session.dispatch(stage, [Item(item_id, film.job()) for item_id, film in todo.items()], recorder)

@@ -20,7 +20,8 @@ from pydantic import Field, ValidationError
 from singalong import __version__
 from singalong.config import Settings
 from singalong.contracts import Failure, PairPlan, Plan, Row, ShardPlan, ShardResult, Title
-from singalong.durable import link_or_copy, write_atomic
+from singalong.durable import write_atomic
+from singalong.remote_run import copy_file, location_of, note_upload, size_of
 from singalong.store import Store
 from tasks.credentials import credentials_for
 from tasks.jobs import ConformJob, Credentials, CropGuide, FilmFacts, JoinJob, Segment, Signing, SpanOfSong
@@ -86,8 +87,8 @@ class Film:
             name=self.name,
             segments=tuple(segment.path for segment in self.segments),
             audio=joined_spans(self.pairs),
-            output=str(self.output),
-            thumbnail=str(self.thumbnail),
+            output=location_of(self.output),
+            thumbnail=location_of(self.thumbnail),
             fps=self.fps,
             metadata=film_metadata(self.name, list(self.pairs)),
             credentials=credentials_for(self.pairs, self.signing),
@@ -112,11 +113,7 @@ class Film:
         record = read_film_record(self.record_path)
         if record is None or record.film is None or record.key != self.key():
             return None
-        try:
-            num_bytes = self.output.stat().st_size
-        except FileNotFoundError:
-            return None
-        return record if record.num_bytes == num_bytes else None
+        return record if record.num_bytes == size_of(self.output) else None
 
     def adopt(self, run: Path) -> FilmRecord | None:
         """Take the film over from another run, if it stands there as it should be; None if it does not."""
@@ -125,16 +122,18 @@ class Film:
         if record is None or record.film is None:
             return None
         try:
-            link_or_copy(theirs.output, self.output)
-            if theirs.thumbnail.is_file():
-                link_or_copy(theirs.thumbnail, self.thumbnail)
+            copy_file(theirs.output, self.output)
+            if size_of(theirs.thumbnail) is not None:
+                copy_file(theirs.thumbnail, self.thumbnail)
         except FileNotFoundError:
             return None  # somebody tidied up in the meantime
-        return self.commit(record.film.model_copy(update={"path": str(self.output)}))
+        return self.commit(record.film.model_copy(update={"path": location_of(self.output)}))
 
     def commit(self, facts: FilmFacts) -> FilmRecord:
         """Write the record of a film that was just made."""
-        return self._write(film=facts, num_bytes=self.output.stat().st_size)
+        if facts.num_bytes is not None:
+            note_upload(self.output, facts.num_bytes)
+        return self._write(film=facts, num_bytes=size_of(self.output) or 0)
 
     def commit_failure(self, failure: Failure) -> None:
         """Write why the film could not be made."""

@@ -214,6 +214,7 @@ class FilmFacts(Row):
     sha256: str
     num_frames: int
     duration_s: float
+    num_bytes: int | None = Field(default=None, description="of a film that was put at a URL")
     content_sha256: str | None = Field(
         default=None, description="without content credentials, whose signature is another each time; None: no record"
     )

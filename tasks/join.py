@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from singalong.durable import atomic_file, sha256_of
@@ -13,6 +14,7 @@ from singalong.media.audio_out import AudioSpan
 from singalong.media.conform import conform_video
 from singalong.media.join import join_segments
 from singalong.media.thumbnails import write_thumbnail
+from singalong.objects import is_url, object_at
 from singalong.store import Store
 from tasks.credentials import embed_credentials
 from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
@@ -28,11 +30,25 @@ _CONFORMED = "conformed.mp4"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def join(job: JoinJob) -> FilmFacts:
+def join(job: JoinJob, store: Store, *, check: Callable[[], None] = lambda: None) -> FilmFacts:
     """Write the film of a pair or montage; it appears under its name only when it is whole, and signed.
 
-    Raises TransientIOError for a segment of the store whose bytes are not those that were committed.
+    `check` is called before a film goes to its URL. Raises what it raises, and TransientIOError for a segment of the
+    store whose bytes are not those that were committed.
     """
+    if not is_url(job.output):
+        return _join(job)
+    with store.temp_dir() as folder:
+        film, thumbnail = folder / "film.mp4", folder / "film.jpg"
+        facts = _join(job.model_copy(update={"output": str(film), "thumbnail": str(thumbnail)}))
+        check()
+        for path, url in ((thumbnail, job.thumbnail), (film, job.output)):
+            place, key = object_at(url)
+            place.upload(key, path)
+        return facts.model_copy(update={"path": job.output, "num_bytes": film.stat().st_size})
+
+
+def _join(job: JoinJob) -> FilmFacts:
     output, credentials = Path(job.output), job.credentials
     for segment in job.segments:
         _check_content(Path(segment))
@@ -60,7 +76,7 @@ def conform(job: ConformJob, store: Store) -> Path:
 
     def build(folder: Path) -> None:
         conform_video(
-            Path(job.source),
+            _film_here(job.source, folder),
             folder / _CONFORMED,
             width=job.width,
             height=job.height,
@@ -75,6 +91,16 @@ def conform(job: ConformJob, store: Store) -> Path:
         )
 
     return store.commit_cache("conformed", job.source_sha256, conform_version(job), build)
+
+
+def _film_here(location: str, folder: Path) -> Path:
+    """A film on this disk, fetched beside `folder` if it is at a URL."""
+    if not is_url(location):
+        return Path(location)
+    place, key = object_at(location)
+    path = folder.with_name("source.mp4")
+    place.download(key, path)
+    return path
 
 
 def conformed(job: ConformJob, store: Store) -> Segment | None:

@@ -40,7 +40,7 @@ class Models:
 
 
 def plan_run(
-    manifest: Path,
+    manifest: str | Path,
     *,
     settings: Settings,
     store: Store,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
 from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.plan import montages
+from singalong.remote_run import size_of
 from singalong.report import Film, Merge, Report, fold_report
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table
 from singalong.reviews import read_decisions
@@ -148,13 +149,13 @@ def _montage_films(run: RunFolder) -> dict[str, Film]:
 
 def _film(run: RunFolder, record: FilmRecord, output: Path) -> Film:
     facts = record.film
-    if facts is None or not output.is_file():
+    if facts is None or size_of(output) is None:
         return Film(failure=record.failure, missing=record.missing)
     thumbnail = output.with_suffix(".jpg")
     return Film(
         path=output.relative_to(run.path).as_posix(),
         sha256=facts.sha256,
         duration_s=facts.duration_s,
-        thumbnail=thumbnail.relative_to(run.path).as_posix() if thumbnail.is_file() else None,
+        thumbnail=thumbnail.relative_to(run.path).as_posix() if size_of(thumbnail) is not None else None,
         missing=record.missing,
     )

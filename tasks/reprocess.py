@@ -19,7 +19,9 @@ from singalong.config import Settings, with_overrides
 from singalong.contracts import AttemptRow, PairRow, Plan, ShardPlan, Status
 from singalong.errors import UsageError
 from singalong.heritage import read_pass
+from singalong.objects import is_url
 from singalong.plan import shards_of
+from singalong.remote_run import is_empty, run_at
 from singalong.report import Report
 from singalong.reviews import Ruling, inherit_decisions, read_decisions
 from singalong.runfolder import RunFolder
@@ -104,7 +106,7 @@ def plan_pass(
     reasons = {pair_id: why for pair_id, why in selection.reasons.items() if pair_id not in refused}
     reasons |= dict.fromkeys(found.moved, ("a row before it takes another part of the song now",))
     order = Pass(
-        parent=str(parent.path),
+        parent=parent.location,
         parent_run_id=parent.run_id,
         selection=wanted.words(),
         overrides=tuple(overrides),
@@ -155,34 +157,42 @@ def inherit_failures(child: RunFolder, parent: RunFolder) -> None:
         )
 
 
-def pass_folder(parent: RunFolder, wanted: Wanted, overrides: list[str], path: Path | None) -> tuple[Path, bool]:
-    """The folder for a pass, and whether it holds this very pass already, to be gone on with.
+def pass_folder(
+    parent: RunFolder, wanted: Wanted, overrides: list[str], place: str | Path | None
+) -> tuple[str | Path, bool]:
+    """The folder or URL for a pass, and whether it holds this very pass already, to be gone on with.
 
-    With no `path` it is `<parent>.2`, `<parent>.3` and so on: the first that holds this pass, or that is free.
+    With no `place` it is `<parent>.2`, `<parent>.3` and so on: the first that holds this pass, or that is free.
 
-    Raises UsageError where `path` holds something else.
+    Raises UsageError where `place` holds something else.
     """
-    if path is not None:
-        path = path.expanduser().absolute()
-        if not path.exists() or not any(path.iterdir()):
-            return path, False
-        if not _is_same(path, parent, wanted, overrides):
+    if place is not None:
+        place = str(place) if is_url(place) else Path(place).expanduser().absolute()
+        if is_empty(place):
+            return place, False
+        if not _is_same(place, parent, wanted, overrides):
             raise UsageError(
                 "the folder holds another run",
-                file=path,
+                file=place,
                 expected="a new folder, or the one of the same pass of the same run",
             )
-        return path, True
+        return place, True
     number = 2
-    while (folder := parent.path.with_name(f"{parent.path.name}.{number}")).exists():
+    while not is_empty(folder := _numbered(parent, number)):
         if _is_same(folder, parent, wanted, overrides):
             return folder, True
         number += 1
     return folder, False
 
 
-def _is_same(folder: Path, parent: RunFolder, wanted: Wanted, overrides: list[str]) -> bool:
-    order = read_pass(folder)
+def _numbered(parent: RunFolder, number: int) -> str | Path:
+    place = f"{parent.location}.{number}"
+    return place if is_url(place) else Path(place)
+
+
+def _is_same(place: str | Path, parent: RunFolder, wanted: Wanted, overrides: list[str]) -> bool:
+    with run_at(place) as folder:
+        order = read_pass(folder)
     if order is None or order.rejections not in (None, _rejections(parent, wanted)):
         return False
     return (order.parent_run_id, order.selection, order.overrides) == (
@@ -288,7 +298,7 @@ def _earlier(parent: RunFolder, stands: Standing, rejected: frozenset[str]) -> t
         sent_back[best.take.run_id if best else parent.run_id].add(pair_id)
     heritage = parent.heritage
     before = list(heritage.order.earlier) if heritage else []
-    runs = [*before, EarlierRun(run_id=parent.run_id, path=str(parent.path))]
+    runs = [*before, EarlierRun(run_id=parent.run_id, path=parent.location)]
     return tuple(
         run.model_copy(update={"rejected": tuple(sorted({*run.rejected, *sent_back[run.run_id]}))}) for run in runs
     )

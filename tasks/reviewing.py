@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from singalong.contracts import PairPlan, Plan
+from singalong.remote_run import refresh
 from singalong.report_schema import TAG_PREFIX, PairReportRow
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -33,6 +34,7 @@ class Look:
 
     def __call__(self) -> tuple[Sequence[PairReportRow], Plan, str | None]:
         """Rows of pairs.parquet as it would be written now, the plan of the takes that stand, and who works on it."""
+        refresh(self._run.path)
         if _plan_changed(self._run):
             self._run = RunFolder.open(self._run.path)
         run, store = self._run, Store(self._run.settings.store_path)

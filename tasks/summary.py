@@ -11,6 +11,7 @@ from pydantic import Field
 from singalong.contracts import Plan, Row, ShardResult, Status
 from singalong.errors import ErrorClass
 from singalong.plan import montages
+from singalong.remote_run import location_of, names_in
 from singalong.runfolder import RunFolder
 from tasks.doubts import doubts_of
 from tasks.films import read_film_record
@@ -72,7 +73,7 @@ def summarise(run: RunFolder) -> RunSummary:
         {name: any(pair.pair_id not in unfinished for pair in pairs) for name, pairs in planned.items()},
     )
     return RunSummary(
-        run=str(run.path),
+        run=run.location,
         run_id=plan.run_id,
         num_pairs=len(plan.pairs) + len(plan.problems),
         num_shards=len(plan.shards),
@@ -82,7 +83,7 @@ def summarise(run: RunFolder) -> RunSummary:
         montages=made,
         failures=(*failures, *film_failures, *montage_failures),
         notes=run_notes(run),
-        report=str(run.path / "index.html"),
+        report=location_of(run.path / "index.html"),
     )
 
 
@@ -119,7 +120,8 @@ def _left_behind(run: RunFolder) -> Iterator[str]:
         "montages": {*(pair.montage for pair in pairs), *(problem.montage for problem in problems)},
     }
     for folder, names in planned.items():
-        over = sorted(path.stem for path in (run.path / folder).glob("*.mp4") if path.stem not in names)
+        films = (Path(name) for name in names_in(run.path / folder) if name.endswith(".mp4"))
+        over = sorted(film.stem for film in films if film.stem not in names)
         if over:
             more = f" and {len(over) - _MAX_NAMED} more" if len(over) > _MAX_NAMED else ""
             yield (

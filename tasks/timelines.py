@@ -18,6 +18,8 @@ from typing import Any
 from singalong import __version__
 from singalong.contracts import PairPlan
 from singalong.durable import write_atomic
+from singalong.objects import is_url
+from singalong.remote_run import location_of, size_of
 from singalong.report_schema import PairReportRow
 from tasks.films import FilmRecord, MontagePart, TimelineRecord, joined_spans
 from tasks.titles import shown_name
@@ -50,10 +52,7 @@ class Timeline:
         written = film.timeline
         if written is None or written.key != self.key(film):
             return False
-        try:
-            return self.path.stat().st_size == written.num_bytes
-        except FileNotFoundError:
-            return False
+        return size_of(self.path) == written.num_bytes
 
     def write(self, film: FilmRecord) -> TimelineRecord:
         """Write the file in one step; returns what the film's record says of it."""
@@ -61,7 +60,7 @@ class Timeline:
         data = self._timeline().to_json_string(indent=1).encode()
         write_atomic(self.path, data)
         sha256 = hashlib.sha256(data).hexdigest()
-        return TimelineRecord(path=str(self.path), key=self.key(film), sha256=sha256, num_bytes=len(data))
+        return TimelineRecord(path=location_of(self.path), key=self.key(film), sha256=sha256, num_bytes=len(data))
 
     def key(self, film: FilmRecord) -> str:
         """Hash of all that the file tells, but for the beats: they are the song's."""
@@ -88,9 +87,9 @@ class Timeline:
         scores = self.scores()
         for part in self.parts:
             assert part.source.film is not None
-            pair, film = part.pair, Path(part.source.film.path)
+            pair, film = part.pair, part.source.film.path
             media = otio.schema.ExternalReference(
-                target_url=Path(os.path.relpath(film, self.path.parent)).as_posix(),
+                target_url=Path(os.path.relpath(film, location_of(self.path.parent))).as_posix(),
                 available_range=_range(0, pair.num_frames, pair.fps),
             )
             clip = otio.schema.Clip(shown_name(pair), media, _range(0, part.num_frames, fps))
@@ -108,7 +107,9 @@ class Timeline:
         for number, span in enumerate(spans, start=1):
             elapsed += Fraction(span.end_s) - Fraction(span.start_s)
             last = round(elapsed * fps) if number < len(spans) else sum(part.num_frames for part in self.parts)
-            media = otio.schema.ExternalReference(target_url=Path(span.path).as_uri())
+            media = otio.schema.ExternalReference(
+                target_url=span.path if is_url(span.path) else Path(span.path).as_uri()
+            )
             clip = otio.schema.Clip(
                 Path(span.path).stem, media, _range(float(Fraction(span.start_s) * fps), last - first, fps)
             )

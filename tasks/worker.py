@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from singalong.asked import settings_for
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
+from singalong.objects import is_url
 from singalong.store import Store
 from tasks.attempt_log import attempt_log
 from tasks.attempt_log_lines import tell_begin, tell_end
@@ -181,11 +182,12 @@ class Worker:
     def _join(self, job: JoinJob, store: CheckedStore) -> Outcome:
         from tasks.join import join
 
-        film = join(job)
+        film = join(job, store, check=store.check)
         try:
             store.check()
         except SingalongError:
-            Path(job.output).unlink(missing_ok=True)  # it may hold another song than it says
+            if not is_url(job.output):
+                Path(job.output).unlink(missing_ok=True)  # it may hold another song than it says
             raise
         return Outcome(film=film)
 

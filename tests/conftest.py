@@ -44,6 +44,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SINGALONG_STORE", str(home / "store"))
         patch.setenv("SINGALONG_MODELS", str(home / "models"))
+        patch.setenv("SINGALONG_CACHE", str(home / "remote"))
         yield
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from rich.live import Live
 
 from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
+from singalong.remote_run import location_of, refresh, run_at
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.compare import Change, Comparison, PairState, compare_runs
@@ -22,16 +25,16 @@ _MAX_WORKERS_SHOWN = 16
 _WATCH_EVERY_S = 2.0
 
 
-def status_command(run: Path, *, watch: bool, as_json: bool) -> int:
+def status_command(run: str | Path, *, watch: bool, as_json: bool) -> int:
     """Show how far a run is, once or until nobody works on it any more; safe while it goes on."""
-    folder = RunFolder.open(run)
-    progress = progress_of(folder)
-    if watch and not as_json:
-        progress = _watch(run, progress)
-    if as_json:
-        _print_states(run, progress, again=watch)
-    else:
-        print_facts(_facts(progress))
+    with run_at(run) as path:
+        progress = progress_of(RunFolder.open(path))
+        if watch and not as_json:
+            progress = _watch(path, progress)
+        if as_json:
+            _print_states(path, progress, again=watch)
+        else:
+            print_facts(_facts(progress))
     return 0
 
 
@@ -39,10 +42,16 @@ def _watch(run: Path, progress: RunProgress) -> RunProgress:
     """Show a run as it goes on; what it was in the end."""
     with Live(facts_text(_facts(progress)), console=out, transient=True, auto_refresh=False) as live:
         while progress.holder is not None:
-            time.sleep(_WATCH_EVERY_S)
-            progress = progress_of(RunFolder.open(run))  # it may have been given another plan
+            progress = _later(run)
             live.update(facts_text(_facts(progress)), refresh=True)
     return progress
+
+
+def _later(run: Path) -> RunProgress:
+    """How far the run is after a while; it may have been given another plan."""
+    time.sleep(_WATCH_EVERY_S)
+    refresh(run)
+    return progress_of(RunFolder.open(run))
 
 
 def _print_states(run: Path, progress: RunProgress, *, again: bool) -> None:
@@ -55,22 +64,24 @@ def _print_states(run: Path, progress: RunProgress, *, again: bool) -> None:
         sys.stdout.flush()
         if progress.holder is None:
             return
-        time.sleep(_WATCH_EVERY_S)
-        progress = progress_of(RunFolder.open(run))
+        progress = _later(run)
 
 
-def report_command(runs: list[Path], *, as_json: bool) -> int:
+def report_command(runs: Sequence[str | Path], *, as_json: bool) -> int:
     """Write the reports of runs, finished or not; of several also say what changed from the first to the last."""
-    folders = [RunFolder.open(run) for run in runs]
-    written = [path for folder in folders for path in write_reports(folder, Store(folder.settings.store_path))]
-    comparison = compare_runs(folders) if len(folders) > 1 else None
+    with ExitStack() as opened:
+        folders = [RunFolder.open(opened.enter_context(run_at(run))) for run in runs]
+        written = [path for folder in folders for path in write_reports(folder, Store(folder.settings.store_path))]
+        comparison = compare_runs(folders) if len(folders) > 1 else None
+        places = {path.name: location_of(path) for path in written}
+        lines = [location_of(path) for path in written]
     if as_json and comparison is not None:
         print_json(comparison.model_dump(mode="json"))
     elif as_json:
-        print_json({path.name: str(path) for path in written})
+        print_json(places)
     else:
-        for path in written:
-            out.print(str(path), markup=False)
+        for line in lines:
+            out.print(line, markup=False)
         if comparison is not None:
             _show_comparison(comparison)
     return 0

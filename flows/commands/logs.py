@@ -14,6 +14,7 @@ from rich.text import Text
 
 from flows.terminal import out, print_json
 from singalong.errors import UsageError
+from singalong.remote_run import refresh, run_at
 from singalong.run_logs import LogLine, read_log
 from singalong.runfolder import RunFolder
 from tasks.logs import AttemptText, failed_names, is_over, names_of, read_attempt, shown_lines
@@ -24,10 +25,17 @@ _INDENT = " " * 13
 
 
 def logs_command(
-    run: Path, shard: str | None, *, attempt: int | None, failed: bool, follow: bool, as_json: bool
+    run: str | Path, shard: str | None, *, attempt: int | None, failed: bool, follow: bool, as_json: bool
 ) -> int:
     """Show what was told of attempts, the last of each shard by default; with `follow` until they are over."""
-    folder = RunFolder.open(run)
+    with run_at(run) as path:
+        refresh(path, logs=True)
+        return _logs(RunFolder.open(path), shard, attempt=attempt, failed=failed, follow=follow, as_json=as_json)
+
+
+def _logs(
+    folder: RunFolder, shard: str | None, *, attempt: int | None, failed: bool, follow: bool, as_json: bool
+) -> int:
     names = _names(folder, shard, failed=failed)
     if attempt is not None and len(names) != 1:
         raise UsageError("--attempt is of one shard", value=attempt, expected=f"one of {', '.join(names[:5])}")
@@ -36,7 +44,7 @@ def logs_command(
         return 0
     texts = [text for name in names if (text := read_attempt(folder, name, attempt)) is not None]
     if as_json:
-        print_json({"run": str(folder.path), "logs": [_document(text) for text in texts]})
+        print_json({"run": folder.location, "logs": [_document(text) for text in texts]})
         return 0
     for text in texts:
         _show(text)
@@ -55,6 +63,7 @@ def _follow(folder: RunFolder, names: Sequence[str], attempt: int | None, *, as_
     """Show lines as they are written, until all is over, or nobody works on the run any more."""
     shown: dict[tuple[str, int], int] = {}
     while True:
+        refresh(folder.path, logs=True)
         last_look = folder.holder() is None or all(is_over(folder, name) for name in names)
         for name in names:
             numbers = [n for n in folder.logs.attempts(name) if attempt in (None, n)]

@@ -16,7 +16,7 @@ from tasks.preview.page import Preview
 
 
 def plan_command(
-    manifest: Path,
+    manifest: str | Path,
     *,
     config: Path | None,
     overrides: list[str],

@@ -9,6 +9,7 @@ from flows.commands.run import execute, finish
 from flows.terminal import err, out, planning, print_facts, print_json, print_table, print_warning
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages
+from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.film_steps import is_finished
@@ -20,7 +21,13 @@ _MAX_NAMED = 8
 
 
 def reprocess_command(
-    run: Path, wanted: Wanted, *, child: Path | None, overrides: list[str], dry_run: bool, as_json: bool
+    run: str | Path,
+    wanted: Wanted,
+    *,
+    child: str | Path | None,
+    overrides: list[str],
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Make part of a run again, in a run of its own; exit code 0 all done, 1 something failed, 130 interrupted."""
     if not wanted.words():
@@ -28,21 +35,34 @@ def reprocess_command(
             "nothing says which pairs are to be made again",
             expected="at least one of --failed, --rejected, --below X, --where SQL",
         )
-    parent = RunFolder.open(run)
-    path, begun = pass_folder(parent, wanted, overrides, child)
+    with run_at(run) as folder:
+        return _reprocess(RunFolder.open(folder), wanted, child, overrides, dry_run=dry_run, as_json=as_json)
+
+
+def _reprocess(
+    parent: RunFolder,
+    wanted: Wanted,
+    child: str | Path | None,
+    overrides: list[str],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    place, begun = pass_folder(parent, wanted, overrides, child)
     if begun and not dry_run:
-        folder = RunFolder.open(path)
-        inherit_failures(folder, parent)
-        return _go_on(folder, as_json=as_json)
+        with run_at(place, drive=True) as path:
+            folder = RunFolder.open(path)
+            inherit_failures(folder, parent)
+            return _go_on(folder, as_json=as_json)
     planned = _plan(parent, wanted, overrides)
     if planned is None:
         return _nothing(as_json=as_json)
+    if dry_run or not planned.reasons or not as_json:
+        _show(planned, parent, place, as_json=as_json)
     if dry_run or not planned.reasons:
-        _show(planned, parent, path, as_json=as_json)
         return 0
-    if not as_json:
-        _show(planned, parent, path, as_json=False)
-    return _go_on(begin_pass(path, planned, parent), as_json=as_json)
+    with run_at(place, drive=True) as path:
+        return _go_on(begin_pass(path, planned, parent), as_json=as_json)
 
 
 def _plan(parent: RunFolder, wanted: Wanted, overrides: list[str]) -> PlannedPass | None:
@@ -71,7 +91,7 @@ def _nothing(*, as_json: bool) -> int:
     return 0
 
 
-def _show(planned: PlannedPass, parent: RunFolder, path: Path, *, as_json: bool) -> None:
+def _show(planned: PlannedPass, parent: RunFolder, path: str | Path, *, as_json: bool) -> None:
     document = _document(planned, parent, path)
     if as_json:
         print_json(document)
@@ -102,7 +122,7 @@ def _by_message(refused: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _document(planned: PlannedPass, parent: RunFolder, path: Path) -> dict[str, Any]:
+def _document(planned: PlannedPass, parent: RunFolder, path: str | Path) -> dict[str, Any]:
     again = [pair for pair in planned.plan.pairs if pair.pair_id in planned.reasons]
     shards = tuple(shard for shard in planned.plan.shards if shard.pair_id in planned.reasons)
     store = Store(planned.settings.store_path)
@@ -110,7 +130,7 @@ def _document(planned: PlannedPass, parent: RunFolder, path: Path) -> dict[str, 
     cost = estimate_cost(planned.plan.model_copy(update={"pairs": tuple(again), "shards": shards}), there)
     return {
         "run": str(path),
-        "parent": str(parent.path),
+        "parent": parent.location,
         "pairs": [
             {"pair_id": pair_id, "reasons": list(why), "asked": list(planned.asked.get(pair_id, ()))}
             for pair_id, why in planned.reasons.items()

@@ -12,15 +12,20 @@ from flows.terminal import err, out, print_json
 from review.feed import Snapshot
 from review.serve import serve
 from review.server import Reviewable
+from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
 from tasks.asking import Asking
 from tasks.reviewing import Look, shot_starts
 from tasks.standing import scorer_thresholds
 
 
-def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: bool) -> int:
+def review_command(run: str | Path, *, port: int | None, open_browser: bool, as_json: bool) -> int:
     """Serve the review page of a run, finished or not, until Ctrl-C; that is how it ends well."""
-    folder = RunFolder.open(run)
+    with run_at(run) as path:
+        return _review(RunFolder.open(path), port=port, open_browser=open_browser, as_json=as_json)
+
+
+def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json: bool) -> int:
     look = Look(folder)
 
     def ready(url: str) -> None:
@@ -44,7 +49,7 @@ def review_command(run: Path, *, port: int | None, open_browser: bool, as_json: 
 
 def _tell(folder: RunFolder, url: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"url": url, "run": str(folder.path)})
+        print_json({"url": url, "run": folder.location})
         sys.stdout.flush()
         return
     out.print(url, markup=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
 from singalong.contracts import Status
+from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.film_steps import is_finished
@@ -20,8 +21,8 @@ _DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
 
 def run_command(
-    manifest: Path,
-    run: Path,
+    manifest: str | Path,
+    run: str | Path,
     *,
     config: Path | None,
     overrides: list[str],
@@ -47,8 +48,15 @@ def demo_command(folder: Path, *, as_json: bool) -> int:
     return finish(summary, as_json=as_json)
 
 
-def _run(manifest: Path, run: Path, settings: Settings, *, require_rights: bool = False) -> RunSummary | None:
+def _run(
+    manifest: str | Path, run: str | Path, settings: Settings, *, require_rights: bool = False
+) -> RunSummary | None:
     """Plan and run; None if it was interrupted."""
+    with run_at(run, drive=True) as folder:
+        return _run_in(folder, manifest, settings, require_rights=require_rights)
+
+
+def _run_in(run: Path, manifest: str | Path, settings: Settings, *, require_rights: bool) -> RunSummary | None:
     with planning() as progress:
         plan, rows = plan_run(
             manifest,
@@ -110,5 +118,5 @@ def _show(summary: RunSummary) -> None:
     out.print(f"{summary.num_pairs} pairs, {summary.num_shards} shards ({states}), {summary.num_frames:,} frames")
     for label, films in (("videos", summary.films), ("montages", summary.montages)):
         if films:
-            out.print(f"{label:<9} {Path(films[0]).parent} ({len(films)})", markup=False)
+            out.print(f"{label:<9} {films[0].rpartition('/')[0]} ({len(films)})", markup=False)
     out.print(f"{'report':<9} {summary.report}", markup=False)

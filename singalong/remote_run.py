@@ -1,0 +1,149 @@
+"""Opening runs wherever they are: a folder as it is, a URL by a folder of this machine's cache that stands for it.
+
+    <cache>/runs/<hash of the URL>/<k>/       such a folder; each serves one process at a time, the first that is free
+    <cache>/runs/<hash of the URL>/<k>.json   which versions of the run's files are in it
+    <cache>/runs/<hash of the URL>/<k>.lock   held by the process that uses it
+
+Losing the cache loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from singalong.durable import link_or_copy, make_dirs
+from singalong.errors import HeldError, SingalongError, UsageError
+from singalong.mirror import Mirror
+from singalong.objects import ObjectFolder, is_url
+from singalong.runlock import run_lock
+from singalong.written import keeper_of, kept_by
+
+_MAX_FOLDERS = 64
+
+
+@contextlib.contextmanager
+def run_at(location: str | Path, *, drive: bool = False) -> Iterator[Path]:
+    """The folder of a run for the block: its own, or for a URL one that stands for it, fetched and written through.
+
+    `drive`: hold a run at a URL for one driver meanwhile, as `RunFolder.lock` does; HeldError naming the holder when
+    there is another. Errors of what is done in the block name the URL.
+    """
+    if not is_url(location):
+        yield Path(location)
+        return
+    url = ObjectFolder.at(str(location)).url
+    with _free_folder(url) as folder:
+        mirror = Mirror(ObjectFolder.at(url), folder)
+        try:
+            with kept_by(folder, mirror):
+                mirror.pull()
+                with mirror.driving() if drive else contextlib.nullcontext():
+                    yield folder
+        except SingalongError as error:
+            raise _told_of(error, folder, url) from error
+        finally:
+            mirror.close()
+
+
+def mirror_of(path: Path) -> Mirror | None:
+    """What keeps a folder at a URL, if it is one that `run_at` gave."""
+    keeper = keeper_of(path)
+    return keeper if isinstance(keeper, Mirror) else None
+
+
+def location_of(path: Path) -> str:
+    """Where a file or folder of a run is for everybody: its URL, or its path."""
+    mirror = mirror_of(path)
+    return str(path) if mirror is None else mirror.url_of(path)
+
+
+def size_of(path: Path) -> int | None:
+    """Size of a file of a run, wherever it is, bytes; None where there is none."""
+    mirror = mirror_of(path)
+    if mirror is not None:
+        return mirror.size_of(path)
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def here(path: Path) -> Path:
+    """A file of a run on this disk, fetched if need be."""
+    mirror = mirror_of(path)
+    return path if mirror is None else mirror.here(path)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the files in a folder of a run, wherever it is."""
+    mirror = mirror_of(folder)
+    if mirror is not None:
+        return mirror.names_in(folder)
+    return [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def note_upload(path: Path, num_bytes: int) -> None:
+    """Note that a worker put a file of a run at its URL."""
+    mirror = mirror_of(path)
+    assert mirror is not None
+    mirror.uploaded(path, num_bytes)
+
+
+def is_empty(location: str | Path) -> bool:
+    """Whether there is nothing yet at a path or URL, but perhaps an empty folder."""
+    if is_url(location):
+        return next(ObjectFolder.at(str(location)).list(), None) is None
+    path = Path(location)
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Give a run a file of another one. Raises FileNotFoundError."""
+    link_or_copy(here(source), target)
+
+
+def refresh(path: Path, *, logs: bool = False) -> None:
+    """Have a run's folder show what was written at its URL since, if asked with its logs; not what is its own."""
+    mirror = mirror_of(path)
+    if mirror is not None:
+        mirror.pull(logs=logs)
+
+
+def cache_folder() -> Path:
+    """`$SINGALONG_CACHE`, else a folder in the user's cache directory."""
+    env = os.environ.get("SINGALONG_CACHE")
+    return Path(env).expanduser().resolve() if env else Path(platformdirs.user_cache_dir("singalong")) / "remote"
+
+
+@contextlib.contextmanager
+def _free_folder(url: str) -> Iterator[Path]:
+    base = cache_folder() / "runs" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    make_dirs(base)
+    for number in range(_MAX_FOLDERS):
+        folder = base / str(number)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(run_lock(base / f"{number}.lock", run=folder))
+            except HeldError:
+                continue
+            folder.mkdir(exist_ok=True)
+            yield folder
+            return
+    raise UsageError("too many programs look at this run", file=url, value=_MAX_FOLDERS, action="End some of them.")
+
+
+def _told_of(error: SingalongError, folder: Path, url: str) -> SingalongError:
+    """The same error with the URL in the place of the folder that stands for it."""
+    text = str(error).replace(f"{folder}/", f"{url}/").replace(str(folder), url)
+    told = type(error).__new__(type(error))
+    told.__dict__.update(error.__dict__)
+    Exception.__init__(told, text)
+    if error.file is not None:
+        told.file = str(error.file).replace(str(folder), url)
+    return told
