@@ -101,17 +101,28 @@ def run(
     set_: Overrides = None,
     ray_address: RayAddress = None,
     require_rights: RequireRights = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            help="Serve Prometheus metrics on this port of 127.0.0.1; 0: any.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a manifest, or resume the run in this folder. What is finished is never done again."""
     from flows.commands.run import run_command
 
+    overrides = [*(set_ or []), *([] if metrics_port is None else [f"run.metrics_port={metrics_port}"])]
     raise typer.Exit(
         run_command(
             manifest,
             run,
             config=config,
-            overrides=with_address(set_, ray_address),
+            overrides=with_address(overrides, ray_address),
             require_rights=require_rights,
             as_json=json,
         )
