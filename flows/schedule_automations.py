@@ -77,7 +77,7 @@ def _automations(flow_id: str, dead_after_s: float) -> tuple[AutomationCore, Aut
         actions=[
             # Another firing, not the dead run again: its worker may still be at clearing up behind it, and would
             # mark it as crashed once more while it is under way. And asked for twice, it comes once.
-            RunDeployment(source="inferred")
+            RunDeployment(source="inferred", deployment_id=None, parameters=None, job_variables=None)
         ],
     )
     return report, resume
