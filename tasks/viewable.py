@@ -12,8 +12,8 @@ from singalong.contracts import ClipFacts, PairPlan
 from singalong.errors import MediaError
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.probe_media import clip_facts
 
 CACHE_KIND = "review-clips"
@@ -28,7 +28,7 @@ def viewable_clips(run: RunFolder) -> Callable[[PairPlan], Path]:
 
     What it returns raises MediaError for a clip that does not decode, or in HDR, which H.264 would not show as it is.
     """
-    settings, store = run.settings, Store(run.settings.store_path)
+    settings, store = run.settings, store_of(run.settings)
 
     def make(pair: PairPlan) -> Path:
         facts = clip_facts(pair.clip, settings=settings, store=store)
