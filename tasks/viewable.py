@@ -32,6 +32,7 @@ def viewable_clips(run: RunFolder) -> Callable[[PairPlan], Path]:
 
     def make(pair: PairPlan) -> Path:
         facts = clip_facts(pair.clip, settings=settings, store=store)
+        facts = facts.model_copy(update={"path": str(store.local_media(pair.clip))})
         words = f"{_VERSION} {pair.clip_start_s!r} {pair.clip_end_s!r} {pair.fps}"
         version = f"{_VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
         return store.commit_cache(CACHE_KIND, pair.clip_sha256, version, lambda to: _write(pair, facts, to)) / _FILE
