@@ -31,7 +31,9 @@ MARKER = "run.json"
 _AT_ONCE = 16
 _MAX_ON_THE_WAY = 256
 _MAX_LOOKS = 5
+_MAX_COPY_BYTES = 5_000_000_000
 _LOOKS_LIKE_MORE = 200
+_LONG_LOOK_S, _REST = 0.5, 5.0
 _LOGS_EVERY_S = 10.0
 _OURS = "ours"
 """In the index, the version of what we put there ourselves."""
@@ -54,6 +56,7 @@ class Mirror:
         self._held = 0
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="singalong-mirror")
         self._on_the_way: list[Future[None]] = []
+        self._looked = (0.0, 0.0)
         self._logs_looked_s = time.monotonic()
         self._logs_sent: dict[str, tuple[int, int]] = {}
 
@@ -85,7 +88,14 @@ class Mirror:
         if wanted:
             self._save_index()
 
+    @property
+    def is_tired(self) -> bool:
+        """Whether it should not look again yet: at a very large run a look takes long."""
+        ended_s, took_s = self._looked
+        return took_s > _LONG_LOOK_S and time.monotonic() - ended_s < _REST * took_s
+
     def _list(self) -> dict[str, ObjectFacts]:
+        started_s = time.monotonic()
         there: dict[str, ObjectFacts] = {}
         for facts in self.remote.list():
             if _is_safe(facts.key):
@@ -93,6 +103,7 @@ class Mirror:
             if len(there) == _LOOKS_LIKE_MORE and MARKER not in there and not _has_marker(self.remote, there):
                 break  # a whole bucket of something else, perhaps
         _check_is_run(self.url, there)
+        self._looked = (time.monotonic(), time.monotonic() - started_s)
         return there
 
     def here(self, path: Path) -> Path:
@@ -184,6 +195,22 @@ class Mirror:
         key = self._key(path)
         assert key is not None
         self._note(key, num_bytes)
+
+    def copy(self, path: Path, source: Mirror, source_path: Path) -> bool:
+        """Have a file of another run at a URL in this one, without fetching it; False where that cannot be done.
+
+        Raises FileNotFoundError.
+        """
+        key, source_key = self._key(path), source._key(source_path)
+        size = source.size_of(source_path)
+        if key is None or source_key is None or size is None or size > _MAX_COPY_BYTES:
+            return False
+        if source.remote.bucket != self.remote.bucket:
+            return False
+        self.remote.copy_from(key, source.remote, source_key)
+        path.unlink(missing_ok=True)
+        self._note(key, size)
+        return True
 
     def names_in(self, folder: Path) -> list[str]:
         """Names of the files in a folder of the run at the URL."""
@@ -284,6 +311,9 @@ class Mirror:
         try:
             self.settle()
             self._save_index()
+            for path in _files(self.folder):  # looked at for now; they would fill the disk
+                if path.suffix == ".mp4":
+                    path.unlink(missing_ok=True)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from singalong.runlock import run_lock
 from singalong.written import keeper_of, kept_by
 
 _MAX_FOLDERS = 64
+_KEPT_S = 30 * 24 * 3600.0
+"""A run's files here are forgotten when nobody looked at them for so long."""
 
 
 @contextlib.contextmanager
@@ -105,13 +109,15 @@ def is_empty(location: str | Path) -> bool:
 
 def copy_file(source: Path, target: Path) -> None:
     """Give a run a file of another one. Raises FileNotFoundError."""
-    link_or_copy(here(source), target)
+    ours, theirs = mirror_of(target), mirror_of(source)
+    if ours is None or theirs is None or not ours.copy(target, theirs, source):
+        link_or_copy(here(source), target)
 
 
 def refresh(path: Path, *, logs: bool = False) -> None:
     """Have a run's folder show what was written at its URL since, if asked with its logs; not what is its own."""
     mirror = mirror_of(path)
-    if mirror is not None:
+    if mirror is not None and not mirror.is_tired:
         mirror.pull(logs=logs)
 
 
@@ -123,8 +129,10 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def _free_folder(url: str) -> Iterator[Path]:
-    base = cache_folder() / "runs" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    runs = cache_folder() / "runs"
+    base = runs / hashlib.sha256(url.encode()).hexdigest()[:32]
     make_dirs(base)
+    _sweep(runs)
     for number in range(_MAX_FOLDERS):
         folder = base / str(number)
         with contextlib.ExitStack() as held:
@@ -136,6 +144,17 @@ def _free_folder(url: str) -> Iterator[Path]:
             yield folder
             return
     raise UsageError("too many programs look at this run", file=url, value=_MAX_FOLDERS, action="End some of them.")
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what stands for runs that nobody looked at for long."""
+    for base in runs.iterdir():
+        locks = list(base.glob("*.lock"))
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError, HeldError):
+            if locks and max(lock.stat().st_mtime for lock in locks) < time.time() - _KEPT_S:
+                for lock in locks:
+                    held.enter_context(run_lock(lock, run=base))
+                shutil.rmtree(base)
 
 
 def _told_of(error: SingalongError, folder: Path, url: str) -> SingalongError:

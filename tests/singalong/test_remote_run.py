@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from singalong.contracts import Status
 from singalong.errors import HeldError, TransientIOError, UsageError
 from singalong.load import load_report
 from singalong.objects import ObjectFolder
-from singalong.remote_run import here, mirror_of, refresh, run_at, size_of
+from singalong.remote_run import copy_file, here, mirror_of, refresh, run_at, size_of
 from singalong.reviews import Decision, DecisionLog, Ruling
 from singalong.runfolder import RunFolder
 from tests.object_server import ObjectServer
@@ -272,3 +273,30 @@ def test_a_store_that_is_away_for_seconds_is_waited_for(url: str, object_server:
 def test_a_report_that_is_not_there_names_the_url(url: str) -> None:
     with pytest.raises(UsageError, match=f"{url}/report.parquet: there is no report"):
         load_report(url)
+
+
+def test_a_film_of_another_run_is_copied_without_being_fetched(url: str, object_server: ObjectServer) -> None:
+    made(url)
+    made(f"{url}.2")
+    ObjectFolder.at(url).write("outputs/p1.mp4", b"film")
+    with run_at(url) as first, run_at(f"{url}.2") as second:
+        object_server.requests()
+        copy_file(first / "outputs" / "p1.mp4", second / "outputs" / "p1.mp4")
+        assert not [request for request in object_server.requests() if request.startswith("GET")]
+        assert size_of(second / "outputs" / "p1.mp4") == 4
+        with pytest.raises(FileNotFoundError):
+            copy_file(first / "outputs" / "none.mp4", second / "outputs" / "none.mp4")
+    assert ObjectFolder.at(f"{url}.2").read("outputs/p1.mp4") == b"film"
+
+
+def test_films_that_were_looked_at_and_runs_that_nobody_looks_at_leave_this_disk(url: str, tmp_path: Path) -> None:
+    made(url)
+    ObjectFolder.at(url).write("outputs/p1.mp4", b"film")
+    with run_at(url) as path:
+        assert here(path / "outputs" / "p1.mp4").exists()
+    assert not (path / "outputs" / "p1.mp4").exists()
+    for lock in path.parent.glob("*.lock"):
+        os.utime(lock, (1e9, 1e9))
+    made(f"{url}.2")
+    assert not path.exists()
+    assert statuses(url) == [Status.PENDING, Status.PENDING]
