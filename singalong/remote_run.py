@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from singalong.objects import ObjectFolder, is_url
 from singalong.runlock import run_lock
 from singalong.written import keeper_of, kept_by
 
+_URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_FOLDERS = 64
 _KEPT_S = 30 * 24 * 3600.0
 """A run's files here are forgotten when nobody looked at them for so long."""
@@ -39,7 +41,7 @@ def run_at(location: str | Path, *, drive: bool = False) -> Iterator[Path]:
     there is another. Errors of what is done in the block name the URL.
     """
     if not is_url(location):
-        yield Path(location)
+        yield Path(refuse_other_urls(location))
         return
     url = ObjectFolder.at(str(location)).url
     with _free_folder(url) as folder:
@@ -53,6 +55,14 @@ def run_at(location: str | Path, *, drive: bool = False) -> Iterator[Path]:
             raise _told_of(error, folder, url) from error
         finally:
             mirror.close()
+
+
+def refuse_other_urls(location: str | Path) -> str | Path:
+    """A path as it is. Raises UsageError for what is meant as a URL and would become a folder of a strange name."""
+    if isinstance(location, str) and _URL_LIKE.match(location):
+        hint = "Write two slashes after s3:" if location.lower().startswith("s3:") else None
+        raise UsageError("not a place we know", value=location, expected="a path, or s3://bucket/folder", action=hint)
+    return location
 
 
 def mirror_of(path: Path) -> Mirror | None:

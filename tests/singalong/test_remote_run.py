@@ -56,6 +56,16 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
         assert size_of(touch(tmp_path / "x")) == 5
 
 
+@pytest.mark.parametrize("place", ["s3:/bucket/run", "gs://bucket/run", "https://somewhere/run", "S3:/x"])
+def test_a_url_of_another_kind_is_refused_and_no_folder_is_named_after_it(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="s3://bucket/folder"), run_at(place):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_written_on_one_machine_is_seen_on_another(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
