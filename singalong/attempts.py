@@ -48,8 +48,10 @@ from singalong.tables import from_table
 
 FOLD_FROM = 4096
 """Batches in the journal before they are folded into a segment, which then takes about a second."""
+FOLD_EVENTS = 32_768
+"""The same by what is in them: lines of a batch take longer to read than rows of a segment."""
 FOLD_AT_END = 64
-"""The same when a driver ends: fewer small files for those who look at the run or copy it."""
+"""Batches that are left as they are when a driver ends; more are folded, for those who look at the run or copy it."""
 MAX_BATCH = 1000
 """Events in a batch."""
 _MAX_LOOKS = 100
@@ -119,6 +121,7 @@ class AttemptLog:
     _open: set[tuple[str, int]] = field(default_factory=set)
     _last: dict[str, int] | None = None
     _next_batch: int = 0
+    _num_events: int = 0
     _loose: LooseFiles | None = None
 
     # ---- writing
@@ -173,13 +176,14 @@ class AttemptLog:
                 break
             except FileExistsError:
                 self._next_batch = self._first_free()
+        self._num_events += len(self._buffer)
         self._buffer.clear()
         self._next_batch += 1
         if self.watcher is not None:
             self.watcher.wrote(path)
-        if self._next_batch % FOLD_FROM == 0:
+        if self._next_batch % FOLD_FROM == 0 or self._num_events >= FOLD_EVENTS:
             with contextlib.suppress(OSError):  # what matters is written; the next time may find more space
-                self.fold(at_least=FOLD_FROM // 2)
+                self.fold()
 
     def fold(self, *, at_least: int = 1) -> None:
         """Fold the journal into a segment, if it has so many batches; for the driver alone.
@@ -197,6 +201,11 @@ class AttemptLog:
             if self.watcher is not None:
                 self.watcher.wrote(path)
             self._put_away(batches)
+        self._num_events = 0
+
+    def fold_at_end(self) -> None:
+        """Fold the journal if it is long."""
+        self.fold(at_least=1 if self._num_events > MAX_BATCH else FOLD_AT_END)
 
     def _put_away(self, batches: Sequence[Batch]) -> None:
         """Delete batches that are in a segment; those with damage are kept aside, for people to look at."""

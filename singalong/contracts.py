@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated, Self
+from functools import cache
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -23,9 +24,26 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
+@cache
+def _fraction(value: Any) -> Fraction:
+    return Fraction(value)
+
+
+class ManyRow(Row):
+    """Base of records of which there may be a million: those that were given the same fields share the list of them."""
+
+    def model_post_init(self, _context: object) -> None:
+        """Share it; nothing changes it, for records are frozen."""
+        given = self.__pydantic_fields_set__
+        object.__setattr__(self, "__pydantic_fields_set__", _FIELDS_GIVEN.setdefault(frozenset(given), given))
+
+
+_FIELDS_GIVEN: dict[frozenset[str], set[str]] = {}
+
+
 Rate = Annotated[
     Fraction,
-    BeforeValidator(lambda value: Fraction(value)),
+    BeforeValidator(lambda value: value if type(value) is Fraction else _fraction(value)),
     PlainSerializer(lambda value: f"{value.numerator}/{value.denominator}", return_type=str),
 ]
 """Frames per second as an exact fraction; "30000/1001" in files."""
@@ -58,7 +76,7 @@ class Verdict(StrEnum):
     NOT_SCORABLE = "not scorable"
 
 
-class PairRow(Row):
+class PairRow(ManyRow):
     """One manifest row, checked: paths are absolute, defaults are filled in, tags are carried along."""
 
     row: int = Field(description="1-based data row in the manifest; those of several files are numbered through")
@@ -150,7 +168,7 @@ class ModelRef(Row):
     trained: bool = True
 
 
-class PairPlan(Row):
+class PairPlan(ManyRow):
     """A pair with every default resolved: what the output will be, frame by frame."""
 
     pair_id: str
@@ -187,7 +205,7 @@ class PairPlan(Row):
     overrides: tuple[str, ...] = Field(default=(), description="settings of its own, see `PairRow`")
 
 
-class ShardPlan(Row):
+class ShardPlan(ManyRow):
     """A slice [start_frame, end_frame) of a pair's output frames: the unit of work, retry and commit."""
 
     shard_id: str

@@ -8,16 +8,63 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from singalong.contracts import PairPlan, Plan, ShardPlan
+from singalong.contracts import PairPlan, Plan, RowProblem, ShardPlan
 from singalong.newer import refuse_newer
 from singalong.tables import from_table, to_table
 
 PLAN_SCHEMA_VERSION = 2
 """2: pairs may have settings of their own. A reader of version 1 would make them without."""
+PLAN_VERSION_KEY = b"singalong.plan_version"
+"""In the metadata of a run folder's plans: their number."""
 _METADATA_KEY = b"singalong.plan"
 _PAIR_ORDER = "pair_order"
+_OUTLINE = ["shard_id", "work_key", "start_frame", "end_frame", _PAIR_ORDER]
+
+
+class PlanOutline:
+    """What a plan asks for, as columns: enough to say where a run stands, at a hundredth of the whole plan's cost.
+
+    Attributes:
+        shard_ids, work_keys: in the order of the plan.
+        num_frames: (n,) of each shard.
+        num_pairs: pairs that could be planned.
+        problems: rows that could not.
+        version: number of the plan in its run folder; 0 for a plan that is in none.
+    """
+
+    def __init__(self, table: pa.Table, *, file: Path | None = None) -> None:
+        """Raises as `plan_from_table` does, and KeyError where a column is missing."""
+        rest = _rest_of(table, file)
+        self.run_id: str = rest["run_id"]
+        self.parent_run_id: str | None = rest.get("parent_run_id")
+        self.version = int(table.schema.metadata.get(PLAN_VERSION_KEY, 0))
+        self.problems = tuple(RowProblem.model_validate(problem) for problem in rest.get("problems", ()))
+        self.shard_ids: list[str] = table["shard_id"].to_pylist()
+        self.work_keys: list[str] = table["work_key"].to_pylist()
+        frames = table["end_frame"].to_numpy() - table["start_frame"].to_numpy()
+        self.num_frames: NDArray[np.int64] = frames.astype(np.int64)
+        self.num_pairs = len(np.unique(table[_PAIR_ORDER].to_numpy()))
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlanOutline:
+        """The outline of a plan."""
+        outline = cls.__new__(cls)
+        outline.run_id, outline.parent_run_id, outline.version = plan.run_id, plan.parent_run_id, 0
+        outline.problems, outline.num_pairs = plan.problems, len(plan.pairs)
+        outline.shard_ids = [shard.shard_id for shard in plan.shards]
+        outline.work_keys = [shard.work_key for shard in plan.shards]
+        outline.num_frames = np.array([shard.num_frames for shard in plan.shards], np.int64)
+        return outline
+
+    @classmethod
+    def read(cls, file: Path) -> PlanOutline:
+        """The outline of a plan in a file, of which it reads no more."""
+        return cls(pq.read_table(file, columns=_OUTLINE, page_checksum_verification=True), file=file)
 
 
 def plan_to_table(plan: Plan) -> pa.Table:
@@ -38,13 +85,18 @@ def plan_from_table(table: pa.Table, *, file: Path | None = None) -> Plan:
     """The plan that `plan_to_table` stored. Raises ValueError when the table is no plan, UsageError when it is of a
     newer version.
     """
+    rest = _rest_of(table, file)
+    numbers = table[_PAIR_ORDER].to_numpy()
+    _, first_rows = np.unique(numbers, return_index=True)
+    pairs = table.take(pa.array(first_rows))
+    return Plan(**rest, pairs=tuple(from_table(PairPlan, pairs)), shards=tuple(from_table(ShardPlan, table)))
+
+
+def _rest_of(table: pa.Table, file: Path | None) -> dict[str, Any]:
+    """All of a plan that is not in the rows of its table."""
     metadata = (table.schema.metadata or {}).get(_METADATA_KEY)
     if metadata is None:
         raise ValueError("not a plan of singalong")
     rest: dict[str, Any] = json.loads(metadata)
     refuse_newer("the plan", rest.pop("schema_version"), PLAN_SCHEMA_VERSION, file=file)
-    first_rows: dict[int, int] = {}
-    for row, number in enumerate(table[_PAIR_ORDER].to_pylist()):
-        first_rows.setdefault(number, row)
-    pairs = table.take(pa.array([first_rows[number] for number in sorted(first_rows)], pa.int64()))
-    return Plan(**rest, pairs=tuple(from_table(PairPlan, pairs)), shards=tuple(from_table(ShardPlan, table)))
+    return rest

@@ -28,7 +28,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from singalong.attempts import FOLD_AT_END, AttemptLog
+from singalong.attempts import AttemptLog
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
@@ -36,7 +36,7 @@ from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.newer import refuse_newer
-from singalong.plan_table import plan_from_table, plan_to_table
+from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
 from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
@@ -46,7 +46,7 @@ from singalong.written import tell_removed
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
-_VERSION_KEY = b"singalong.plan_version"
+_PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
 
@@ -70,14 +70,13 @@ _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
 class RunFolder:
     """An existing run folder; make one with `create`, come back to it with `open`."""
 
-    def __init__(self, path: Path, *, plan: Plan, version: int, settings: Settings) -> None:
+    def __init__(self, path: Path, *, outline: PlanOutline, version: int, settings: Settings) -> None:
         self.path = path
-        self.plan = plan
+        self.outline = outline
         self.settings = settings
         self.version = version
         self._log = AttemptLog(path / "attempts", watcher=_Teller(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
-        self._work_keys = {shard.shard_id: shard.work_key for shard in plan.shards}
 
     # ---- making and opening
 
@@ -113,7 +112,9 @@ class RunFolder:
                 write_heritage(path, heritage)
             version = _next_version(path)
             _write_plan(path, version, plan, settings, manifest)
-        return cls(path, plan=plan, version=version, settings=settings)
+        run = cls(path, outline=PlanOutline.of(plan), version=version, settings=settings)
+        run.plan = plan
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -121,7 +122,7 @@ class RunFolder:
         path = path.expanduser().absolute()
         _read_marker(path)
         try:
-            plan, version = _read_plan(path / "plan.parquet")
+            outline = PlanOutline.read(path / "plan.parquet")
         except FileNotFoundError:
             raise UsageError(
                 "the run was never planned to the end", file=path, action="Run its manifest on this folder again."
@@ -129,9 +130,9 @@ class RunFolder:
         except UsageError:
             raise
         except _UNREADABLE as exc:
-            plan, version = _newest_plan(path, exc)
-        settings = load_settings(_version_path(path, version, ".toml"))
-        return cls(path, plan=plan, version=version, settings=settings)
+            outline = _newest_outline(path, exc)
+        settings = load_settings(_version_path(path, outline.version, ".toml"))
+        return cls(path, outline=outline, version=outline.version, settings=settings)
 
     @classmethod
     def _standing(cls, path: Path) -> RunFolder | None:
@@ -149,7 +150,18 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         """Id of the run; stays the same when the plan changes."""
-        return self.plan.run_id
+        return self.outline.run_id
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that was in force when the folder was opened; read when it is first asked for."""
+        kept = _version_path(self.path, self.version, ".parquet")
+        for file in (kept, self.path / "plan.parquet"):
+            with contextlib.suppress(*_UNREADABLE):
+                plan, version = _read_plan(file)
+                if version == self.version:
+                    return plan
+        raise UsageError("the plan cannot be read", file=kept, action=_PLAN_AGAIN)
 
     @property
     def manifest(self) -> list[PairRow]:
@@ -160,13 +172,17 @@ class RunFolder:
     def heritage(self) -> Heritage | None:
         """What this run makes again of another one, and the takes before; None for a run of its own."""
         heritage = read_heritage(self.path)
-        if heritage is None or heritage.order.parent_run_id != self.plan.parent_run_id:
+        if heritage is None or heritage.order.parent_run_id != self.outline.parent_run_id:
             return None  # the folder was given a plan of its own since
         return heritage
 
     def makes(self, pair_id: str) -> bool:
         """Whether it is for this run to make a pair; a pass leaves the others as they were."""
         return self.heritage is None or pair_id in self._made_again
+
+    @cached_property
+    def _work_keys(self) -> dict[str, str]:
+        return dict(zip(self.outline.shard_ids, self.outline.work_keys, strict=True))
 
     @cached_property
     def _made_again(self) -> frozenset[str]:
@@ -224,7 +240,7 @@ class RunFolder:
         """Fold the many small files of a driver's work into one, if they are many; for the driver alone."""
         self.check_is_there()
         self._log.flush()
-        self._log.fold(at_least=FOLD_AT_END)
+        self._log.fold_at_end()
 
     def attempts(self, shard_id: str | None = None) -> list[AttemptRow]:
         """All recorded attempts, of one shard or of all, also those of former plans; by shard, then
@@ -234,10 +250,8 @@ class RunFolder:
 
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""
-        log = self._log.read()
-        return fold_parts(
-            list(self._work_keys), list(self._work_keys.values()), log.parts, log.marks, damaged=log.damaged
-        )
+        log, outline = self._log.read(), self.outline
+        return fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
 
     # ---- frames
 
@@ -335,23 +349,19 @@ def _raise_version(path: Path) -> None:
 
 def _read_plan(file: Path) -> tuple[Plan, int]:
     table = pq.read_table(file, page_checksum_verification=True)
-    return plan_from_table(table, file=file), int(table.schema.metadata[_VERSION_KEY])
+    return plan_from_table(table, file=file), int(table.schema.metadata[PLAN_VERSION_KEY])
 
 
-def _newest_plan(path: Path, damage: Exception) -> tuple[Plan, int]:
+def _newest_outline(path: Path, damage: Exception) -> PlanOutline:
     """The newest plan under plans/ that reads: plan.parquet is a copy of it. Raises UsageError where there is none."""
     for version in range(_next_version(path) - 1, 0, -1):
         try:
-            return _read_plan(_version_path(path, version, ".parquet"))
+            return PlanOutline.read(_version_path(path, version, ".parquet"))
         except UsageError:
             raise
         except _UNREADABLE:
             continue
-    raise UsageError(
-        f"the plan cannot be read: {damage}",
-        file=path / "plan.parquet",
-        action="Run the manifest on this folder again; no work is lost.",
-    ) from damage
+    raise UsageError(f"the plan cannot be read: {damage}", file=path / "plan.parquet", action=_PLAN_AGAIN) from damage
 
 
 def _version_path(path: Path, version: int, suffix: str) -> Path:
@@ -375,7 +385,7 @@ def _write_plan(path: Path, version: int, plan: Plan, settings: Settings, manife
     """Write a plan with all it was made from; it is in force once the last file stands."""
     rows, config = to_table(PairRow, list(manifest)), dump_settings(settings).encode()
     table = plan_to_table(plan)
-    table = table.replace_schema_metadata({**table.schema.metadata, _VERSION_KEY: str(version)})
+    table = table.replace_schema_metadata({**table.schema.metadata, PLAN_VERSION_KEY: str(version)})
     write_parquet_atomic(rows, _version_path(path, version, ".manifest.parquet"))
     write_atomic(_version_path(path, version, ".toml"), config)
     write_parquet_atomic(table, _version_path(path, version, ".parquet"), replace=False)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
-from singalong.contracts import Row
+from singalong.contracts import ModelRef, Row
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -57,8 +57,12 @@ def to_table(model: type[RowT], rows: Sequence[RowT], *, metadata: Mapping[str, 
 def from_table(model: type[RowT], table: pa.Table) -> list[RowT]:
     """The records of a table that `to_table` made, validated; columns it lacks get the fields' defaults."""
     there = set(table.column_names)
-    values = {column.name: _values(table[column.name], column) for column in _columns(model) if column.name in there}
-    return [_build(model, values, index) for index in range(table.num_rows)]
+    known: dict[str, str] = {}
+    values = {
+        column.name: _values(table[column.name], column, known) for column in _columns(model) if column.name in there
+    }
+    layout, models = _layout(model), dict[tuple[Any, ...], ModelRef]()
+    return [_build(layout, values, index, models) for index in range(table.num_rows)]
 
 
 @cache
@@ -113,27 +117,72 @@ def _plain(value: Any) -> Any:
     return list(value.items()) if isinstance(value, dict) else value
 
 
-def _values(column: pa.ChunkedArray, spec: _Column) -> list[Any]:
-    values: list[Any] = column.to_pylist()
-    return [None if value is None else dict(value) for value in values] if pa.types.is_map(spec.type) else values
+def _values(column: pa.ChunkedArray, spec: _Column, known: dict[str, str]) -> list[Any]:
+    """The values of a column; equal texts are one object, for a plan names each clip and song many times."""
+    if pa.types.is_map(spec.type):
+        values: list[Any] = column.to_pylist()
+        return [None if value is None else dict(value) for value in values]
+    if pa.types.is_string(column.type):
+        found: list[Any] = []
+        for chunk in column.dictionary_encode().iterchunks():
+            texts = [known.setdefault(text, text) for text in chunk.dictionary.to_pylist()]
+            found += [None if place is None else texts[place] for place in chunk.indices.to_pylist()]
+        return found
+    plain: list[Any] = column.to_pylist()
+    return plain
 
 
-def _build(model: type[RowT], columns: Mapping[str, list[Any]], index: int, prefix: str = "") -> RowT:
-    content: dict[str, Any] = {}
+@dataclass(frozen=True)
+class _Part:
+    """A field of a record in a table: its name, its column, and the layout of its record if it is one."""
+
+    name: str
+    column: str
+    optional: bool
+    inner: _Layout | None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The fields of a record; `sign` is the column that has a value wherever the record is there."""
+
+    model: type[Row]
+    parts: tuple[_Part, ...]
+    sign: str
+
+
+@cache
+def _layout(model: type[Row], prefix: str = "") -> _Layout:
+    parts = []
     for name, field in model.model_fields.items():
         kind, optional = _kind(field)
-        column = prefix + name
-        if isinstance(kind, type) and issubclass(kind, Row):
-            absent = optional and not _present(kind, columns, index, f"{column}_")
-            content[name] = None if absent else _build(kind, columns, index, f"{column}_")
-        elif column in columns:
-            value = columns[column][index]
-            if value is not None or optional:
-                content[name] = value
-    return model(**content)
+        is_record = isinstance(kind, type) and issubclass(kind, Row)
+        inner = _layout(kind, f"{prefix}{name}_") if is_record else None
+        parts.append(_Part(name, prefix + name, optional, inner))
+    sign = next((part.column for part in parts if not part.optional), "")
+    return _Layout(model, tuple(parts), sign)
 
 
-def _present(model: type[Row], columns: Mapping[str, list[Any]], index: int, prefix: str) -> bool:
+def _build(
+    layout: _Layout, columns: Mapping[str, list[Any]], index: int, models: dict[tuple[Any, ...], ModelRef]
+) -> Any:
+    content: dict[str, Any] = {}
+    for part in layout.parts:
+        if part.inner is not None:
+            absent = part.optional and not _present(part.inner, columns, index)
+            content[part.name] = None if absent else _build(part.inner, columns, index, models)
+        elif part.column in columns:
+            value = columns[part.column][index]
+            if value is not None or part.optional:
+                content[part.name] = value
+    if layout.model is not ModelRef:
+        return layout.model(**content)
+    sort = tuple(content.items())  # of models a run has a few, and every pair names one
+    if sort not in models:
+        models[sort] = ModelRef(**content)
+    return models[sort]
+
+
+def _present(layout: _Layout, columns: Mapping[str, list[Any]], index: int) -> bool:
     """Whether an optional record is there: then the first field that it cannot be without has a value."""
-    required = next(name for name, field in model.model_fields.items() if not _kind(field)[1])
-    return columns.get(prefix + required, {index: None})[index] is not None
+    return columns.get(layout.sign, {index: None})[index] is not None

@@ -41,24 +41,25 @@ class WorkKeys:
             "scorer": None if scorer is None else _model(scorer),
             "enhancer": None if enhancer is None else _model(enhancer),
         }
-        self._common: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._common: dict[tuple[str, ...], dict[str, str]] = {}
 
-    def _common_of(self, overrides: tuple[str, ...]) -> dict[str, Any]:
-        """What pairs with these settings of their own have in common."""
+    def _common_of(self, overrides: tuple[str, ...]) -> dict[str, str]:
+        """What pairs with these settings of their own have in common, as JSON: a million pairs share it."""
         if overrides not in self._common:
             settings = settings_for(self._settings, overrides)
             # Of each section everything but the name of a model, whose weights stand for it: a setting that is
             # added some day changes the keys, and forgetting it here cannot make old work pass for new.
-            self._common[overrides] = self._models | {
+            common = self._models | {
                 "analysis": settings.analysis.model_dump(mode="json", exclude={"detector"}),
                 "lipsync": settings.lipsync.model_dump(mode="json", exclude=self._unused),
                 "score": settings.score.model_dump(mode="json", exclude={"scorer"}),
             }
+            self._common[overrides] = {name: _json(value) for name, value in common.items()}
         return self._common[overrides]
 
     def keys(self, pair: PairPlan, ranges: list[tuple[int, int]]) -> list[str]:
         """The work keys of the frame ranges [start_frame, end_frame) of a pair, lower-case hex."""
-        material = self._common_of(pair.overrides) | {
+        own = {
             "clip": pair.clip_sha256,
             "voice": pair.voice_sha256,
             "finds_voice": VOICE_VERSION if pair.finds_voice else None,
@@ -72,13 +73,19 @@ class WorkKeys:
             "size": [pair.width, pair.height],
             "generator": _model(pair.generator),
         }
-        prefix = hashlib.sha256(json.dumps(material, sort_keys=True, separators=(",", ":")).encode())
+        texts = self._common_of(pair.overrides) | {name: _json(value) for name, value in own.items()}
+        material = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
+        prefix = hashlib.sha256(f"{{{material}}}".encode())
         keys = []
         for start_frame, end_frame in ranges:
             digest = prefix.copy()
             digest.update(f"\nframes {start_frame} {end_frame}".encode())
             keys.append(digest.hexdigest()[:WORK_KEY_CHARS])
         return keys
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _face(pair: PairPlan) -> Any:

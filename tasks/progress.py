@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
-from singalong.contracts import AttemptRow, Row, Status
+from singalong.contracts import Row, Status
+from singalong.fold import STATUSES, RunFold
 from singalong.runfolder import RunFolder
 
 RATE_WINDOW_S = 600.0
@@ -18,6 +22,13 @@ RATE_WINDOW_S = 600.0
 NUM_SLOWEST = 5
 _STALL_FACTOR = 5.0
 """A worker is quiet when it has not ended a shard for this many times what its shards take."""
+
+
+_SETTLED = (Status.DONE, Status.QUARANTINED)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class SlowShard(Row):
@@ -58,57 +69,115 @@ class RunProgress(Row):
 
 
 def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
-    """Fold a run folder into its progress; safe while a driver works on it."""
-    fold, holder = run.fold(), run.holder()
-    sizes = {shard.shard_id: shard.num_frames for shard in run.plan.shards}
-    settled = (Status.DONE, Status.QUARANTINED)
-    done = sum(sizes[name] for name, shard in fold.shards.items() if shard.status is Status.DONE)
-    left = sum(sizes[name] for name, shard in fold.shards.items() if shard.status not in settled)
-    now, attempts = now or datetime.now(UTC), [row for row in run.attempts() if row.shard_id in sizes]
-    rate = _frames_per_s(attempts, sizes, now)
+    """Fold a run folder into its progress; safe while a driver works on it. By columns: see `singalong.fold`."""
+    fold, holder, sizes = run.fold(), run.holder(), run.outline.num_frames
+    done = int(sizes[fold.status == STATUSES.index(Status.DONE)].sum())
+    left = int(sizes[~np.isin(fold.status, [STATUSES.index(status) for status in _SETTLED])].sum())
+    now, tries = now or datetime.now(UTC), _Tries.of(fold, sizes)
+    rate = _frames_per_s(tries, now)
     return RunProgress(
         run=run.location,
         run_id=run.run_id,
         holder=holder,
-        num_pairs=len(run.plan.pairs),
-        num_problems=len(run.plan.problems),
+        num_pairs=run.outline.num_pairs,
+        num_problems=len(run.outline.problems),
         shards={str(status): count for status, count in fold.counts().items() if count},
         running=tuple(
-            name
-            for name, shard in fold.shards.items()
-            if holder and shard.unfinished and shard.status is Status.PENDING
+            fold.shard_ids[number]
+            for number in sorted(fold.unfinished)
+            if holder and fold.status[number] == STATUSES.index(Status.PENDING)
         ),
         failures={str(error_class): count for error_class, count in fold.failures().items()},
         frames_done=done,
-        frames_total=sum(sizes.values()),
+        frames_total=int(sizes.sum()),
         frames_per_s=rate,
         seconds_left=left / rate if rate and left else None,
-        slowest=tuple(_slowest(attempts, sizes)),
-        workers=tuple(_workers(attempts, now, working=holder is not None)),
+        slowest=tuple(_slowest(tries, fold.shard_ids)),
+        workers=tuple(_workers(tries, now, working=holder is not None)),
     )
 
 
-def _slowest(attempts: Sequence[AttemptRow], sizes: dict[str, int]) -> list[SlowShard]:
-    made = [row for row in attempts if row.result is not None and not row.reused]
-    took = [(row.shard_id, max(_seconds(row), 1e-3)) for row in made]
-    slow = [SlowShard(shard_id=name, seconds=s, frames_per_s=sizes[name] / s) for name, s in took]
-    return sorted(slow, key=lambda shard: shard.frames_per_s)[:NUM_SLOWEST]
+@dataclass(frozen=True)
+class _Tries:
+    """Attempts that ended at shards of the plan, as columns.
+
+    Attributes:
+        shard: number in the plan.
+        frames: of the shard.
+        started_s, ended_s: since 1970.
+        made: whether it made the shard's result.
+        failed: whether it failed.
+        worker: place in `workers`.
+        workers: their names; the empty one is the driver's.
+    """
+
+    shard: Ints
+    frames: Ints
+    started_s: Floats
+    ended_s: Floats
+    made: Flags
+    failed: Flags
+    worker: Ints
+    workers: list[str]
+
+    @classmethod
+    def of(cls, fold: RunFold, sizes: Ints) -> _Tries:
+        attempts = fold.attempts
+        there = np.flatnonzero(attempts.shard >= 0)
+        shard, rows = attempts.shard[there], attempts.narrow.take(pa.array(there))
+        failed = rows["failure_error_class"].is_valid().to_numpy()
+        reused = rows["reused"].fill_null(False).to_numpy()
+        names = rows["worker"].fill_null("").combine_chunks().dictionary_encode()
+        return cls(
+            shard,
+            sizes[shard],
+            _seconds(rows["started_at"]),
+            _seconds(rows["finished_at"]),
+            ~failed & ~reused,
+            failed,
+            names.indices.to_numpy().astype(np.int64),
+            names.dictionary.to_pylist(),
+        )
 
 
-def _workers(attempts: Sequence[AttemptRow], now: datetime, *, working: bool) -> list[WorkerState]:
-    rows: defaultdict[str, list[AttemptRow]] = defaultdict(list)
-    for row in attempts:
-        if row.worker:
-            rows[row.worker].append(row)
+def _seconds(times: pa.ChunkedArray) -> Floats:
+    """ISO 8601 times as seconds since 1970."""
+    stamps = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy()
+    return np.asarray(stamps / 1e6, np.float64)
+
+
+def _slowest(tries: _Tries, shard_ids: Sequence[str]) -> list[SlowShard]:
+    made = np.flatnonzero(tries.made)
+    seconds = np.maximum((tries.ended_s - tries.started_s)[made], 1e-3)
+    rate = tries.frames[made] / seconds
+    return [
+        SlowShard(
+            shard_id=shard_ids[int(tries.shard[made[place]])],
+            seconds=float(seconds[place]),
+            frames_per_s=float(rate[place]),
+        )
+        for place in np.argsort(rate, kind="stable")[:NUM_SLOWEST]
+    ]
+
+
+def _workers(tries: _Tries, now: datetime, *, working: bool) -> list[WorkerState]:
+    count = len(tries.workers)
+    failed = np.bincount(tries.worker[tries.failed], minlength=count)
+    ended = np.bincount(tries.worker, minlength=count)
+    took_s = np.bincount(tries.worker, weights=tries.ended_s - tries.started_s, minlength=count)
+    last_s = np.full(count, -np.inf)
+    np.maximum.at(last_s, tries.worker, tries.ended_s)
     found = []
-    for worker, own in rows.items():
-        ago_s = max(0.0, (now - max(datetime.fromisoformat(row.finished_at) for row in own)).total_seconds())
-        typical_s = max(1.0, sum(map(_seconds, own)) / len(own))
+    for number, worker in enumerate(tries.workers):
+        if not worker:
+            continue
+        ago_s = max(0.0, now.timestamp() - float(last_s[number]))
+        typical_s = max(1.0, float(took_s[number] / ended[number]))
         found.append(
             WorkerState(
                 worker=worker,
-                num_done=sum(row.result is not None for row in own),
-                num_failed=sum(row.failure is not None for row in own),
+                num_done=int(ended[number] - failed[number]),
+                num_failed=int(failed[number]),
                 last_seen_s=ago_s,
                 quiet=working and ago_s > _STALL_FACTOR * typical_s,
             )
@@ -116,21 +185,13 @@ def _workers(attempts: Sequence[AttemptRow], now: datetime, *, working: bool) ->
     return sorted(found, key=lambda state: state.last_seen_s)
 
 
-def _seconds(row: AttemptRow) -> float:
-    return (datetime.fromisoformat(row.finished_at) - datetime.fromisoformat(row.started_at)).total_seconds()
-
-
-def _frames_per_s(attempts: list[AttemptRow], sizes: dict[str, int], now: datetime) -> float | None:
+def _frames_per_s(tries: _Tries, now: datetime) -> float | None:
     """Frames made over the time it took, counted over the last shards that ended."""
-    made = [row for row in attempts if row.result is not None and not row.reused]
-    if not made:
+    if not tries.made.any():
         return None
-    ends = [datetime.fromisoformat(row.finished_at) for row in made]
-    latest = min(max(ends), now)
-    recent = [
-        (datetime.fromisoformat(row.started_at), sizes[row.shard_id])
-        for row, end in zip(made, ends, strict=True)
-        if (latest - end).total_seconds() <= RATE_WINDOW_S
-    ]
-    seconds = (latest - min(start for start, _ in recent)).total_seconds()
-    return sum(frames for _, frames in recent) / seconds if seconds > 0 else None
+    latest_s = min(float(tries.ended_s[tries.made].max()), now.timestamp())
+    recent = tries.made & (latest_s - tries.ended_s <= RATE_WINDOW_S)
+    if not recent.any():
+        return None
+    seconds = latest_s - float(tries.started_s[recent].min())
+    return float(tries.frames[recent].sum() / seconds) if seconds > 0 else None
