@@ -23,8 +23,9 @@ import platformdirs
 from singalong.durable import link_or_copy, make_dirs
 from singalong.errors import HeldError, SingalongError, UsageError
 from singalong.mirror import Mirror
-from singalong.objects import ObjectFolder, is_url
+from singalong.objects import ObjectFolder
 from singalong.runlock import run_lock
+from singalong.urls import is_url
 from singalong.written import keeper_of, kept_by
 
 _URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
