@@ -36,7 +36,7 @@ def run_planned(run: str) -> Any:
     folder = RunFolder.open(Path(run))
     try:
         with folder.lock(), Session(folder, current_watcher()) as session, noting_interrupts():
-            summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.path}"))
+            summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.location}"))
     except INTERRUPTS:
         return cancelled()
     publish_failures(summary.failures, summary.run)

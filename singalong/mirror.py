@@ -67,22 +67,23 @@ class Mirror:
 
     # ---- fetching
 
-    def pull(self, *, logs: bool = False) -> None:
-        """Fetch what changed, if asked for the logs, too; remove what is not there, unless we are driving.
+    def pull(self, *, logs: bool = False, clean: bool = False) -> None:
+        """Fetch what changed, if asked for the logs, too.
+
+        `clean`: first remove what is not there; only for when nobody here is writing.
 
         Raises UsageError where something else than a run lies at the URL.
         """
         for _ in range(_MAX_LOOKS):
-            if not self._held:
-                self.settle()
             there = self._list()
-            if not self._held:
+            if clean:
                 self._remove_strays(there.keys())
             named = (facts for key, facts in there.items() if _is_small(key) or (logs and key.startswith(f"{_LOGS}/")))
             wanted = [facts for facts in named if not self._is_here(facts)]
             found = list(self._pool.map(self._fetch, sorted(wanted, key=_fetched_last)))
             with self._lock:
-                self._there = there if not self._held else self._there | there
+                ours = {key: facts for key, facts in self._there.items() if not facts.etag}  # since we listed, perhaps
+                self._there = there if clean else ours | there
             if all(found):
                 break  # else something was folded or replaced since it was listed
         if wanted:
@@ -220,7 +221,8 @@ class Mirror:
 
     def settle(self) -> None:
         """Wait until all that is on its way has arrived; raises why something did not."""
-        waiting, self._on_the_way = self._on_the_way, []
+        with self._lock:
+            waiting, self._on_the_way = self._on_the_way, []
         for future in waiting:
             future.result()
 
@@ -240,19 +242,22 @@ class Mirror:
             self.send_logs()
 
     def _send_later(self, key: str, path: Path) -> None:
-        self._later(lambda: self._upload(key, path))
+        def send() -> None:
+            with contextlib.suppress(FileNotFoundError):  # removed since
+                self._upload(key, path)
+
+        self._later(send)
 
     def _later(self, work: Callable[[], None]) -> None:
-        if len(self._on_the_way) >= _MAX_ON_THE_WAY:
-            self._on_the_way.pop(0).result()
-        self._on_the_way.append(self._pool.submit(work))
+        with self._lock:
+            first = self._on_the_way.pop(0) if len(self._on_the_way) >= _MAX_ON_THE_WAY else None
+            self._on_the_way.append(self._pool.submit(work))
+        if first is not None:
+            first.result()
 
     def _upload(self, key: str, path: Path) -> None:
-        try:
-            size = path.stat().st_size
-            self.remote.upload(key, path)
-        except FileNotFoundError:
-            return  # removed since
+        size = path.stat().st_size
+        self.remote.upload(key, path)
         self._note(key, size)
 
     def _create(self, key: str, path: Path) -> None:
@@ -283,7 +288,8 @@ class Mirror:
         if not self._held:
             self.lease.take()
             try:
-                self.pull()
+                self.settle()
+                self.pull(clean=True)
             except BaseException:
                 self.lease.release()
                 raise

@@ -49,7 +49,7 @@ def run_at(location: str | Path, *, drive: bool = False) -> Iterator[Path]:
         mirror = Mirror(ObjectFolder.at(url), folder)
         try:
             with kept_by(folder, mirror):
-                mirror.pull()
+                mirror.pull(clean=True)
                 with mirror.driving() if drive else contextlib.nullcontext():
                     yield folder
         except SingalongError as error:

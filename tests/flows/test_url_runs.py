@@ -23,6 +23,7 @@ from singalong.errors import UsageError
 from singalong.objects import ObjectFolder
 from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
+from singalong.urls import is_url
 from tasks.progress import progress_of
 from tasks.selection import Wanted
 from tests.object_server import ROOT, ObjectServer
@@ -42,9 +43,10 @@ def manifest(demo_inputs: Path, tmp_path: Path) -> Path:
 
 
 def settings(tmp_path: Path, store: str = "store") -> list[str]:
-    cache = f"run.cache_dir={os.environ['SINGALONG_CACHE']}"
-    place = store if store.startswith("s3:") else tmp_path / store
-    return ["run.executor=inprocess", f"run.store={place}", cache, "plan.shard_s=0.4", "film.credentials=none"]
+    places = [f"run.store={tmp_path / store}"]
+    if is_url(store):
+        places = [f"run.store={store}", f"run.cache_dir={os.environ['SINGALONG_CACHE']}"]
+    return ["run.executor=inprocess", *places, "plan.shard_s=0.4", "film.credentials=none"]
 
 
 def at_url(manifest: Path, url: str) -> str:

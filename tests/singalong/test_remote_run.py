@@ -13,7 +13,7 @@ from singalong.config import Settings
 from singalong.contracts import Status
 from singalong.errors import HeldError, TransientIOError, UsageError
 from singalong.load import load_report
-from singalong.objects import ObjectFolder
+from singalong.objects import ObjectFacts, ObjectFolder
 from singalong.remote_run import copy_file, here, mirror_of, refresh, run_at, size_of
 from singalong.reviews import Decision, DecisionLog, Ruling
 from singalong.runfolder import RunFolder
@@ -232,6 +232,26 @@ def test_a_decision_is_at_the_url_when_it_is_answered(
             assert len(keys(url, "reviews")) == 1
     with run_at(url) as path:
         assert list(DecisionLog(path).standing()) == ["p1"]
+
+
+def test_a_decision_that_is_written_during_a_look_stays(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(url)
+    decision = Decision(pair_id="p1", ruling=Ruling.REJECT, reviewer="anna", decided_at="2026-01-01T00:00:00.000+00:00")
+    with run_at(url) as path:
+        mirror = mirror_of(path)
+        assert mirror is not None
+        listed = mirror._list
+
+        def slow_list() -> dict[str, ObjectFacts]:
+            there = listed()
+            DecisionLog(path).record(decision, name="one")
+            return there
+
+        monkeypatch.setattr(mirror, "_list", slow_list)
+        refresh(path)
+        assert list(DecisionLog(path).standing()) == ["p1"]
+        assert size_of(path / "reviews" / "one.parquet")
+    assert keys(url, "reviews") == ["reviews/one.parquet"]
 
 
 def test_films_are_fetched_when_they_are_wanted(url: str, object_server: ObjectServer) -> None:
