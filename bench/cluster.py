@@ -26,7 +26,6 @@ from bench.rough import make_inputs
 from flows.order import run_stages
 from singalong.config import load_settings
 from singalong.contracts import AttemptRow
-from singalong.durable import sha256_of
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 from tasks.plan_run import plan_run

@@ -62,7 +62,8 @@ class RayPool:
         self._deadlines: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
         self._nodes, self._homes = Nodes(is_local=self._is_local), Homes()
-        files = () if self._marker is None else (self._marker.path, *self._spec.files)
+        files = () if self._is_local else self._spec.files
+        files = files if self._marker is None else (self._marker.path, *files)
         self._muster = Muster(self._spec, self._nodes, self._told, is_local=self._is_local, files=files)
         self._suspects = Suspects(self._nodes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_with_no_node_that_fits_a_run_says_what_it_waits_for_and_ends(
     assert "no node has had room for a worker (1 CPU)" in said
     assert "cluster.wait_for_nodes_s" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hiding a folder from a node needs root")
+def test_a_node_that_has_another_disk_under_the_same_path_is_named(tmp_path: Path, demo_inputs: Path) -> None:
+    with Raylets(tmp_path / "ray") as cluster:
+        (tmp_path / "store").mkdir()
+        cluster.add_node(hidden=tmp_path / "store")
+        driver = Driver(cluster, tmp_path, demo_inputs / "manifest.csv", "run.num_actors=1")
+        said = " ".join(driver.wait().split())
+    assert driver.process.returncode == 2, said
+    assert "does not see this" in said
+    assert str(driver.store / ".seen-") in said
+    assert not list(driver.store.glob(".seen-*"))
 
 
 def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(
