@@ -201,12 +201,12 @@ def _add_media(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
 
     @app.api_route("/media/clip", methods=["GET", "HEAD"])
     def clip(pair_id: PairId) -> Response:
-        return media.file_response(media.clip_of(_view(feed, pair_id)))
+        return media.file_response(media.clip_of(what.run, _view(feed, pair_id)))
 
     @app.get("/media/still")
     def still(pair_id: PairId, at_s: Annotated[float, Query(ge=0, le=1e6)] = 0.0) -> Response:
         """The clip's frame at a time, decoded here: for clips that the browser cannot play."""
-        return Response(media.still_of(_view(feed, pair_id), at_s), media_type="image/jpeg")
+        return Response(media.still_of(what.run, _view(feed, pair_id), at_s), media_type="image/jpeg")
 
 
 def _view(feed: RunFeed, pair_id: str) -> PairView:

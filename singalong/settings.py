@@ -235,7 +235,19 @@ class FilmSettings(Section):
 class RunSettings(Section):
     """Where and how a run executes; never part of a work key."""
 
-    store: str | None = Field(default=None, description="Store of finished work; default: see default_store().")
+    store: str | None = Field(
+        default=None, description="Store of finished work, a folder or an s3:// URL; default: see default_store()."
+    )
+    cache_dir: str | None = Field(
+        default=None,
+        description="Where files of a store at a URL are kept on each machine; default: the user's cache directory.",
+    )
+    cache_gb: float = Field(
+        default=50.0,
+        gt=0,
+        description="Limit, on each machine, for what was fetched from URLs; least recently used goes first. A store "
+        "in a folder is not trimmed, but for media from URLs.",
+    )
     executor: Literal["ray", "inprocess"] = Field(default="ray", description="inprocess: for tests and debugging.")
     num_actors: int | None = Field(default=None, ge=1, description="Workers; default: one a core, or a GPU share.")
     gpus_per_actor: float = Field(default=0.25, gt=0, le=1, description="Share of a GPU each actor takes.")

@@ -9,8 +9,8 @@ from flows.terminal import err, out, planning, print_failures, print_outcome, pr
 from singalong.config import Settings, load_settings
 from singalong.contracts import Status
 from singalong.remote_run import run_at
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.film_steps import is_finished
 from tasks.plan_run import plan_run
 from tasks.session import Session
@@ -60,7 +60,7 @@ def _run_in(run: Path, manifest: str | Path, settings: Settings, *, require_righ
         plan, rows = plan_run(
             manifest,
             settings=settings,
-            store=Store(settings.store_path),
+            store=store_of(settings),
             require_rights=require_rights,
             progress=progress,
             note=print_warning,
