@@ -35,7 +35,8 @@ from tests.raylets import Raylets
 
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 _LOST_STORE_S = 60.0
-_SONG_S = 4.0
+_SONG_S = 2.0
+_GENERATOR = "lipsync.generator=auto"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Bed:
     def __init__(self, home: Path) -> None:
         self.home, self.manifest = home, make_inputs(home / "inputs", song_s=_SONG_S)
         told = ["run.executor=inprocess", f"run.store={home / 'truth' / 'store'}", "plan.shard_s=0.2"]
-        settings = load_settings(None, [*told, "lipsync.generator=untrained"])
+        settings = load_settings(None, [*told, _GENERATOR])
         plan, rows = plan_run(self.manifest, settings=settings, store=Store(settings.store_path))
         run = RunFolder.create(home / "truth" / "run", plan, settings, manifest=rows)
         with Session(run) as session:
@@ -73,7 +74,7 @@ class Bed:
 
     def drive(self, cluster: Raylets, name: str, *settings: str) -> Driver:
         """Start a run of its own; or resume it."""
-        return Driver(cluster, self.home / name.replace(" ", "-"), self.manifest, *settings)
+        return Driver(cluster, self.home / name.replace(" ", "-"), self.manifest, _GENERATOR, *settings)
 
     def judge(self, driver: Driver, began: float, struck: float | None) -> Came:
         """What came of a run, once it has ended."""
