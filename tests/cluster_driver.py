@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from singalong.contracts import AttemptRow
+from singalong.errors import UsageError
 from singalong.runfolder import RunFolder
 from tests.raylets import Raylets
 
@@ -51,7 +52,10 @@ class Driver:
         return found
 
     def rows(self) -> list[AttemptRow]:
-        return RunFolder.open(self.run).attempts() if (self.run / "run.json").exists() else []
+        try:
+            return RunFolder.open(self.run).attempts()
+        except UsageError:
+            return []  # it is yet to be planned
 
     def workers(self) -> set[str]:
         return {row.worker for row in self.rows() if row.result is not None and not row.reused}

@@ -10,10 +10,12 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +68,7 @@ class Raylets:
     def __init__(self, folder: Path, *, namespaces: bool = False, environment: Mapping[str, str] | None = None) -> None:
         """`environment`: more of it, for nodes and drivers."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.mkdtemp(prefix="sgr-")  # short: Ray's sockets lie below it
         self._folder, self._number = folder, f"{os.getpid() % 10_000}{next(_NUMBERS)}"
         self.nodes: list[RayNode] = []
         """The head, and all that were added."""
@@ -91,7 +94,7 @@ class Raylets:
             self.address = f"{self.host}:{port}"
             self.environment["RAY_ADDRESS"] = self.address
             options = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
-            self.head = self._start(self.host, [*options, f"--temp-dir={self._folder / 'r'}"])
+            self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"])
             self._await(lambda: _listens(self.host, port))
         except BaseException:
             self.close()
@@ -129,6 +132,7 @@ class Raylets:
             node.kill()
         for name in self._namespaces:
             _ip("netns", "del", name)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         if self._bridge is not None:
             subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
 
