@@ -21,6 +21,7 @@ from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
 from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
+from tasks.metering import Meter, metered, open_meter
 from tasks.pool import InProcessPool, Pool
 from tasks.preparation import Preparation, Prepared
 from tasks.record import ShardRecorder, record_blocked, record_reused
@@ -48,13 +49,17 @@ class Session:
         self.store = store_of(self.settings)
         self.pairs = {pair.pair_id: pair for pair in self.plan.pairs}
         self._pool: Pool | None = None
+        self.meter: Meter | None = None
         self._twins: defaultdict[str, list[ShardPlan]] = defaultdict(list)
 
     def __enter__(self) -> Session:
         self.store.check_reachable()
+        self.meter = open_meter(self.run)
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.meter is not None:
+            self.meter.leave(kind)
         try:
             if self._pool is not None:
                 self._pool.close()
@@ -155,13 +160,16 @@ class Session:
         if not items:
             return
         self.watcher.begin(stage, len(items))
-        dispatch(
-            items,
-            self.pool,
-            Watched(StepLogs(recorder, self.run.logs), stage, self.watcher),
-            timeout_s=self.settings.run.shard_timeout_s,
-            bug_limit=self.settings.run.bug_limit,
-        )
+        recorder = Watched(StepLogs(recorder, self.run.logs, stage), stage, self.watcher)
+        with metered(self.meter, stage, recorder, len(items)) as (recorder, on_tick):
+            dispatch(
+                items,
+                self.pool,
+                recorder,
+                timeout_s=self.settings.run.shard_timeout_s,
+                bug_limit=self.settings.run.bug_limit,
+                on_tick=lambda: on_tick(self.pool),
+            )
 
     def _lipsync_item(self, shard: ShardPlan, found: Prepared) -> Item:
         job = LipsyncJob(

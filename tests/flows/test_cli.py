@@ -26,7 +26,7 @@ TRAINING = {
 SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
-    "run": {"--run", "--config", "--set", "--ray-address", "--require-rights", "--json", "manifest"},
+    "run": {"--run", "--config", "--set", "--ray-address", "--require-rights", "--metrics-port", "--json", "manifest"},
     "reprocess": {
         "--failed",
         "--rejected",
@@ -43,6 +43,11 @@ SURFACE = {
     "logs": {"--attempt", "--failed", "--follow", "--json", "run", "shard"},
     "report": {"--json", "runs"},
     "review": {"--port", "--open", "--json", "run"},
+    "schedule": {
+        *("manifest", "--cron", "--run", "--name", "--timezone", "--pool", "--priority", "--at-once", "--retries"),
+        *("--retry-delay", "--config", "--set", "--require-rights", "--replace", "--list", "--pause", "--resume"),
+        *("--remove", "--now", "--json"),
+    },
     "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,
