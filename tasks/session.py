@@ -20,7 +20,7 @@ from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
-from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
+from tasks.jobs import LipsyncJob, LogPlace, Outcome, Signing, WorkerSpec
 from tasks.metering import Meter, metered, open_meter
 from tasks.pool import InProcessPool, Pool
 from tasks.preparation import Preparation, Prepared
@@ -202,7 +202,7 @@ class Watched:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
         self._ended: list[tuple[Item, Outcome]] = []
 
-    def started(self, item: Item) -> str | None:
+    def started(self, item: Item) -> LogPlace | None:
         """Pass it on."""
         return self._recorder.started(item)
 
