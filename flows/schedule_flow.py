@@ -44,8 +44,8 @@ from flows.schedule_turn import machine_turn  # noqa: E402
 from singalong.config import load_settings  # noqa: E402
 from singalong.errors import ErrorClass, HeldError, InfraError  # noqa: E402
 from singalong.remote_run import run_at  # noqa: E402
+from singalong.remote_store import store_of  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
-from singalong.store import Store  # noqa: E402
 from tasks.film_steps import is_finished  # noqa: E402
 from tasks.plan_run import plan_run  # noqa: E402
 from tasks.session import Session  # noqa: E402
@@ -108,7 +108,7 @@ def _fire(manifest: str, run: str, settings: Any, require_rights: bool, notes: N
         made, rows = plan_run(
             manifest,
             settings=settings,
-            store=Store(settings.store_path),
+            store=store_of(settings),
             require_rights=require_rights,
             note=notes.say,
         )
