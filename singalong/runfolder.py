@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from singalong.attempts import AttemptLog
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
-from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
+from singalong.durable import is_temp_name, link_or_copy, link_unflushed, make_dirs, write_atomic, write_parquet_atomic
 from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
@@ -42,25 +42,13 @@ from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
-from singalong.written import tell_removed
+from singalong.written import LedgerTeller
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
-
-
-class _Teller:
-    """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
-
-    def wrote(self, path: Path) -> None:
-        """Told already."""
-
-    def removed(self, paths: Sequence[Path]) -> None:
-        """Pass it on."""
-        for path in paths:
-            tell_removed(path)
 
 
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
@@ -75,7 +63,7 @@ class RunFolder:
         self.outline = outline
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts", watcher=_Teller(), before_first=lambda: _raise_version(path))
+        self._log = AttemptLog(path / "attempts", watcher=LedgerTeller(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
 
     # ---- making and opening
@@ -260,10 +248,13 @@ class RunFolder:
         return self.path / "frames" / f"{shard_id}.parquet"
 
     def keep_frames(self, shard_id: str, source: Path) -> Path:
-        """Have the store's frames table in the run folder, as a hard link where the file systems allow it."""
+        """Have the store's frames table in the run folder, as a hard link where the file systems allow it.
+
+        A new link is not flushed: the store's table is safe, and writing the report links it again.
+        """
         self.check_is_there()
         target = self.frames_path(shard_id)
-        if not (target.exists() and _same_content(source, target)):
+        if not link_unflushed(source, target) and not (target.exists() and _same_content(source, target)):
             link_or_copy(source, target)
         return target
 
