@@ -11,7 +11,17 @@ import typer
 
 from flows.cli_models import models_app
 from flows.cli_train import train_app
-from flows.options import Config, Json, Manifest, Overrides, RequireRights, Run, RunOption
+from flows.options import (
+    Config,
+    Json,
+    Manifest,
+    Overrides,
+    RayAddress,
+    RequireRights,
+    Run,
+    RunOption,
+    with_address,
+)
 from singalong import __version__
 from singalong.errors import InputError
 
@@ -89,6 +99,7 @@ def run(
     run: RunOption,
     config: Config = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     require_rights: RequireRights = False,
     json: Json = False,
 ) -> None:
@@ -96,7 +107,14 @@ def run(
     from flows.commands.run import run_command
 
     raise typer.Exit(
-        run_command(manifest, run, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+        run_command(
+            manifest,
+            run,
+            config=config,
+            overrides=with_address(set_, ray_address),
+            require_rights=require_rights,
+            as_json=json,
+        )
     )
 
 
@@ -113,6 +131,7 @@ def reprocess(
         str | None, typer.Option("--run", help="Place of the new run; by default RUN.2, RUN.3 and so on.")
     ] = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
@@ -125,7 +144,7 @@ def reprocess(
             run,
             Wanted(failed=failed, rejected=rejected, below=below, where=where),
             child=child,
-            overrides=set_ or [],
+            overrides=with_address(set_, ray_address),
             dry_run=dry_run,
             as_json=json,
         )

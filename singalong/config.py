@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from singalong.errors import UsageError
 from singalong.settings import (
     AnalysisSettings,
+    ClusterSettings,
     FilmSettings,
     LimitSettings,
     LipsyncSettings,
@@ -39,6 +41,7 @@ class Settings(Section):
     prepare: PrepareSettings = PrepareSettings()
     film: FilmSettings = FilmSettings()
     run: RunSettings = RunSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @property
     def store_path(self) -> Path:
@@ -103,27 +106,31 @@ def dump_settings(settings: Settings) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it: as JSON does, but for characters beyond the basic plane and for DEL."""
+    """A value as TOML writes it: as JSON does, but for tables, characters beyond the basic plane and DEL."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, sep, raw = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not sep or not dot:
+    *sections, name = key.strip().split(".")
+    if not sep or not sections:
         raise UsageError("cannot read a setting", value=override, expected="section.key=value, e.g. lipsync.crf=20")
     try:
         value: Any = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw  # a bare word is a string
-    table = values.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise UsageError("the settings file gives one value for a whole section", value=f"{section} = {table!r}")
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise UsageError("the settings file gives one value for a whole section", value=f"{section} = {table!r}")
     table[name] = value
 
 
 def _explain(exc: ValidationError) -> str:
-    known = [f"{section}.{key}" for section, field in Settings.model_fields.items() for key in _keys(field.annotation)]
+    known = list(_keys(Settings))
     lines = []
     for error in exc.errors():
         name = ".".join(str(part) for part in error["loc"])
@@ -137,5 +144,9 @@ def _explain(exc: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _keys(annotation: Any) -> list[str]:
-    return list(annotation.model_fields)
+def _keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

@@ -255,3 +255,37 @@ class RunSettings(Section):
     shard_timeout_s: float = Field(default=1800.0, gt=0, description="A shard running longer is killed.")
     ray_address: str | None = Field(default=None, description="An existing Ray cluster; default: a local one.")
     bug_limit: int = Field(default=5, ge=1, description="This many BUG failures stop the run.")
+
+
+class StageSettings(Section):
+    """What each worker of a stage takes of a Ray cluster."""
+
+    gpus: float | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs, or a share of one; default: run.gpus_per_actor for stages that use it, where there are any.",
+    )
+    cpus: float = Field(default=1.0, gt=0, description="Cores.")
+    memory_gb: float | None = Field(default=None, gt=0, description="Memory set aside for it, GB of 2**30 bytes.")
+    num_actors: int | None = Field(
+        default=None, ge=1, description="Workers, also of nodes that are yet to come; default: run.num_actors."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels its node must have, as Ray selects them: value, !value, in(a, b)."
+    )
+
+
+class ClusterSettings(Section):
+    """What a run takes of an existing Ray cluster; one box alone shares itself out as ever."""
+
+    wait_for_nodes_s: float = Field(
+        default=600.0, gt=0, description="With no worker at all, wait this long for nodes: autoscalers take minutes."
+    )
+    share_code: bool = Field(
+        default=True, description="Hand this program's own code to the nodes; without, each must have the same version."
+    )
+    lipsync: StageSettings = Field(default=StageSettings(), description="Lip-syncing shards.")
+    analyse: StageSettings = Field(default=StageSettings(), description="Finding shots and faces.")
+    speakers: StageSettings = Field(default=StageSettings(), description="Finding who speaks; scoring training spans.")
+    songs: StageSettings = Field(default=StageSettings(), description="Preparing songs.")
+    join: StageSettings = Field(default=StageSettings(), description="Joining films, and fitting clips to montages.")

@@ -224,4 +224,4 @@ def open_pool(spec: WorkerSpec) -> Pool:
         return InProcessPool(spec)
     from tasks.actors import RayPool  # ray takes half a second to import
 
-    return RayPool(spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address)
+    return RayPool(spec)

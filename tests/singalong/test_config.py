@@ -102,6 +102,19 @@ def test_settings_come_back_from_what_is_written(tmp_path_factory: pytest.TempPa
     assert load_settings(path) == settings
 
 
+def test_settings_of_a_stage_come_back_from_what_is_written(tmp_path: Path) -> None:
+    overrides = ["cluster.lipsync.gpus=0.5", 'cluster.lipsync.labels={"ray.io/accelerator-type" = "A100", zone = "!b"}']
+    settings = load_settings(None, [*overrides, "cluster.join.cpus=2"])
+    assert settings.cluster.lipsync.labels == {"ray.io/accelerator-type": "A100", "zone": "!b"}
+    assert (settings.cluster.lipsync.gpus, settings.cluster.join.cpus, settings.cluster.songs.cpus) == (0.5, 2, 1)
+    assert load_settings(toml(tmp_path, dump_settings(settings))) == settings
+
+
+def test_a_misspelt_setting_of_a_stage_is_told_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"cluster\.lipsync\.gpu; did you mean cluster\.lipsync\.gpus\?"):
+        load_settings(None, ["cluster.lipsync.gpu=1"])
+
+
 def test_every_key_is_spelled_out_in_what_is_written() -> None:
     written = tomllib.loads(dump_settings(Settings()))
     for name, section in Settings():
