@@ -28,7 +28,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from singalong.attempts import AttemptLog
+from singalong.attempts import AttemptLog, LogContent
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
 from singalong.durable import is_temp_name, link_or_copy, link_unflushed, make_dirs, write_atomic, write_parquet_atomic
@@ -64,6 +64,7 @@ class RunFolder:
         self.settings = settings
         self.version = version
         self._log = AttemptLog(path / "attempts", watcher=LedgerTeller(), before_first=lambda: _raise_version(path))
+        self._folded: tuple[LogContent, RunFold] | None = None
         self.logs = RunLogs(path)
 
     # ---- making and opening
@@ -239,7 +240,10 @@ class RunFolder:
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""
         log, outline = self._log.read(), self.outline
-        return fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
+        if self._folded is None or self._folded[0] is not log:
+            fold = fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
+            self._folded = log, fold
+        return self._folded[1]
 
     # ---- frames
 
