@@ -101,17 +101,28 @@ def run(
     set_: Overrides = None,
     ray_address: RayAddress = None,
     require_rights: RequireRights = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            help="Serve Prometheus metrics on this port of 127.0.0.1; 0: any.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a manifest, or resume the run in this folder. What is finished is never done again."""
     from flows.commands.run import run_command
 
+    overrides = [*(set_ or []), *([] if metrics_port is None else [f"run.metrics_port={metrics_port}"])]
     raise typer.Exit(
         run_command(
             manifest,
             run,
             config=config,
-            overrides=with_address(set_, ray_address),
+            overrides=with_address(overrides, ray_address),
             require_rights=require_rights,
             as_json=json,
         )
@@ -122,7 +133,9 @@ def run(
 def reprocess(
     run: Run,
     failed: Annotated[bool, typer.Option("--failed", help="What failed, or was never finished.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected.")] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="What a person rejected, each with what was asked for it.")
+    ] = False,
     below: Annotated[float | None, typer.Option("--below", help="Sync confidence under this.")] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
@@ -135,7 +148,10 @@ def reprocess(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
-    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands."""
+    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands.
+
+    --set is for all that is made again; what a reviewer asked for one pair beats it.
+    """
     from flows.commands.reprocess import reprocess_command
     from tasks.selection import Wanted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import tomllib
@@ -27,6 +28,7 @@ from singalong.settings import (
     Section,
     SongSettings,
 )
+from singalong.urls import is_url, split_url
 
 
 class Settings(Section):
@@ -44,17 +46,35 @@ class Settings(Section):
     cluster: ClusterSettings = ClusterSettings()
 
     @property
+    def store_location(self) -> str:
+        """The store in use: an absolute path, or a URL."""
+        named = self.run.store or os.environ.get("SINGALONG_STORE", "")
+        if is_url(named):
+            return named
+        return os.fspath(Path(named).expanduser().resolve() if named else default_store())
+
+    @property
     def store_path(self) -> Path:
-        """Folder of the store in use."""
-        return Path(self.run.store).expanduser().resolve() if self.run.store else default_store()
+        """Folder of the store in use on this machine; of a store at a URL, its cache."""
+        location = self.store_location
+        return cache_folder(location, self.run.cache_dir) if is_url(location) else Path(location)
 
 
 def default_store() -> Path:
-    """`$SINGALONG_STORE`, else a folder in the user's cache directory, so that all runs share finished
-    work.
+    """A folder in the user's cache directory, so that all runs share finished work.
+
+    Settings use it where neither they nor `$SINGALONG_STORE` name another.
     """
-    env = os.environ.get("SINGALONG_STORE")
-    return Path(env).expanduser().resolve() if env else Path(platformdirs.user_cache_dir("singalong")) / "store"
+    return Path(platformdirs.user_cache_dir("singalong")) / "store"
+
+
+def cache_folder(url: str, cache_dir: str | Path | None = None) -> Path:
+    """Where files of the store at a URL are kept on this machine."""
+    base = Path(cache_dir).expanduser() if cache_dir else Path(platformdirs.user_cache_dir("singalong")) / "remote"
+    return (
+        base.absolute()
+        / hashlib.sha256(split_url(url)[0].encode() + b"/" + split_url(url)[1].encode()).hexdigest()[:16]
+    )
 
 
 def default_models_home() -> Path:

@@ -57,7 +57,7 @@ def tell_removed(path: Path) -> None:
         keeper.removed(path)
 
 
-class LedgerTeller:
+class Removals:
     """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
 
     def wrote(self, path: Path) -> None:

@@ -21,9 +21,10 @@ _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store
 _MAX_REASON = 300
 
 
-def connect(address: str | None, *, share_code: bool = True) -> bool:
+def connect(address: str | None, *, share_code: bool = True, metrics_port: int | None = None) -> bool:
     """Start a local cluster or join an existing one; True if we own it.
 
+    metrics_port: where a local one serves Ray's own metrics; None: anywhere.
     share_code: hand an existing cluster this program's code. UsageError where nobody answers at the address.
     """
     if ray.is_initialized():
@@ -35,7 +36,8 @@ def connect(address: str | None, *, share_code: bool = True) -> bool:
             _join(address, share_code=share_code, **common)
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+            own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
+            ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 
 

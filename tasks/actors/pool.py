@@ -49,11 +49,16 @@ class RayPool:
     def __init__(self, spec: WorkerSpec) -> None:
         run = spec.settings.run
         self._spec, self._address = spec, run.ray_address
-        self._owns_ray = connect(self._address, share_code=spec.settings.cluster.share_code)
+        self._owns_ray = self._connect()
         self._is_local = self._owns_ray and not (self._address or os.environ.get("RAY_ADDRESS"))
         self._num_restarts = 0
         self._marker = None if self._is_local or is_url(spec.store) else Marker(Path(spec.store))
         self._begin()
+
+    def _connect(self) -> bool:
+        settings = self._spec.settings
+        share, port = settings.cluster.share_code, settings.run.ray_metrics_port
+        return connect(self._address, share_code=share, metrics_port=port)
 
     def _begin(self) -> None:
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -184,7 +189,7 @@ class RayPool:
         lost = list(self._busy)
         self._nodes.close()
         shut_down(self._muster.slots(), self._nodes.here, is_silent=False)
-        connect(self._address)
+        self._connect()
         self._begin()
         failure = failure_of(InfraError(f"Ray died while this was being done: {', '.join(dead)} ended"))
         return [(job_id, Outcome(failure=failure)) for job_id in lost]

@@ -26,7 +26,7 @@ TRAINING = {
 SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
-    "run": {"--run", "--config", "--set", "--ray-address", "--require-rights", "--json", "manifest"},
+    "run": {"--run", "--config", "--set", "--ray-address", "--require-rights", "--metrics-port", "--json", "manifest"},
     "reprocess": {
         "--failed",
         "--rejected",

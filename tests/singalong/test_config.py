@@ -135,11 +135,22 @@ def test_settings_cannot_be_changed() -> None:
 def test_folders_follow_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SINGALONG_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("SINGALONG_MODELS", str(tmp_path / "models"))
-    assert default_store() == tmp_path / "store"
+    assert Settings().store_location == str(tmp_path / "store")
     assert default_models_home() == tmp_path / "models"
     assert Settings().store_path == tmp_path / "store"
     assert load_settings(None, [f"run.store={tmp_path / 'other'}"]).store_path == tmp_path / "other"
     monkeypatch.delenv("SINGALONG_STORE")
     monkeypatch.delenv("SINGALONG_MODELS")
     assert default_store().name == "store"
+    assert Settings().store_path == default_store()
+
+
+def test_a_store_may_lie_at_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SINGALONG_STORE", "s3://bucket/store")
+    assert Settings().store_location == "s3://bucket/store"
+    chosen = load_settings(None, ["run.store=s3://bucket/other/", f"run.cache_dir={tmp_path}"])
+    again = load_settings(None, ["run.store=s3://bucket/other", f"run.cache_dir={tmp_path}"])
+    assert chosen.store_location == "s3://bucket/other/"
+    assert chosen.store_path.parent == tmp_path
+    assert chosen.store_path == again.store_path != Settings().store_path
     assert default_models_home().name == "models"
