@@ -11,7 +11,17 @@ import typer
 
 from flows.cli_models import models_app
 from flows.cli_train import train_app
-from flows.options import Config, Json, Manifest, Overrides, RequireRights, Run, RunOption
+from flows.options import (
+    Config,
+    Json,
+    Manifest,
+    Overrides,
+    RayAddress,
+    RequireRights,
+    Run,
+    RunOption,
+    with_address,
+)
 from singalong import __version__
 from singalong.errors import InputError
 
@@ -89,14 +99,33 @@ def run(
     run: RunOption,
     config: Config = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     require_rights: RequireRights = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            help="Serve Prometheus metrics on this port of 127.0.0.1; 0: any.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a manifest, or resume the run in this folder. What is finished is never done again."""
     from flows.commands.run import run_command
 
+    overrides = [*(set_ or []), *([] if metrics_port is None else [f"run.metrics_port={metrics_port}"])]
     raise typer.Exit(
-        run_command(manifest, run, config=config, overrides=set_ or [], require_rights=require_rights, as_json=json)
+        run_command(
+            manifest,
+            run,
+            config=config,
+            overrides=with_address(overrides, ray_address),
+            require_rights=require_rights,
+            as_json=json,
+        )
     )
 
 
@@ -104,7 +133,9 @@ def run(
 def reprocess(
     run: Run,
     failed: Annotated[bool, typer.Option("--failed", help="What failed, or was never finished.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="What a person rejected.")] = False,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="What a person rejected, each with what was asked for it.")
+    ] = False,
     below: Annotated[float | None, typer.Option("--below", help="Sync confidence under this.")] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="Condition on the columns of report.parquet.")
@@ -113,10 +144,14 @@ def reprocess(
         str | None, typer.Option("--run", help="Place of the new run; by default RUN.2, RUN.3 and so on.")
     ] = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
-    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands."""
+    """Make part of a run again, in a run of its own that shares all finished work. The best take of a pair stands.
+
+    --set is for all that is made again; what a reviewer asked for one pair beats it.
+    """
     from flows.commands.reprocess import reprocess_command
     from tasks.selection import Wanted
 
@@ -125,7 +160,7 @@ def reprocess(
             run,
             Wanted(failed=failed, rejected=rejected, below=below, where=where),
             child=child,
-            overrides=set_ or [],
+            overrides=with_address(set_, ray_address),
             dry_run=dry_run,
             as_json=json,
         )

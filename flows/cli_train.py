@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.options import Config, Json, Overrides
+from flows.options import Config, Json, Overrides, RayAddress, with_address
 
 train_app = typer.Typer(
     help="Train the paper's networks on your own data.", no_args_is_help=True, rich_markup_mode=None
@@ -47,12 +47,15 @@ def train_prepare(
     data: Annotated[Path, typer.Option("--data", help="Dataset: made, or gone on with.", show_default=False)],
     config: Config = None,
     set_: Overrides = None,
+    ray_address: RayAddress = None,
     json: Json = False,
 ) -> None:
     """Cut talking videos into training sequences: faces, their sound in sync, bad ones left out with a reason."""
     from flows.commands.prepare import prepare_command
 
-    raise typer.Exit(prepare_command(folder, data, config=config, overrides=set_ or [], as_json=json))
+    raise typer.Exit(
+        prepare_command(folder, data, config=config, overrides=with_address(set_, ray_address), as_json=json)
+    )
 
 
 @train_app.command("expert")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -29,3 +30,14 @@ RunOption = Annotated[
     str,
     typer.Option("--run", help="Run folder or s3:// URL: made, or resumed if it exists.", show_default=False),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="An existing Ray cluster; by default $RAY_ADDRESS, else a local one."
+    ),
+]
+
+
+def with_address(overrides: list[str] | None, ray_address: str | None) -> list[str]:
+    """The overrides of settings, the address of a cluster among them."""
+    return (overrides or []) + ([f"run.ray_address={json.dumps(ray_address)}"] if ray_address is not None else [])

@@ -48,7 +48,10 @@ def run_stages(
     films = wrap("join", join_pairs)(session)
     wrap("montage", join_montages)(session, films)
     wrap("report", write_reports)(session.run, session.store)
-    return summarise(session.run)
+    summary = summarise(session.run)
+    if session.meter is not None:
+        session.meter.finish(complete=summary.complete)
+    return summary
 
 
 def in_waves(items: Sequence[Thing]) -> Iterator[Sequence[Thing]]:

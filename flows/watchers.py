@@ -19,7 +19,7 @@ from rich.progress import (
 from flows.terminal import err, stray_output_aside
 from tasks.dispatch import Item
 from tasks.jobs import LipsyncJob, Outcome
-from tasks.session import Watcher
+from tasks.session import Session, Watcher
 
 STAGES = {
     "prepare": "analysing clips and songs",
@@ -68,6 +68,12 @@ _current: ContextVar[Watcher | None] = ContextVar("singalong_watcher", default=N
 def current_watcher() -> Watcher | None:
     """The watcher of this run, if any: flow parameters must be plain data, so it does not travel as one."""
     return _current.get()
+
+
+def tell_metrics(session: Session) -> None:
+    """Say where the metrics of a run are served, if they are: the port may be any."""
+    if session.meter is not None and session.meter.url is not None:
+        err.print(f"metrics   {session.meter.url}", markup=False)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from review.feed import PairView
 from singalong.errors import InputError
 from singalong.media.thumbnails import write_thumbnail
 from singalong.remote_run import here
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
 from singalong.store import Store
 
@@ -35,11 +36,14 @@ def thumbnail_of(run: Path, view: PairView) -> Path:
     return _inside(run, view.row.thumbnail)
 
 
-def clip_of(view: PairView) -> Path:
+def clip_of(run: RunFolder, view: PairView) -> Path:
     """The clip a pair is made of. Raises InputError where it is gone, or neither a video nor a picture by its name."""
     if view.plan is None:
         raise InputError("the row was never planned: there is no clip to show")
-    path = Path(view.plan.clip)
+    try:
+        path = store_of(run.settings).local_media(view.plan.clip)
+    except FileNotFoundError:
+        raise InputError("the clip is not there any more", file=view.plan.clip) from None
     if not path.is_file():
         raise InputError("the clip is not there any more", file=path)
     if not media_type(path).startswith(("video/", "image/")):
@@ -49,7 +53,7 @@ def clip_of(view: PairView) -> Path:
 
 def part_of(run: RunFolder, view: PairView) -> Path:
     """The first part of a pair that is not joined yet, without its song. Raises InputError where it is not done."""
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     result = store.find(view.shards[0].work_key) if view.shards else None
     if result is None:
         raise InputError("its first part is not done yet", value=view.row.pair_id)
@@ -66,31 +70,34 @@ def media_type(path: Path) -> str:
     return _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
-def still_of(view: PairView, at_s: float) -> bytes:
+def still_of(run: RunFolder, view: PairView, at_s: float) -> bytes:
     """The clip's frame at a time as a JPEG, for browsers that cannot play the clip. Raises MediaError."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "still.jpg"
-        write_thumbnail(clip_of(view), at_s, picture, max_side_px=_STILL_SIDE_PX)
+        write_thumbnail(clip_of(run, view), at_s, picture, max_side_px=_STILL_SIDE_PX)
         return picture.read_bytes()
 
 
 def frames_tables(run: RunFolder, view: PairView) -> list[pa.Table]:
     """The frames tables of a pair's finished shards in order: from the store, or else those kept in the run folder."""
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     tables = []
     for shard in view.shards:
         result = store.find(shard.work_key)
-        for path in (store.frames_path(result) if result else None, here(run.frames_path(shard.shard_id))):
-            table = None if path is None else _read(path)
+        kept, table = here(run.frames_path(shard.shard_id)), None
+        if store.fetches and kept.is_file():
+            result = None  # nothing is fetched that the run has
+        for place in (store.frames_place(result) if result else None, str(kept)):
+            table = None if place is None else _read(store, place)
             if table is not None:
                 tables.append(table)
                 break
     return tables
 
 
-def _read(path: Path) -> pa.Table | None:
+def _read(store: Store, place: str) -> pa.Table | None:
     try:
-        return pq.ParquetFile(path).read(columns=COLUMNS, use_threads=False)
+        return pq.ParquetFile(store.here(place)).read(columns=COLUMNS, use_threads=False)
     except (OSError, pa.ArrowException, ValueError):
         return None
 

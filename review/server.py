@@ -20,6 +20,7 @@ from review.decide import REASONS, Question, Sent, record
 from review.feed import PairView, RunFeed, Snapshot
 from review.guard import Guard
 from review.queue import decision_words
+from review.viewable import Viewables
 from singalong import __version__
 from singalong.contracts import PairPlan, Status
 from singalong.errors import InputError, SingalongError, classify
@@ -53,6 +54,7 @@ class Reviewable:
         look: folds the run as it stands; called again when something was written.
         thresholds: of a scorer, by name; None where it has none.
         cuts_s: where the shots of a pair's clip begin, seconds on its own time line; empty where nobody knows.
+        viewable: makes a copy of a pair's clip span that browsers can play; None: nobody can.
         asks: what can be asked for of a pair that is to be made again; None: nothing.
     """
 
@@ -61,6 +63,7 @@ class Reviewable:
     thresholds: Callable[[str | None], Thresholds | None] = lambda _: None
     cuts_s: Callable[[PairPlan], Sequence[float]] = lambda _: ()
     asks: Asks | None = None
+    viewable: Callable[[PairPlan], Path] | None = None
 
 
 def make_app(what: Reviewable, *, token: str) -> FastAPI:
@@ -201,12 +204,35 @@ def _add_media(app: FastAPI, what: Reviewable, feed: RunFeed) -> None:
 
     @app.api_route("/media/clip", methods=["GET", "HEAD"])
     def clip(pair_id: PairId) -> Response:
-        return media.file_response(media.clip_of(_view(feed, pair_id)))
+        return media.file_response(media.clip_of(what.run, _view(feed, pair_id)))
+
+    copies = Viewables(what.viewable) if what.viewable else None
+
+    @app.get("/api/viewable")
+    def ask_viewable(pair_id: PairId) -> Response:
+        """Whether there is a copy of the clip that browsers can play; asking has it made."""
+        view = _view(feed, pair_id)
+        found = copies.ask(view.plan) if copies and view.plan else "there is no copy"
+        return _json(
+            {
+                "is_ready": isinstance(found, Path),
+                "problem": found if isinstance(found, str) else None,
+                "start_s": view.plan.clip_start_s if view.plan else 0.0,
+            }
+        )
+
+    @app.api_route("/media/viewable", methods=["GET", "HEAD"])
+    def viewable(pair_id: PairId) -> Response:
+        view = _view(feed, pair_id)
+        found = copies.ask(view.plan) if copies and view.plan else None
+        if not isinstance(found, Path):
+            raise InputError(found or "the copy is not made yet", value=pair_id)
+        return media.file_response(found)
 
     @app.get("/media/still")
     def still(pair_id: PairId, at_s: Annotated[float, Query(ge=0, le=1e6)] = 0.0) -> Response:
         """The clip's frame at a time, decoded here: for clips that the browser cannot play."""
-        return Response(media.still_of(_view(feed, pair_id), at_s), media_type="image/jpeg")
+        return Response(media.still_of(what.run, _view(feed, pair_id), at_s), media_type="image/jpeg")
 
 
 def _view(feed: RunFeed, pair_id: str) -> PairView:

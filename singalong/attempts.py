@@ -81,6 +81,13 @@ class LogContent:
         """The rows of all attempts that ended, by shard, then number."""
         return self.rows_of(None)
 
+    def each_row(self) -> Iterator[AttemptRow]:
+        """The rows of all attempts in no order, some at once."""
+        for part in self.parts:
+            table = part.wide(ATTEMPT_SCHEMA.names)
+            for start in range(0, table.num_rows, FOLD_FROM):
+                yield from from_table(AttemptRow, table.slice(start, FOLD_FROM))
+
     def rows_of(self, shard_id: str | None) -> list[AttemptRow]:
         """The rows of one shard's attempts, or of all."""
         rows: list[AttemptRow] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pydantic import ValidationError
 from singalong.errors import UsageError
 from singalong.settings import (
     AnalysisSettings,
+    ClusterSettings,
     FilmSettings,
     LimitSettings,
     LipsyncSettings,
@@ -25,6 +28,7 @@ from singalong.settings import (
     Section,
     SongSettings,
 )
+from singalong.urls import is_url, split_url
 
 
 class Settings(Section):
@@ -39,19 +43,38 @@ class Settings(Section):
     prepare: PrepareSettings = PrepareSettings()
     film: FilmSettings = FilmSettings()
     run: RunSettings = RunSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @property
+    def store_location(self) -> str:
+        """The store in use: an absolute path, or a URL."""
+        named = self.run.store or os.environ.get("SINGALONG_STORE", "")
+        if is_url(named):
+            return named
+        return os.fspath(Path(named).expanduser().resolve() if named else default_store())
 
     @property
     def store_path(self) -> Path:
-        """Folder of the store in use."""
-        return Path(self.run.store).expanduser().resolve() if self.run.store else default_store()
+        """Folder of the store in use on this machine; of a store at a URL, its cache."""
+        location = self.store_location
+        return cache_folder(location, self.run.cache_dir) if is_url(location) else Path(location)
 
 
 def default_store() -> Path:
-    """`$SINGALONG_STORE`, else a folder in the user's cache directory, so that all runs share finished
-    work.
+    """A folder in the user's cache directory, so that all runs share finished work.
+
+    Settings use it where neither they nor `$SINGALONG_STORE` name another.
     """
-    env = os.environ.get("SINGALONG_STORE")
-    return Path(env).expanduser().resolve() if env else Path(platformdirs.user_cache_dir("singalong")) / "store"
+    return Path(platformdirs.user_cache_dir("singalong")) / "store"
+
+
+def cache_folder(url: str, cache_dir: str | Path | None = None) -> Path:
+    """Where files of the store at a URL are kept on this machine."""
+    base = Path(cache_dir).expanduser() if cache_dir else Path(platformdirs.user_cache_dir("singalong")) / "remote"
+    return (
+        base.absolute()
+        / hashlib.sha256(split_url(url)[0].encode() + b"/" + split_url(url)[1].encode()).hexdigest()[:16]
+    )
 
 
 def default_models_home() -> Path:
@@ -103,27 +126,31 @@ def dump_settings(settings: Settings) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it: as JSON does, but for characters beyond the basic plane and for DEL."""
+    """A value as TOML writes it: as JSON does, but for tables, characters beyond the basic plane and DEL."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, sep, raw = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not sep or not dot:
+    *sections, name = key.strip().split(".")
+    if not sep or not sections:
         raise UsageError("cannot read a setting", value=override, expected="section.key=value, e.g. lipsync.crf=20")
     try:
         value: Any = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw  # a bare word is a string
-    table = values.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise UsageError("the settings file gives one value for a whole section", value=f"{section} = {table!r}")
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise UsageError("the settings file gives one value for a whole section", value=f"{section} = {table!r}")
     table[name] = value
 
 
 def _explain(exc: ValidationError) -> str:
-    known = [f"{section}.{key}" for section, field in Settings.model_fields.items() for key in _keys(field.annotation)]
+    known = list(_keys(Settings))
     lines = []
     for error in exc.errors():
         name = ".".join(str(part) for part in error["loc"])
@@ -137,5 +164,9 @@ def _explain(exc: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _keys(annotation: Any) -> list[str]:
-    return list(annotation.model_fields)
+def _keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

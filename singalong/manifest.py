@@ -24,8 +24,8 @@ from singalong.manifest_readers import Cell, RawRow, RawTable, read_raw
 
 COLUMNS: dict[str, str] = {
     "pair_id": "Name of the output; default: made from the names of clip and song.",
-    "clip": "Video or still image, relative to the manifest. Required.",
-    "song": "Audio file, relative to the manifest. Required.",
+    "clip": "Video or still image, relative to the manifest or at an s3:// URL. Required.",
+    "song": "Audio file, relative to the manifest or at an s3:// URL. Required.",
     "clip_start_s": "Start of the clip span, seconds; default: 0.",
     "clip_end_s": "End of the clip span; default: the clip's end.",
     "song_start_s": "Start of the song span; default: 0, or in a montage where the row before ended.",
@@ -41,6 +41,7 @@ COLUMNS: dict[str, str] = {
     "priority": "Whole number; higher ones are done first; default: 0.",
 }
 REQUIRED = ("clip", "song")
+_WITH_FILES = ("clip", "song", "vocals", "face")
 TAG_PREFIX = "tag_"
 _TAG = re.compile(r"tag_[A-Za-z0-9_.-]{1,60}")
 _MAX_SLUG_CHARS = 32
@@ -69,11 +70,12 @@ def read_manifest(
 class ManifestPart:
     """Rows of one file, and the folder from which their paths are meant.
 
-    `name`, of one file of several: it stands in every problem, and begins the pair ids that are made.
+    `base` may be a URL. `name`, of one file of several: it stands in every problem, and begins the pair ids that
+    are made.
     """
 
     table: RawTable
-    base: Path
+    base: str | Path
     name: str | None = None
 
 
@@ -91,8 +93,9 @@ def check_parts(
     """
     drafts, problems = list[_Draft](), list[InputError]()
     for part in parts:
-        check = _Check(Files(part.base, map(Path, roots)), available_models, (*REQUIRED, *require), [])
+        check = _Check(Files(part.base, roots), available_models, (*REQUIRED, *require), [])
         columns = _check_columns(part.table, check)
+        check.files.look_ahead(row.cells.get(name) for row in part.table.rows for name in _WITH_FILES)
         drafts += [_Draft(row, part.name, check.values(row, columns)) for row in part.table.rows]
         own = sorted([*part.table.problems, *check.problems], key=lambda problem: problem.row or 0)
         if not part.table.rows and not own:

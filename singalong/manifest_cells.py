@@ -12,10 +12,14 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from singalong.errors import UsageError
 from singalong.face_choice import LIKE, picture_of
 from singalong.manifest_readers import MAX_CELL_CHARS, Cell
+from singalong.objects import object_at
+from singalong.urls import is_url, relative_url
 
 MAX_NAME_CHARS = 80
 _MAX_PRIORITY = 1_000_000_000
@@ -41,6 +45,7 @@ _CHANNEL = re.compile(r"channel:[0-9]|channel:[1-5][0-9]|channel:6[0-3]")
 _VOCALS_FORMS = "auto, none, left, right, channel:N (from 0), separate, or a stem's path"
 
 
+_AT_ONCE = 32
 _HEAD_BYTES = 12
 _PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(?:avif|avis|mif1)", re.DOTALL)
 
@@ -180,16 +185,24 @@ def _refuse_formula(value: str, action: str = "If a file is really called that, 
         raise BadCellError("looks like a spreadsheet formula", expected="plain text", action=action)
 
 
+def _at_url(place: str | Path) -> bool:
+    return isinstance(place, str) and is_url(place)
+
+
 class Files:
     """Media files named in a manifest: each distinct one is looked at once."""
 
     _MAX_SUGGESTIONS = 20
     _MAX_LISTED = 2000
 
-    def __init__(self, base: Path, roots: Iterable[Path] = ()) -> None:
-        """Relative names are meant from `base`; where there are `roots`, files must lie in them, links followed."""
-        self._base = base
-        self._roots = tuple(root.expanduser().resolve() for root in roots)
+    def __init__(self, base: str | Path, roots: Iterable[str | Path] = ()) -> None:
+        """Relative names are meant from `base`, a folder or a URL.
+
+        Where there are `roots`, folders or URLs, files must lie in them, links followed.
+        """
+        self._base, named = base, list(roots)
+        self._roots = tuple(Path(root).expanduser().resolve() for root in named if not _at_url(root))
+        self._url_roots = tuple(str(root).rstrip("/") for root in named if _at_url(root))
         self._seen: dict[str, str | BadCellError] = {}
         self._num_suggestions = 0
 
@@ -197,20 +210,36 @@ class Files:
         """Absolute path of an existing, regular, readable file; relative ones are meant from the manifest."""
         name = text(value)
         if name not in self._seen:
-            try:
-                self._seen[name] = self._look(name)
-            except BadCellError as problem:
-                self._seen[name] = problem
+            self._seen[name] = self._seen_as(name)
         found = self._seen[name]
         if isinstance(found, BadCellError):
             raise found
         return found
+
+    def look_ahead(self, values: Iterable[object]) -> None:
+        """Look at objects many at once, which one by one takes a round trip each; raises as `path` does not.
+
+        Raises UsageError or TransientIOError where the object store cannot be used.
+        """
+        names = {value.removeprefix(LIKE) for value in values if isinstance(value, str)} - set(VOCALS_WORDS) - {""}
+        todo = [name for name in sorted(names) if is_url(name) or _at_url(self._base)]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self._seen.update(zip(todo, pool.map(self._seen_as, todo), strict=True))
+
+    def _seen_as(self, name: str) -> str | BadCellError:
+        try:
+            check_text(name)
+            return self._look(name)
+        except BadCellError as problem:
+            return problem
 
     def picture(self, name: str) -> str:
         """Absolute path of a file like `path` that begins as pictures do; whether it is whole, decoding will tell."""
         if not name:
             raise BadCellError("no picture is named after like:", expected="like:IMAGE, e.g. like:anna.jpg")
         path = self.path(name)
+        if is_url(path):
+            return path  # probing will tell
         with Path(path).open("rb") as file:
             head = file.read(_HEAD_BYTES)
         if not _PICTURE.match(head):
@@ -219,17 +248,19 @@ class Files:
 
     def _look(self, name: str) -> str:
         _refuse_formula(name)
+        if is_url(name) or (_at_url(self._base) and not _URL.match(name)):
+            return self._look_at_object(name)
         if _URL.match(name):
             raise BadCellError(
-                "URLs cannot be read in this version", expected="a local file", action="Download it first."
+                "URLs of this kind cannot be read", expected="a file, or s3://bucket/key", action="Download it first."
             )
         if name.startswith(_WINDOWS_SHARE):
             raise BadCellError("network paths of Windows cannot be read", expected="a local file")
-        path = self._base / name
-        if self._roots and not any(path.resolve().is_relative_to(root) for root in self._roots):
+        path = Path(self._base) / name
+        if (self._roots or self._url_roots) and not any(path.resolve().is_relative_to(root) for root in self._roots):
             raise BadCellError(
                 "lies outside the folders that media may be read from",
-                expected=f"a file in {', '.join(map(str, self._roots))}, links followed",
+                expected=f"a file in {self._all_roots()}, links followed",
                 action="Put it there, or change limits.media_roots.",
             )
         try:
@@ -247,6 +278,26 @@ class Files:
         if not os.access(path, os.R_OK):
             raise BadCellError("may not be read", action="Check its permissions.")
         return os.fspath(path)
+
+    def _look_at_object(self, name: str) -> str:
+        try:
+            url = relative_url(str(self._base), name) if _at_url(self._base) else name
+            folder, key = object_at(url)
+        except UsageError as bad:
+            raise BadCellError(bad.problem, expected=bad.expected) from bad
+        if (self._roots or self._url_roots) and not any(url.startswith(f"{root}/") for root in self._url_roots):
+            raise BadCellError(
+                "lies outside the places that media may be read from",
+                expected=f"an object in {self._all_roots()}",
+                action="Put it there, or change limits.media_roots.",
+            )
+        if folder.head(key) is None:
+            folder.check()
+            raise BadCellError("no such object", expected=f"an object at {url}")
+        return url
+
+    def _all_roots(self) -> str:
+        return ", ".join([*map(str, self._roots), *self._url_roots])
 
     def _near(self, path: Path) -> str | None:
         """A file with nearly that name; not for thousands of misses, nor in folders of thousands of files."""

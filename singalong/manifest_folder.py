@@ -81,7 +81,7 @@ def read_manifests(
         parts = _parts(location, manifests)
         rows = check_parts(parts, location, available_models=available_models, require=require, roots=roots)
     else:
-        rows = _rows(location, names, Files(location, map(Path, roots)), notes)
+        rows = _rows(location, names, Files(location, roots), notes)
         _check_filled(location, require, notes, rows)
     return rows, notes.words()
 

@@ -10,8 +10,6 @@ goes up or down in files is streamed: memory does not grow with the file.
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,9 +21,12 @@ from singalong.durable import atomic_file
 from singalong.errors import InputError
 from singalong.object_calls import bucket_client, call
 from singalong.object_errors import ObjectChangedError, bad_name, lost
+from singalong.urls import SCHEME, check_key, is_url, relative_url, split_url
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
+
+__all__ = ["ObjectFacts", "ObjectFolder", "is_url", "object_at", "relative_url", "split_url"]
 
 PART_BYTES = 8 << 20
 """Larger files go up in parts of this size, four at a time; S3 wants 5 MB at least and 10,000 parts at most."""
@@ -33,64 +34,8 @@ _MAX_PARTS = 10_000
 _PARTS_AT_ONCE = 4
 _CREATE_BYTES = 64 << 20
 _WRITER = "singalong-writer"
-_SCHEME = "s3://"
-_URL = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,254})(?:/(.*))?", re.DOTALL)
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
-_MAX_KEY_BYTES = 1024
 _MAX_CHANGES = 5
 _PAGE = 1000
-
-
-def is_url(text: str | os.PathLike[str]) -> bool:
-    """Whether this names something in an object store, and not a file. Paths never do: `Path` eats one slash."""
-    return isinstance(text, str) and text[: len(_SCHEME)].lower() == _SCHEME
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Bucket and key of a URL, the key without slashes at its end. Raises UsageError where it is none."""
-    match = _URL.fullmatch(_SCHEME + url[len(_SCHEME) :] if is_url(url) else url)
-    if match is None:
-        raise bad_name(url)
-    bucket, key = match[1], (match[2] or "").rstrip("/")
-    if key:
-        _check_key(key, url)
-    return bucket, key
-
-
-def object_at(url: str) -> tuple[ObjectFolder, str]:
-    """The folder that an object's URL lies in, and the object's key there. Raises UsageError for a bare bucket."""
-    bucket, key = split_url(url)
-    folder, _, name = key.rpartition("/")
-    if not name:
-        raise bad_name(url)
-    return ObjectFolder(bucket, folder), name
-
-
-def relative_url(base: str, name: str) -> str:
-    """The URL that `name`, as written in a file in the folder `base`, means; URLs and /keys of the bucket stay so.
-
-    `..` goes up, within the bucket. Raises UsageError where it would leave that.
-    """
-    if is_url(name):
-        return name
-    bucket, prefix = split_url(base)
-    parts = [] if name.startswith("/") else [part for part in prefix.split("/") if part]
-    for part in name.split("/"):
-        if part == ".." and not parts:
-            raise bad_name(base, name)
-        if part == "..":
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return f"{_SCHEME}{bucket}/{'/'.join(parts)}"
-
-
-def _check_key(key: str, url: str) -> None:
-    parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or _CONTROL.search(key):
-        raise bad_name(url, key)
-    if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY_BYTES or any("\ud800" <= char <= "\udfff" for char in key):
-        raise bad_name(url, key)
 
 
 @dataclass(frozen=True)
@@ -122,11 +67,11 @@ class ObjectFolder:
     @property
     def url(self) -> str:
         """Its URL, without a slash at the end."""
-        return f"{_SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
+        return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
 
     def join(self, *parts: str) -> str:
         """URL of a key below this folder."""
-        return f"{_SCHEME}{self.bucket}/{self._key('/'.join(parts))}"
+        return f"{SCHEME}{self.bucket}/{self._key('/'.join(parts))}"
 
     def folder(self, *parts: str) -> ObjectFolder:
         """A folder below this one."""
@@ -299,7 +244,7 @@ class ObjectFolder:
         return bucket_client(self.bucket, steady=steady)
 
     def _key(self, key: str) -> str:
-        _check_key(key, f"{self.url}/{key}")
+        check_key(key, f"{self.url}/{key}")
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _put(self, key: str, data: bytes, **options: Any) -> None:
@@ -330,3 +275,12 @@ class ObjectFolder:
 
 def _facts(meta: Any, key: str) -> ObjectFacts:
     return ObjectFacts(key=key, size=meta["size"], etag=meta["e_tag"] or "", modified=meta["last_modified"])
+
+
+def object_at(url: str) -> tuple[ObjectFolder, str]:
+    """The folder that an object's URL lies in, and the object's key there. Raises UsageError for a bare bucket."""
+    bucket, key = split_url(url)
+    folder, _, name = key.rpartition("/")
+    if not name:
+        raise bad_name(url)
+    return ObjectFolder(bucket, folder), name

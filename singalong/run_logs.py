@@ -2,6 +2,7 @@
 
     logs/<shard>/<attempt>.jsonl        one try at one shard: the worker's words between those of the driver
     logs/steps/<item>/<attempt>.jsonl   the same of what is prepared and joined
+    logs/steps.jsonl                    how each of these steps ended, a line each
 
 A line has `time` (UTC), `level`, `stage`, `message`, and `fields` where there is more to say. Logs are for people: the
 ledger is the truth, and a log that cannot be written stops nothing. What is not JSON in a file was written by a
@@ -51,6 +52,7 @@ class RunLogs:
     def __init__(self, run: Path) -> None:
         self._run = run
         self.folder = run / "logs"
+        self._steps = self.folder / "steps.jsonl"
 
     def of_shard(self, shard_id: str, attempt: int) -> Path:
         """Where an attempt at a shard is logged."""
@@ -60,6 +62,16 @@ class RunLogs:
         """Where the next try at something that is prepared or joined is logged."""
         folder = self.folder / "steps" / step_folder(item_id)
         return folder / f"{max(_numbers(folder), default=0) + 1:04d}.jsonl"
+
+    def step_ended(self, stage: str, item_id: str, **fields: Any) -> None:
+        """Note that a step ended; shards have their ledger, these have this."""
+        if self.begin(self._steps):
+            self.tell(self._steps, "info", stage, "ended", item=item_id, **fields)
+
+    def read_steps(self) -> Iterator[LogLine]:
+        """How steps ended, in all sessions of the run."""
+        with contextlib.suppress(FileNotFoundError), self._steps.open("rb") as file:
+            yield from (line for text in file if (line := parse_line(text)).message == "ended")
 
     def attempts(self, name: str) -> list[int]:
         """Numbers of the logged attempts at a shard, or at `steps/<folder>`, in order."""

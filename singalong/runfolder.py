@@ -35,6 +35,7 @@ from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomi
 from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
+from singalong.listeners import Listeners
 from singalong.newer import refuse_newer
 from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
 from singalong.remote_run import location_of, mirror_of
@@ -42,25 +43,13 @@ from singalong.run_logs import RunLogs
 from singalong.runlock import lock_holder, run_lock
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
-from singalong.written import tell_removed
+from singalong.written import Removals
 
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
 _MARKER = "run.json"
 _STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
-
-
-class _Teller:
-    """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
-
-    def wrote(self, path: Path) -> None:
-        """Told already."""
-
-    def removed(self, paths: Sequence[Path]) -> None:
-        """Pass it on."""
-        for path in paths:
-            tell_removed(path)
 
 
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
@@ -75,8 +64,9 @@ class RunFolder:
         self.outline = outline
         self.settings = settings
         self.version = version
-        self._log = AttemptLog(path / "attempts", watcher=_Teller(), before_first=lambda: _raise_version(path))
+        self._log = AttemptLog(path / "attempts", watcher=Removals(), before_first=lambda: _raise_version(path))
         self.logs = RunLogs(path)
+        self.listeners = Listeners()
 
     # ---- making and opening
 
@@ -230,11 +220,15 @@ class RunFolder:
         """
         self.check_is_there()
         self._log.record(attempt, flush=flush)
+        self.listeners.expect(attempt)
+        if flush:
+            self.listeners.tell()
 
     def flush_attempts(self) -> None:
         """Return when all starts and ends that were told of are safe on the disk."""
         self.check_is_there()
         self._log.flush()
+        self.listeners.tell()
 
     def fold_journal(self) -> None:
         """Fold the many small files of a driver's work into one, if they are many; for the driver alone."""
@@ -247,6 +241,10 @@ class RunFolder:
         number.
         """
         return self._log.read().rows_of(shard_id)
+
+    def each_attempt(self) -> Iterator[AttemptRow]:
+        """The same, one after the other in no order: a million of them at once would fill the memory."""
+        return self._log.read().each_row()
 
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""

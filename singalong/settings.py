@@ -235,7 +235,19 @@ class FilmSettings(Section):
 class RunSettings(Section):
     """Where and how a run executes; never part of a work key."""
 
-    store: str | None = Field(default=None, description="Store of finished work; default: see default_store().")
+    store: str | None = Field(
+        default=None, description="Store of finished work, a folder or an s3:// URL; default: see default_store()."
+    )
+    cache_dir: str | None = Field(
+        default=None,
+        description="Where files of a store at a URL are kept on each machine; default: the user's cache directory.",
+    )
+    cache_gb: float = Field(
+        default=50.0,
+        gt=0,
+        description="Limit, on each machine, for what was fetched from URLs; least recently used goes first. A store "
+        "in a folder is not trimmed, but for media from URLs.",
+    )
     executor: Literal["ray", "inprocess"] = Field(default="ray", description="inprocess: for tests and debugging.")
     num_actors: int | None = Field(default=None, ge=1, description="Workers; default: one a core, or a GPU share.")
     gpus_per_actor: float = Field(default=0.25, gt=0, le=1, description="Share of a GPU each actor takes.")
@@ -264,3 +276,59 @@ class RunSettings(Section):
     shard_timeout_s: float = Field(default=1800.0, gt=0, description="A shard running longer is killed.")
     ray_address: str | None = Field(default=None, description="An existing Ray cluster; default: a local one.")
     bug_limit: int = Field(default=5, ge=1, description="This many BUG failures stop the run.")
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Serve Prometheus metrics on 127.0.0.1 during a run; 0: any port."
+    )
+    metrics_file: str | None = Field(
+        default=None, description="Write metrics there, a *.prom file for node_exporter's textfile collector."
+    )
+    metrics_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=120,
+        description="Label `run` of the metrics; default: the run folder's name.",
+    )
+    ray_metrics_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Where the run's own Ray serves its metrics; default: any port."
+    )
+
+    @field_validator("metrics_file")
+    @classmethod
+    def _is_collected(cls, metrics_file: str | None) -> str | None:
+        if metrics_file is not None and not metrics_file.endswith(".prom"):
+            raise ValueError("expected a name that ends in .prom; node_exporter reads no other")
+        return metrics_file
+
+
+class StageSettings(Section):
+    """What each worker of a stage takes of a Ray cluster."""
+
+    gpus: float | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs, or a share of one; default: run.gpus_per_actor for stages that use it, where there are any.",
+    )
+    cpus: float = Field(default=1.0, gt=0, description="Cores.")
+    memory_gb: float | None = Field(default=None, gt=0, description="Memory set aside for it, GB of 2**30 bytes.")
+    num_actors: int | None = Field(
+        default=None, ge=1, description="Workers, also of nodes that are yet to come; default: run.num_actors."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels its node must have, as Ray selects them: value, !value, in(a, b)."
+    )
+
+
+class ClusterSettings(Section):
+    """What a run takes of an existing Ray cluster; one box alone shares itself out as ever."""
+
+    wait_for_nodes_s: float = Field(
+        default=600.0, gt=0, description="With no worker at all, wait this long for nodes: autoscalers take minutes."
+    )
+    share_code: bool = Field(
+        default=True, description="Hand this program's own code to the nodes; without, each must have the same version."
+    )
+    lipsync: StageSettings = Field(default=StageSettings(), description="Lip-syncing shards.")
+    analyse: StageSettings = Field(default=StageSettings(), description="Finding shots and faces.")
+    speakers: StageSettings = Field(default=StageSettings(), description="Finding who speaks; scoring training spans.")
+    songs: StageSettings = Field(default=StageSettings(), description="Preparing songs.")
+    join: StageSettings = Field(default=StageSettings(), description="Joining films, and fitting clips to montages.")

@@ -5,6 +5,7 @@
                                 commit.json               written last: no result without it
     <root>/cache/<kind>/<sha256[:2]>/<sha256>/<version>/  files made from one clip or song, with complete.json
     <root>/cache/hashes/                                  content hashes of media, remembered
+    <root>/media/                                         clips and songs fetched from URLs (see `media_cache`)
     <root>/tmp/                                           work in progress, swept when its process is dead
 
 Nothing is ever changed in place. Any number of processes may find and commit at the same time; when two
@@ -14,16 +15,19 @@ commit the same key the first one stands and the other is told so.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from singalong.contracts import Row, ShardResult
+from singalong.contracts import ShardResult
+from singalong.disk_cache import DiskCache, using
 from singalong.durable import (
     atomic_file,
     fsync_dir,
@@ -36,34 +40,27 @@ from singalong.durable import (
 )
 from singalong.errors import ChangedFileError, InputError, classify
 from singalong.hashes import HashMemory
-from singalong.newer import refuse_newer, version_in
+from singalong.media_cache import HashBook, MediaCache
+from singalong.store_marks import (
+    CACHE_MARKER,
+    WORK_MARKER,
+    CacheMarker,
+    CommitMarker,
+    describe,
+    drop_files,
+    is_complete,
+    is_damaged,
+    marker_data,
+    size_of,
+)
 from singalong.tempdirs import TempDirs
+from singalong.urls import is_url
 
 __all__ = ["CommitMarker", "Store", "atomic_file", "sha256_of", "write_atomic", "write_parquet_atomic"]
 
-STORE_VERSION = 1
-_WORK_MARKER = "commit.json"
-_CACHE_MARKER = "complete.json"
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR})
-
-
-class CommitMarker(Row):
-    """Content of commit.json: the result, and the sizes of its files so that a lost tail is noticed."""
-
-    store_version: int = STORE_VERSION
-    result: ShardResult
-    segment_bytes: int = Field(gt=0)
-    frames_bytes: int = Field(gt=0)
-
-
-class CacheMarker(Row):
-    """Content of complete.json: every file of a cache entry with its size in bytes, and its content's hash."""
-
-    store_version: int = STORE_VERSION
-    files: dict[str, int]
-    sha256: dict[str, str] = Field(default={}, description="by file; entries of older versions have none")
 
 
 class Store:
@@ -73,24 +70,72 @@ class Store:
     it left is neither read nor overwritten.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+    fetches = False
+    """Whether files come from elsewhere: then what a run has kept is better than asking for it."""
+
+    def __init__(self, root: Path, *, cache_bytes: int | None = None) -> None:
+        """`cache_bytes`: limit on what is here only because it was fetched; None: no limit."""
+        self.root, self._cache_bytes = root.expanduser().absolute(), cache_bytes
         self._hashes = HashMemory(self.root / "cache" / "hashes")
         self._temp = TempDirs(self.root / "tmp")
+        self._disk = DiskCache(self.root, limit_bytes=cache_bytes)
+        self._media = MediaCache(self._disk, HashBook(self.root / "cache" / "hashes"))
+        self._guard: Callable[[], None] | None = None
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        return type(self), (self.root,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _store_at, (type(self), self.root, self._cache_bytes)
 
     def __repr__(self) -> str:
         return f"Store({os.fspath(self.root)!r})"
 
-    # ---- hashes and work in progress
+    @property
+    def location(self) -> str:
+        """Where the truth lies: a folder, or a URL."""
+        return os.fspath(self.root)
 
-    def file_sha256(self, path: Path) -> str:
-        """SHA-256 of a media file, in hex; unchanged files are not read twice. See `HashMemory.sha256`."""
-        return self._hashes.sha256(path)
+    def check_reachable(self) -> None:
+        """Raise UsageError or TransientIOError where the store cannot be used at all; a folder is made when needed."""
 
-    def check_unchanged(self, path: Path, sha256: str) -> None:
+    # ---- guards
+
+    def guarded(self, guard: Callable[[], None]) -> Self:
+        """The same store, which calls `guard` before it commits anything: what that raises stops the commit."""
+        guarded = copy.copy(self)
+        guarded._guard = guard
+        return guarded
+
+    def check(self) -> None:
+        """Call the guard, if there is one."""
+        if self._guard is not None:
+            self._guard()
+
+    # ---- media, hashes and work in progress
+
+    def using(self) -> contextlib.AbstractContextManager[None]:
+        """While the block runs, nothing that this thread gets from the store is removed to make room."""
+        return using()
+
+    def local_media(self, location: str | Path) -> Path:
+        """A clip's, song's or picture's file on this machine; a URL is fetched unless what is there now is here.
+
+        Raises FileNotFoundError for an object that is not there, and as `singalong.objects` does.
+        """
+        return self._media.path(location) if isinstance(location, str) and is_url(location) else Path(location)
+
+    def here(self, place: str) -> Path:
+        """The file or folder on this machine that a job names: media, or what the store of another machine holds."""
+        return self.local_media(place)
+
+    def file_sha256(self, location: str | Path) -> str:
+        """SHA-256 of a media file, in hex; unchanged ones are not read twice, at URLs not even fetched again.
+
+        See `HashMemory.sha256`.
+        """
+        if isinstance(location, str) and is_url(location):
+            return self._media.sha256(location)
+        return self._hashes.sha256(Path(location))
+
+    def check_unchanged(self, path: str | Path, sha256: str) -> None:
         """Raise ChangedFileError unless a media file is there and has the content that was planned with."""
         try:
             found = self.file_sha256(path)
@@ -125,6 +170,14 @@ class Store:
 
     # ---- finished shards
 
+    def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
+        """`find` for many keys, at once where that is faster; those that have a result."""
+        found = ((key, self.find(key)) for key in dict.fromkeys(work_keys))
+        return {key: result for key, result in found if result is not None}
+
+    def fetch_frames(self, results: Iterable[ShardResult]) -> None:
+        """Have the frames tables of many results here, at once where that is faster than one by one."""
+
     def find(self, work_key: str) -> ShardResult | None:
         """The committed result of a work key: its marker reads, and its files stand there in full size.
 
@@ -137,7 +190,7 @@ class Store:
             (self.segment_path(marker.result), marker.segment_bytes),
             (self.frames_path(marker.result), marker.frames_bytes),
         )
-        return marker.result if all(_size(path) == size for path, size in sizes) else None
+        return marker.result if all(size_of(path) == size for path, size in sizes) else None
 
     def verify(self, work_key: str) -> bool:
         """Whether a result exists and its files still have the content that was committed (reads them)."""
@@ -152,7 +205,7 @@ class Store:
         """Forget a result, e.g. one that failed `verify`: the marker goes first, then its files."""
         folder = self._work_dir(work_key)
         if folder.is_dir():
-            (folder / _WORK_MARKER).unlink(missing_ok=True)
+            (folder / WORK_MARKER).unlink(missing_ok=True)
             fsync_dir(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -164,6 +217,18 @@ class Store:
         """Where the frames table of a committed result lies."""
         return self._work_dir(result.work_key) / f"{result.frames_sha256}.frames.parquet"
 
+    def segment_address(self, result: ShardResult) -> str:
+        """Where the segment lies, to be told to people: a path or a URL."""
+        return self.segment_place(result)
+
+    def segment_place(self, result: ShardResult) -> str:
+        """Where a job finds the segment (see `here`); nothing is fetched."""
+        return os.fspath(self._work_dir(result.work_key) / f"{result.segment_sha256}.mp4")
+
+    def frames_place(self, result: ShardResult) -> str:
+        """Where a job finds the frames table (see `here`); nothing is fetched."""
+        return os.fspath(self._work_dir(result.work_key) / f"{result.frames_sha256}.frames.parquet")
+
     def commit(self, result: ShardResult, *, segment: Path, frames: Path) -> ShardResult:
         """Move a finished segment and its frames table into the store; returns the result that now stands.
 
@@ -172,9 +237,10 @@ class Store:
         survives a power cut. `segment` and `frames` are moved; they are best written in `new_temp_dir`, on
         the same file system.
         """
+        self.check()
         standing = self.find(result.work_key)
         if standing is not None:
-            _drop(segment, frames)
+            drop_files(segment, frames)
             return standing
         marker = CommitMarker(
             result=result.model_copy(update={"segment_sha256": sha256_of(segment), "frames_sha256": sha256_of(frames)}),
@@ -188,7 +254,7 @@ class Store:
 
     def _publish(self, marker: CommitMarker) -> ShardResult:
         """Write the marker unless a sound one stands; the loser of a race leaves no files behind."""
-        path = self._work_dir(marker.result.work_key) / _WORK_MARKER
+        path = self._work_dir(marker.result.work_key) / WORK_MARKER
         data = marker.model_dump_json(indent=1).encode()
         try:
             write_atomic(path, data, replace=False)
@@ -196,14 +262,14 @@ class Store:
             standing = self.find(marker.result.work_key)
             if standing is not None:
                 kept = {self.segment_path(standing), self.frames_path(standing)}
-                _drop(*({self.segment_path(marker.result), self.frames_path(marker.result)} - kept))
+                drop_files(*({self.segment_path(marker.result), self.frames_path(marker.result)} - kept))
                 return standing
             write_atomic(path, data)  # what stands there is damaged
         return marker.result
 
     def _marker(self, work_key: str) -> CommitMarker | None:
         try:
-            marker = CommitMarker.model_validate_json(_marker_data(self._work_dir(work_key) / _WORK_MARKER))
+            marker = CommitMarker.model_validate_json(marker_data(self._work_dir(work_key) / WORK_MARKER))
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
         return marker if marker.result.work_key == work_key else None
@@ -217,12 +283,7 @@ class Store:
     def cached(self, kind: str, sha256: str, version: str) -> Path | None:
         """Folder of a cache entry, or None when it was never completed or a file is missing or cut short."""
         folder = self._cache_dir(kind, sha256, version)
-        try:
-            marker = CacheMarker.model_validate_json(_marker_data(folder / _CACHE_MARKER))
-        except (FileNotFoundError, NotADirectoryError, ValidationError):
-            return None
-        complete = all(_size(folder / name) == size for name, size in marker.files.items())
-        return folder if complete else None
+        return folder if is_complete(folder) else None
 
     def commit_cache(self, kind: str, sha256: str, version: str, build: Callable[[Path], object]) -> Path:
         """Folder of a cache entry, made by `build(folder)` when it is not there yet.
@@ -234,35 +295,31 @@ class Store:
         standing = self.cached(kind, sha256, version)
         if standing is not None:
             return standing
-        target = self._cache_dir(kind, sha256, version)
         with self.temp_dir() as temp:
             made = temp / "made"
             made.mkdir()
             build(made)
-            files = {path.relative_to(made).as_posix(): path for path in made.rglob("*") if path.is_file()}
-            marker = CacheMarker(
-                files={name: path.stat().st_size for name, path in sorted(files.items())},
-                sha256={name: sha256_of(path) for name, path in sorted(files.items())},
-            )
-            (made / _CACHE_MARKER).write_text(marker.model_dump_json(indent=1), encoding="utf-8")
+            self.check()
+            marker = describe(made)
+            (made / CACHE_MARKER).write_text(marker.model_dump_json(indent=1), encoding="utf-8")
             _flush_tree(made)
-            make_dirs(target.parent)
-            while (standing := self.cached(kind, sha256, version)) is None:
-                if _move_folder(made, target):
-                    return target
-                # A damaged entry is in the way: take it out and look again, somebody may do the same.
-                with contextlib.suppress(FileNotFoundError):
-                    target.rename(self.new_temp_dir() / "damaged")
-        return standing
+            return self._keep_cache(self._cache_dir(kind, sha256, version), made, marker)
+
+    def _keep_cache(self, target: Path, made: Path, _marker: CacheMarker) -> Path:
+        """Move what was made to its place, unless a sound entry stands there; the entry."""
+        make_dirs(target.parent)
+        while not is_complete(target):
+            if _move_folder(made, target):
+                break
+            # A damaged entry is in the way: take it out and look again, somebody may do the same.
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(self.new_temp_dir() / "damaged")
+        return target
 
     def drop_if_damaged(self, folder: Path) -> bool:
         """Take a cache entry away if its files are not what was committed (reads them); whether it was."""
-        try:
-            marker = CacheMarker.model_validate_json((folder / _CACHE_MARKER).read_bytes())
-            if all(sha256_of(folder / name) == digest for name, digest in marker.sha256.items()):
-                return False
-        except (FileNotFoundError, NotADirectoryError, ValidationError):
-            pass
+        if not is_damaged(folder):
+            return False
         with contextlib.suppress(FileNotFoundError):
             folder.rename(self.new_temp_dir() / "damaged")
         return True
@@ -274,22 +331,8 @@ class Store:
         return self.root / "cache" / kind / sha256[:2] / sha256 / version
 
 
-def _marker_data(path: Path) -> bytes:
-    data = path.read_bytes()
-    refuse_newer("a result in the store", version_in(data, "store_version"), STORE_VERSION, file=path)
-    return data
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _drop(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _store_at(kind: type[Store], root: Path, cache_bytes: int | None) -> Store:
+    return kind(root, cache_bytes=cache_bytes)
 
 
 def _flush_tree(folder: Path) -> None:

@@ -7,7 +7,7 @@ the truth is elsewhere: `singalong.durable` tells of each file once it is whole,
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -55,3 +55,15 @@ def tell_removed(path: Path) -> None:
     keeper = keeper_of(path)
     if keeper is not None:
         keeper.removed(path)
+
+
+class Removals:
+    """Says what the ledger removed; of what it wrote `singalong.durable` has told."""
+
+    def wrote(self, path: Path) -> None:
+        """Told already."""
+
+    def removed(self, paths: Sequence[Path]) -> None:
+        """Pass it on."""
+        for path in paths:
+            tell_removed(path)

@@ -13,8 +13,8 @@ from singalong.contracts import Fit, PairPlan
 from singalong.errors import UsageError
 from singalong.face_choice import LIKE, SPEAKER
 from singalong.plan import shards_of
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from singalong.tracks import choose_face
 from singalong.usable import FLAWS
 from tasks.analyse import CACHE_KIND, Analysis, analysis_version, load_analysis
@@ -36,7 +36,7 @@ class Asking:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
-        self._store = Store(run.settings.store_path)
+        self._store = store_of(run.settings)
         self._replanner: Replanner | None = None
 
     def offers(self, pair: PairPlan) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def blocked_log(logs: RunLogs, path: Path, failure: Failure) -> None:
 class StepLogs:
     """A recorder that gives a log to what the other one has none for: what is prepared and joined."""
 
-    def __init__(self, recorder: Recorder, logs: RunLogs) -> None:
-        self._recorder, self._logs = recorder, logs
+    def __init__(self, recorder: Recorder, logs: RunLogs, stage: str) -> None:
+        self._recorder, self._logs, self._stage = recorder, logs, stage
         self._paths: dict[str, Path] = {}
 
     def started(self, item: Item) -> str | None:
@@ -68,6 +68,9 @@ class StepLogs:
         path = self._paths.pop(item.item_id, None)
         if path is not None:
             end_log(self._logs, path, outcome, final=final)
+            error_class = str(outcome.failure.error_class) if outcome.failure else None
+            cost = {"error_class": error_class, "seconds": outcome.seconds}  # not rounded: counters are made of it
+            self._logs.step_ended(self._stage, item.item_id, **cost, final=final)
         self._recorder.ended(item, outcome, final=final)
 
     def commit(self) -> None:

@@ -9,10 +9,10 @@ from enum import StrEnum
 from pydantic import Field
 
 from singalong.contracts import Row, Status, Verdict
+from singalong.remote_store import store_of
 from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
 from singalong.scoring import LEVEL_CONFIDENCE
-from singalong.store import Store
 from tasks.report import fold_run
 from tasks.standing import standing
 
@@ -123,7 +123,7 @@ def _state(row: PairReportRow) -> PairState:
 
 
 def _pairs_of(run: RunFolder) -> dict[str, PairReportRow]:
-    store = Store(run.settings.store_path)
+    store = store_of(run.settings)
     return {row.pair_id: row for row in fold_run(run, store, standing(run, store)).pairs}
 
 

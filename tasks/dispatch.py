@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 from singalong.contracts import Failure
@@ -41,6 +42,13 @@ POLICIES = {
 }
 
 
+FREE_NODE_LOSSES = 5
+"""So many lost nodes are not held against what was being done there: nodes are preempted, and take all their work with
+them. Beyond that it is a death as any other: a shard may be what brings the nodes down."""
+LOOK_AHEAD = 256
+"""A pool may choose among so many items that are next; order gives way no further than that."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing to get done: a job under a name that is unique in the run."""
@@ -48,6 +56,7 @@ class Item:
     item_id: str
     job: Job
     retries: Counter[ErrorClass] = field(default_factory=Counter)
+    node_losses: int = 0
 
 
 class Recorder(Protocol):
@@ -83,6 +92,15 @@ class _State:
         while self.delayed and self.delayed[0][0] <= time.monotonic():
             self.ready.appendleft(heapq.heappop(self.delayed)[2])
 
+    def take(self, pool: Pool) -> Item | None:
+        """The next item that the pool has a worker for."""
+        place = pool.choose(item.job for item in islice(self.ready, LOOK_AHEAD)) if self.ready else None
+        if place is None:
+            return None
+        item = self.ready[place]
+        del self.ready[place]
+        return item
+
     @property
     def busy(self) -> bool:
         return bool(self.ready or self.running or self.delayed)
@@ -106,7 +124,7 @@ def dispatch(
         while state.busy:
             state.wake()
             _start(state, pool, recorder, timeout_s)
-            if not state.running:
+            if not state.running and not state.ready:
                 time.sleep(max(0.0, min(_POLL_S, state.delayed[0][0] - time.monotonic())))
             for item_id, outcome in pool.wait(_POLL_S):
                 _settle(state, state.running.pop(item_id), outcome, pool, recorder)
@@ -122,7 +140,7 @@ def dispatch(
 
 def _start(state: _State, pool: Pool, recorder: Recorder, timeout_s: float) -> None:
     """Fill the free slots; what ended before is committed with the starts, in one go."""
-    starting = [state.ready.popleft() for _ in range(min(pool.free_slots(), len(state.ready)))]
+    starting = list(iter(lambda: state.take(pool), None))
     logs = [recorder.started(item) for item in starting]
     recorder.commit()
     for item, log in zip(starting, logs, strict=True):
@@ -135,6 +153,10 @@ def _settle(state: _State, item: Item, outcome: Outcome, pool: Pool, recorder: R
     failure = outcome.failure
     if failure is None:
         recorder.ended(item, outcome, final=True)
+        return
+    if outcome.node_lost and item.node_losses < FREE_NODE_LOSSES:
+        recorder.ended(item, outcome, final=False)
+        state.delay(replace(item, node_losses=item.node_losses + 1), 0.0)
         return
     policy = POLICIES[failure.error_class]
     if failure.error_class is ErrorClass.BUG:

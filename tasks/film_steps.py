@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from pathlib import Path
 
 from singalong.contracts import Title
 from singalong.media.join import segments_match
@@ -145,7 +144,7 @@ class _Montage:
     @cached_property
     def _joins_as_is(self) -> bool:
         """Whether the pairs' own segments make one stream: same size and rate, and the same colours and pixel shape."""
-        return self._may_join_as_is and segments_match([Path(piece.path) for piece in self._pieces])
+        return self._may_join_as_is and segments_match([self.session.store.here(piece.path) for piece in self._pieces])
 
     @cached_property
     def _pieces(self) -> tuple[Segment, ...]:

@@ -188,10 +188,10 @@ def pair_films(
         if all(shard.shard_id in results for shard in own):
             own_results = [results[shard.shard_id] for shard in own]
             segments = tuple(
-                Segment(path=str(store.segment_path(done)), content_id=done.segment_sha256) for done in own_results
+                Segment(path=store.segment_place(done), content_id=done.segment_sha256) for done in own_results
             )
             tables = tuple(
-                Segment(path=str(store.frames_path(done)), content_id=done.frames_sha256) for done in own_results
+                Segment(path=store.frames_place(done), content_id=done.frames_sha256) for done in own_results
             )
             folder = run_folder / "outputs"
             films.append(Film(pair.pair_id, folder, (pair,), segments, pair.fps, signing=signing, tables=tables))

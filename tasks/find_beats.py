@@ -44,16 +44,18 @@ def song_beats(song: SongFacts, *, store: Store) -> tuple[float, ...]:
     """Times of a song's beats, seconds; empty where it has none. Found once per content."""
 
     def build(folder: Path) -> None:
-        beats = [round(float(time_s), 4) for time_s in find_beats(Path(song.path), song.heard_channel)]
+        beats = [round(float(time_s), 4) for time_s in find_beats(store.local_media(song.path), song.heard_channel)]
         (folder / _FILE).write_text(json.dumps(beats), encoding="utf-8")
 
-    return _read(store.commit_cache(CACHE_KIND, song.sha256, BEATS_VERSION, build))
+    with store.using():
+        return _read(store.commit_cache(CACHE_KIND, song.sha256, BEATS_VERSION, build))
 
 
 def known_beats(song_sha256: str, *, store: Store) -> tuple[float, ...]:
     """Times of a song's beats, seconds, if they were found already; else empty: nothing is decoded for them."""
-    folder = store.cached(CACHE_KIND, song_sha256, BEATS_VERSION)
-    return () if folder is None else _read(folder)
+    with store.using():
+        folder = store.cached(CACHE_KIND, song_sha256, BEATS_VERSION)
+        return () if folder is None else _read(folder)
 
 
 def _read(folder: Path) -> tuple[float, ...]:

@@ -32,6 +32,7 @@ class WorkerSpec(Row):
     scorer: ModelRef | None
     enhancer: ModelRef | None = None
     device: str | None = Field(default=None, description="torch device; None: the GPU if the worker has one")
+    files: tuple[str, ...] = Field(default=(), description="files of the run that every node of a cluster must see")
 
 
 class LoggedRow(Row):
@@ -240,6 +241,7 @@ class Outcome(Row):
     film: FilmFacts | None = None
     folder: str | None = Field(default=None, description="cache folder that was filled")
     survey: Survey | None = None
+    node_lost: bool = Field(default=False, description="whether it failed because its whole node went away")
     seconds: float = 0.0
     worker: str = ""
 

@@ -71,6 +71,7 @@ def plan_rows(
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Plan:
     """Make the plan of checked manifest rows; raises as `plan_run` does, but for ManifestError."""
+    store.check_reachable()
     if settings.film.certificate or settings.film.certificate_key:
         signing_of(settings)  # one that cannot be used is better known now than when the first film is made
     if settings.songs.separator and any(row.vocals == SEPARATE for row in rows):

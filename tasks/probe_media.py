@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, SongFacts
-from singalong.errors import BugError, InputError, MediaError, classify
+from singalong.errors import BugError, InputError, MediaError, SingalongError, classify
 from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
 from singalong.store import Store
+from singalong.urls import is_url
 from tasks.probe_apart import probe_clip_apart, probe_song_apart
 
+_AT_ONCE = 16
 PROBE_VERSION = 3
 """Raise when probing changes what it says of a file."""
 
@@ -27,7 +31,8 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     sha256 = _hash(path, store)
 
     def probe() -> ClipFacts:
-        return probe_clip_apart(Path(path), sha256=sha256, limits=limits, still_fps=still_fps)
+        with _at_hand(path, store) as file:
+            return probe_clip_apart(file, sha256=sha256, limits=limits, still_fps=still_fps)
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
@@ -60,7 +65,8 @@ def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
     sha256 = _hash(path, store)
 
     def probe() -> SongFacts:
-        return probe_song_apart(Path(path), sha256=sha256, limits=settings.limits)
+        with _at_hand(path, store) as file:
+            return probe_song_apart(file, sha256=sha256, limits=settings.limits)
 
     return _remembered(store, "song-facts", sha256, str(settings.limits), SongFacts, probe).model_copy(
         update={"path": path}
@@ -75,27 +81,56 @@ def probe_all(
     """Facts, or the reason why there are none, of every distinct path."""
     distinct = list(dict.fromkeys(paths))
     facts: dict[str, Facts | InputError] = {}
-    for number, path in enumerate(distinct, start=1):
+
+    def found(path: str) -> Facts | InputError:
         try:
-            facts[path] = probe(path)
+            return probe(path)
         except InputError as error:
-            facts[path] = error
+            return error
         except BugError as error:  # one bad row never stops the others
-            facts[path] = MediaError(
+            return MediaError(
                 f"finding out what it holds met a defect: {error.problem}",
                 file=path,
                 action="Convert it to MP4 (H.264) or WAV, and please report the defect.",
             )
-        progress(number, len(distinct))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # what is remembered of an object still takes a few round trips
+        ahead = {path: pool.submit(found, path) for path in distinct if is_url(path)}
+        try:
+            for number, path in enumerate(distinct, start=1):
+                facts[path] = ahead[path].result() if path in ahead else found(path)
+                progress(number, len(distinct))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return facts
 
 
 def _hash(path: str, store: Store) -> str:
-    check_is_file(Path(path))  # a pipe or a device would be read for ever
+    if not is_url(path):
+        check_is_file(Path(path))  # a pipe or a device would be read for ever
     try:
-        return store.file_sha256(Path(path))
+        return store.file_sha256(path)
     except OSError as error:
         raise classify(error) from error
+
+
+@contextlib.contextmanager
+def _at_hand(path: str, store: Store) -> Iterator[Path]:
+    """The file of a path or URL, kept for as long as it is read; what is wrong with it is told of the URL."""
+    with store.using():
+        try:
+            file = store.local_media(path)
+        except OSError as error:
+            raise classify(error) from error
+        try:
+            yield file
+        except SingalongError as error:
+            if not is_url(path):
+                raise
+            raise type(error)(
+                error.problem, file=path, value=error.value, expected=error.expected, action=error.action
+            ) from error
 
 
 def _remembered(
@@ -103,9 +138,10 @@ def _remembered(
 ) -> Facts:
     # failures are not remembered: the next version may know better
     version = f"v{PROBE_VERSION}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
-    folder = store.cached(kind, sha256, version)
-    if folder is not None:
-        return model.model_validate_json((folder / "facts.json").read_text(encoding="utf-8"))
+    with store.using():
+        folder = store.cached(kind, sha256, version)
+        if folder is not None:
+            return model.model_validate_json((folder / "facts.json").read_text(encoding="utf-8"))
     facts = probe()
 
     def build(target: Path) -> None:

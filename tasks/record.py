@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from singalong.contracts import AttemptRow, Failure, ShardPlan, ShardResult
+from singalong.durable import sha256_of
 from singalong.errors import TransientIOError
 from singalong.runfolder import RunFolder
 from singalong.store import Store
@@ -70,7 +71,7 @@ class ShardRecorder:
     def _kept(self, item: Item, outcome: Outcome, result: ShardResult) -> Outcome:
         """The outcome once its frames table is in the run folder; a failure where the store lost it already."""
         try:
-            self._run.keep_frames(item.item_id, self._store.frames_path(result))
+            keep_frames(self._run, self._store, item.item_id, result)
         except FileNotFoundError as error:
             if not self._run.path.is_dir():
                 raise
@@ -106,9 +107,18 @@ class OutcomeRecorder:
         """Nothing waits."""
 
 
+def keep_frames(run: RunFolder, store: Store, shard_id: str, result: ShardResult) -> None:
+    """Have a shard's frames table in the run folder; what is there is not fetched anew. Raises FileNotFoundError."""
+    kept = run.frames_path(shard_id)
+    if store.fetches and kept.is_file() and sha256_of(kept) == result.frames_sha256:
+        return
+    with store.using():
+        run.keep_frames(shard_id, store.frames_path(result))
+
+
 def record_reused(run: RunFolder, store: Store, shard: ShardPlan, result: ShardResult) -> None:
     """Note that the store already held a shard's result; safe once `run.flush_attempts` returns."""
-    run.keep_frames(shard.shard_id, store.frames_path(result))
+    keep_frames(run, store, shard.shard_id, result)
     _record_at_once(run, shard, result=result)
 
 

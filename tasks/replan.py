@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from singalong.asked import SPAN_CELLS, Asked, key_of, without
 from singalong.config import Settings
@@ -134,7 +133,7 @@ class Replanner:
 
     def _content_of(self, path: str) -> str | None:
         try:
-            return self._store.file_sha256(Path(path))
+            return self._store.file_sha256(path)
         except OSError:
             return None
 

@@ -24,6 +24,7 @@ from singalong.store import Store
 from singalong.takes import JudgedTake, best_take
 from tasks.credentials import signing_of
 from tasks.films import FilmRecord, pair_films, read_film_record
+from tasks.record import keep_frames
 from tasks.report_page import render_page
 from tasks.standing import Standing, judge_of, score_of_pair, standing
 from tasks.summary import run_notes
@@ -41,7 +42,7 @@ def write_reports(run: RunFolder, store: Store, *, thresholds: Thresholds | None
     """
     stands = standing(run, store, thresholds=thresholds)
     for shard_id, result in stands.results.items():
-        run.keep_frames(shard_id, store.frames_path(result))
+        keep_frames(run, store, shard_id, result)
     return _write(run, stands, fold_run(run, store, stands, thresholds=thresholds))
 
 
@@ -94,7 +95,7 @@ def _write(run: RunFolder, stands: Standing, report: Report) -> list[Path]:
 
 
 def _segment_path(store: Store, results: dict[str, ShardResult]) -> Callable[[ShardResult], str | None]:
-    there = {result.work_key: str(store.segment_path(result)) for result in results.values()}
+    there = {result.work_key: store.segment_address(result) for result in results.values()}
     return lambda result: there.get(result.work_key)
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from singalong.contracts import PairPlan, Plan
 from singalong.remote_run import refresh
+from singalong.remote_store import store_of
 from singalong.report_schema import TAG_PREFIX, PairReportRow
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from singalong.tables import from_table
 from tasks.analyse import CACHE_KIND, analysis_version
 from tasks.report import fold_run
@@ -37,7 +37,7 @@ class Look:
         refresh(self._run.path)
         if _plan_changed(self._run):
             self._run = RunFolder.open(self._run.path)
-        run, store = self._run, Store(self._run.settings.store_path)
+        run, store = self._run, store_of(self._run.settings)
         written = _written_report(run) if self._is_first else None
         self._is_first = False
         if written is not None:
@@ -48,7 +48,7 @@ class Look:
 
 def shot_starts(run: RunFolder) -> Callable[[PairPlan], tuple[float, ...]]:
     """Tells where the shots of a pair's clip begin, seconds; nothing where the store has no analysis of it."""
-    store, version = Store(run.settings.store_path), analysis_version(run.settings.analysis, run.plan.detector)
+    store, version = store_of(run.settings), analysis_version(run.settings.analysis, run.plan.detector)
 
     @lru_cache(_CLIPS_REMEMBERED)
     def of_clip(sha256: str) -> tuple[float, ...]:

@@ -14,13 +14,14 @@ from typing import Protocol
 from singalong.config import Settings
 from singalong.contracts import Failure, Plan, ShardPlan, Status
 from singalong.errors import SingalongError
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
 from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
+from tasks.metering import Meter, metered, open_meter
 from tasks.pool import InProcessPool, Pool
 from tasks.preparation import Preparation, Prepared
 from tasks.record import ShardRecorder, record_blocked, record_reused
@@ -44,15 +45,20 @@ class Session:
         self.run, self.watcher = run, watcher or Unwatched()
         self.plan: Plan = run.plan
         self.settings: Settings = run.settings
-        self.store = Store(self.settings.store_path)
+        self.store = store_of(self.settings)
         self.pairs = {pair.pair_id: pair for pair in self.plan.pairs}
         self._pool: Pool | None = None
+        self.meter: Meter | None = None
         self._twins: defaultdict[str, list[ShardPlan]] = defaultdict(list)
 
     def __enter__(self) -> Session:
+        self.store.check_reachable()
+        self.meter = open_meter(self.run)
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.meter is not None:
+            self.meter.leave(kind)
         try:
             if self._pool is not None:
                 self._pool.close()
@@ -88,11 +94,14 @@ class Session:
         fold = self.run.fold()
         todo: dict[str, ShardPlan] = {}
         self._twins.clear()
+        found = self.store.find_many(shard.work_key for shard in self.plan.shards)
+        reused = (shard.work_key for shard in self.plan.shards if fold.status_of(shard.shard_id) is not Status.DONE)
+        self.store.fetch_frames(found[key] for key in dict.fromkeys(reused) if key in found)
         for shard in self.plan.shards:
             status = fold.status_of(shard.shard_id)
             if status is Status.QUARANTINED:
                 continue
-            result = self.store.find(shard.work_key)
+            result = found.get(shard.work_key)
             if result is None and not self.run.makes(shard.pair_id):
                 continue
             if result is None and shard.work_key in todo:
@@ -149,13 +158,16 @@ class Session:
         if not items:
             return
         self.watcher.begin(stage, len(items))
-        dispatch(
-            items,
-            self.pool,
-            Watched(StepLogs(recorder, self.run.logs), stage, self.watcher),
-            timeout_s=self.settings.run.shard_timeout_s,
-            bug_limit=self.settings.run.bug_limit,
-        )
+        recorder = Watched(StepLogs(recorder, self.run.logs, stage), stage, self.watcher)
+        with metered(self.meter, stage, recorder, len(items)) as (recorder, on_tick):
+            dispatch(
+                items,
+                self.pool,
+                recorder,
+                timeout_s=self.settings.run.shard_timeout_s,
+                bug_limit=self.settings.run.bug_limit,
+                on_tick=lambda: on_tick(self.pool),
+            )
 
     def _lipsync_item(self, shard: ShardPlan, found: Prepared) -> Item:
         job = LipsyncJob(
@@ -210,7 +222,7 @@ def worker_spec(plan: Plan, settings: Settings) -> WorkerSpec:
     """What the workers of a plan need to know."""
     return WorkerSpec(
         settings=settings,
-        store=str(settings.store_path),
+        store=settings.store_location,
         detector=plan.detector,
         scorer=plan.scorer,
         enhancer=plan.enhancer,
@@ -224,4 +236,4 @@ def open_pool(spec: WorkerSpec) -> Pool:
         return InProcessPool(spec)
     from tasks.actors import RayPool  # ray takes half a second to import
 
-    return RayPool(spec, num_actors=run.num_actors, gpus_per_actor=run.gpus_per_actor, address=run.ray_address)
+    return RayPool(spec)

@@ -113,8 +113,12 @@ def _judged(take: Take, run: RunFolder, store: Store, judge: Judge) -> JudgedTak
 
 
 def _score_rows(shard: ShardPlan, result: ShardResult, run: RunFolder, store: Store) -> pa.Table:
-    path: Path = store.frames_path(result)
-    return read_frames(path if path.exists() else run.frames_path(shard.shard_id), _SCORE_COLUMNS)
+    kept = run.frames_path(shard.shard_id)
+    if store.fetches and kept.exists():
+        return read_frames(kept, _SCORE_COLUMNS)
+    with store.using():
+        path: Path = store.frames_path(result)
+        return read_frames(path if path.exists() else kept, _SCORE_COLUMNS)
 
 
 def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
@@ -129,5 +133,6 @@ def _folded(plan: Plan, fold: RunFold, chosen: Iterable[JudgedTake]) -> RunFold:
 
 def _results(plan: Plan, fold: RunFold, store: Store) -> dict[str, ShardResult]:
     done = set(fold.having(Status.DONE))
-    found = {shard.shard_id: store.find(shard.work_key) for shard in plan.shards if shard.shard_id in done}
-    return {shard_id: result for shard_id, result in found.items() if result is not None}
+    keys = {shard.shard_id: shard.work_key for shard in plan.shards if shard.shard_id in done}
+    found = store.find_many(keys.values())
+    return {shard_id: found[key] for shard_id, key in keys.items() if key in found}

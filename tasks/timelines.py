@@ -107,9 +107,8 @@ class Timeline:
         for number, span in enumerate(spans, start=1):
             elapsed += Fraction(span.end_s) - Fraction(span.start_s)
             last = round(elapsed * fps) if number < len(spans) else sum(part.num_frames for part in self.parts)
-            media = otio.schema.ExternalReference(
-                target_url=span.path if is_url(span.path) else Path(span.path).as_uri()
-            )
+            url = span.path if is_url(span.path) else Path(span.path).as_uri()
+            media = otio.schema.ExternalReference(target_url=url)
             clip = otio.schema.Clip(
                 Path(span.path).stem, media, _range(float(Fraction(span.start_s) * fps), last - first, fps)
             )

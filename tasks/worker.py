@@ -18,10 +18,11 @@ from singalong.asked import settings_for
 from singalong.contracts import ModelRef
 from singalong.errors import BugError, InputError, ResourceError, SingalongError, TransientIOError, classify
 from singalong.objects import is_url
+from singalong.remote_store import open_store
 from singalong.store import Store
 from tasks.attempt_log import attempt_log
 from tasks.attempt_log_lines import tell_begin, tell_end
-from tasks.checked_store import CheckedStore, PlannedFile
+from tasks.checked_store import PlannedFile, checked_store
 from tasks.failures import failure_of
 from tasks.jobs import (
     AnalyseJob,
@@ -37,6 +38,7 @@ from tasks.jobs import (
     SurveyJob,
     WorkerSpec,
 )
+from tasks.localise import Localiser
 from tasks.memory import keep_pandas_out, release_memory
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class Worker:
     def __init__(self, spec: WorkerSpec, *, owns_process: bool = False) -> None:
         """`owns_process`: it is alone in its process, whose crashes are its own."""
         self.spec, self._owns_process = spec, owns_process
-        self.store = Store(Path(spec.store))
+        run = spec.settings.run
+        self.store = open_store(spec.store, cache_dir=run.cache_dir, cache_gb=run.cache_gb)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._generator: tuple[ModelRef, Engine] | None = None
         if owns_process:
@@ -73,15 +76,17 @@ class Worker:
 
     def _outcome(self, job: Job) -> Outcome:
         started = time.monotonic()
-        store = CheckedStore(self.store, list(_planned_files(job)))
-        try:
-            outcome = self._dispatch(job, store)
-        except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
-            outcome = Outcome(failure=failure_of(_cause(error, job, store)))
+        store, localiser = checked_store(self.store, list(_planned_files(job))), Localiser(self.store)
+        with self.store.using():
+            try:
+                job = localiser.job(job)
+                outcome = self._dispatch(job, store)
+            except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
+                outcome = Outcome(failure=localiser.told(failure_of(_cause(error, job, store))))
         release_memory()
         return outcome.model_copy(update={"seconds": time.monotonic() - started, "worker": self.name})
 
-    def _dispatch(self, job: Job, store: CheckedStore) -> Outcome:
+    def _dispatch(self, job: Job, store: Store) -> Outcome:
         match job:
             case AnalyseJob():
                 return self._analyse(job, store)
@@ -181,7 +186,7 @@ class Worker:
         )
         return Outcome(shard=result)
 
-    def _join(self, job: JoinJob, store: CheckedStore) -> Outcome:
+    def _join(self, job: JoinJob, store: Store) -> Outcome:
         from tasks.join import join
 
         film = join(job, store, check=store.check)
@@ -258,13 +263,13 @@ def _planned_files(job: Job) -> Iterator[PlannedFile]:
     """What of the user's files a job reads, and what they held when the run was planned."""
     match job:
         case AnalyseJob() | LipsyncJob() | SpeakersJob():
-            yield Path(job.clip.path), job.clip.file_sha256 or job.clip.sha256
+            yield job.clip.path, job.clip.file_sha256 or job.clip.sha256
         case SongJob():
-            yield Path(job.path), job.sha256
+            yield job.path, job.sha256
         case LikenessJob():
-            yield Path(job.image.path), job.image.sha256
+            yield job.image.path, job.image.sha256
         case JoinJob():
-            yield from ((Path(span.path), span.sha256) for span in job.audio if span.sha256 is not None)
+            yield from ((span.path, span.sha256) for span in job.audio if span.sha256 is not None)
 
 
 def _prepared(job: Job) -> Iterator[Path]:
@@ -282,7 +287,7 @@ def _has_memory() -> bool:
         return False
 
 
-def _cause(error: Exception, job: Job, store: CheckedStore) -> Exception:
+def _cause(error: Exception, job: Job, store: Store) -> Exception:
     """What is behind an error: a file that changed meanwhile is no fault of the file that was planned.
 
     And what is missing from the store, or damaged there, was sound before: no fault of the input, nor of ours.

@@ -11,7 +11,10 @@ from importlib import metadata
 from typing import Literal
 
 from flows.terminal import out, print_json
-from singalong.config import default_models_home, default_store
+from singalong.config import Settings, default_models_home
+from singalong.errors import SingalongError
+from singalong.remote_store import store_of
+from singalong.urls import is_url
 
 Level = Literal["ok", "note", "missing"]
 _MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "missing": "[red]missing[/]"}
@@ -150,7 +153,10 @@ def _scorer() -> Finding:
 
 
 def _store() -> Finding:
-    folder = default_store()
+    settings = Settings()
+    folder = settings.store_path
+    if is_url(settings.store_location):
+        return _remote_store(settings)
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         return Finding("store", "missing", f"{folder} cannot be written", "Set SINGALONG_STORE to another folder.")
@@ -159,8 +165,20 @@ def _store() -> Finding:
     return Finding("store", "note" if mend else "ok", f"{folder}, {free_gb:.1f} GB free", mend)
 
 
+def _remote_store(settings: Settings) -> Finding:
+    store, folder = store_of(settings), settings.store_path
+    try:
+        store.check_reachable()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (SingalongError, OSError) as error:
+        return Finding("store", "missing", f"{store.location}: {error}", "See docs/object-stores.md.")
+    free_gb, limit_gb = shutil.disk_usage(folder).free / 1e9, settings.run.cache_gb
+    mend = "Free some space, or set run.cache_dir or a smaller run.cache_gb." if free_gb < min(limit_gb, 2) else ""
+    cache = f"cache {folder}, {free_gb:.1f} GB free"
+    return Finding("store", "note" if mend else "ok", f"{store.location} answers; {cache}", mend)
+
+
 def _credentials() -> Finding:
-    from singalong.config import Settings
     from tasks.certificate import OWN_CERTIFICATE
     from tasks.credentials import can_sign
 

@@ -14,8 +14,8 @@ from rich.live import Live
 from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
 from singalong.remote_run import location_of, refresh, run_at
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.compare import Change, Comparison, PairState, compare_runs
 from tasks.progress import RunProgress, WorkerState, progress_of
 from tasks.report import write_reports
@@ -71,7 +71,7 @@ def report_command(runs: Sequence[str | Path], *, as_json: bool) -> int:
     """Write the reports of runs, finished or not; of several also say what changed from the first to the last."""
     with ExitStack() as opened:
         folders = [RunFolder.open(opened.enter_context(run_at(run))) for run in runs]
-        written = [path for folder in folders for path in write_reports(folder, Store(folder.settings.store_path))]
+        written = [path for folder in folders for path in write_reports(folder, store_of(folder.settings))]
         comparison = compare_runs(folders) if len(folders) > 1 else None
         places = {path.name: location_of(path) for path in written}
         lines = [location_of(path) for path in written]

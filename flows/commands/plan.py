@@ -9,6 +9,7 @@ from flows.terminal import out, planning, print_facts, print_json, print_table, 
 from singalong.config import load_settings
 from singalong.contracts import Plan
 from singalong.plan import estimate_cost, plan_summary
+from singalong.remote_store import store_of
 from singalong.store import Store
 from tasks.plan_run import plan_run
 from tasks.preview.make import make_preview, preview_folder
@@ -30,7 +31,7 @@ def plan_command(
     With `preview_dir` pictures of who would sing are written to it, with `preview_results` also of how it will look.
     """
     settings = load_settings(config, overrides)
-    store = Store(settings.store_path)
+    store = store_of(settings)
     folder = None if preview_dir is None else preview_folder(preview_dir)
     with planning() as progress:
         plan, _rows = plan_run(
@@ -44,7 +45,8 @@ def plan_command(
         preview = None
         if folder is not None:
             preview = make_preview(plan, folder, settings=settings, with_results=preview_results, progress=progress)
-    cached = {shard.shard_id for shard in plan.shards if store.find(shard.work_key) is not None}
+    found = store.find_many(shard.work_key for shard in plan.shards)
+    cached = {shard.shard_id for shard in plan.shards if shard.work_key in found}
     if as_json:
         print_json(_document(plan, cached) | ({} if preview is None else {"preview": preview.model_dump(mode="json")}))
     else:
@@ -110,6 +112,6 @@ def _show(plan: Plan, cached: set[str], store: Store) -> None:
             "frames": f"{cost.num_frames:,} ({cost.num_todo_frames:,} to do), {cost.output_s:.1f} s of video",
             "generator": ", ".join(sorted({pair.generator.name for pair in plan.pairs})) or "none",
             "scorer": plan.scorer.name if plan.scorer else "none: outputs will be 'not scorable'",
-            "store": store.root,
+            "store": store.location,
         }
     )

@@ -10,8 +10,8 @@ from flows.terminal import err, out, planning, print_facts, print_json, print_ta
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages
 from singalong.remote_run import run_at
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.film_steps import is_finished
 from tasks.reprocess import PlannedPass, begin_pass, inherit_failures, pass_folder, plan_pass
 from tasks.selection import Wanted
@@ -69,7 +69,7 @@ def _plan(parent: RunFolder, wanted: Wanted, overrides: list[str]) -> PlannedPas
     with planning() as progress:
         return plan_pass(
             parent,
-            Store(parent.settings.store_path),
+            store_of(parent.settings),
             wanted,
             overrides=overrides,
             progress=progress,
@@ -125,7 +125,7 @@ def _by_message(refused: dict[str, str]) -> dict[str, str]:
 def _document(planned: PlannedPass, parent: RunFolder, path: str | Path) -> dict[str, Any]:
     again = [pair for pair in planned.plan.pairs if pair.pair_id in planned.reasons]
     shards = tuple(shard for shard in planned.plan.shards if shard.pair_id in planned.reasons)
-    store = Store(planned.settings.store_path)
+    store = store_of(planned.settings)
     there = {shard.work_key for shard in shards if store.find(shard.work_key) is not None}
     cost = estimate_cost(planned.plan.model_copy(update={"pairs": tuple(again), "shards": shards}), there)
     return {

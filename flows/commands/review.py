@@ -17,6 +17,7 @@ from singalong.runfolder import RunFolder
 from tasks.asking import Asking
 from tasks.reviewing import Look, shot_starts
 from tasks.standing import scorer_thresholds
+from tasks.viewable import viewable_clips
 
 
 def review_command(run: str | Path, *, port: int | None, open_browser: bool, as_json: bool) -> int:
@@ -39,6 +40,7 @@ def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json:
         thresholds=scorer_thresholds,
         cuts_s=shot_starts(folder),
         asks=Asking(folder),
+        viewable=viewable_clips(folder),
     )
     try:
         serve(what, port=port, ready=ready)

@@ -9,9 +9,10 @@ from flows.terminal import err, out, planning, print_failures, print_outcome, pr
 from singalong.config import Settings, load_settings
 from singalong.contracts import Status
 from singalong.remote_run import run_at
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.film_steps import is_finished
+from tasks.metering import meter_finished
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tasks.summary import RunSummary, summarise
@@ -60,7 +61,7 @@ def _run_in(run: Path, manifest: str | Path, settings: Settings, *, require_righ
         plan, rows = plan_run(
             manifest,
             settings=settings,
-            store=Store(settings.store_path),
+            store=store_of(settings),
             require_rights=require_rights,
             progress=progress,
             note=print_warning,
@@ -68,7 +69,9 @@ def _run_in(run: Path, manifest: str | Path, settings: Settings, *, require_righ
     folder = RunFolder.create(run, plan, settings, manifest=rows)
     if is_finished(folder):
         err.print("nothing to do: this run is finished")
-        return summarise(folder)
+        summary = summarise(folder)
+        meter_finished(folder, complete=summary.complete)
+        return summary
     return execute(folder, settings)
 
 
@@ -98,9 +101,10 @@ def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
 def _execute_plainly(folder: RunFolder) -> RunSummary:
     """Run the stages without Prefect."""
     from flows.order import run_stages
-    from flows.watchers import current_watcher, terminal_progress
+    from flows.watchers import current_watcher, tell_metrics, terminal_progress
 
     with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
+        tell_metrics(session)
         return run_stages(session)
 
 

@@ -10,7 +10,7 @@ from models.detectors import load_detector
 from models.scorers import load_scorer
 from singalong.config import default_models_home, load_settings
 from singalong.errors import InputError, UsageError
-from singalong.store import Store
+from singalong.remote_store import store_of
 from singalong.tracks import parse_face_spec
 from tasks.score import VideoScore, score_video
 
@@ -38,7 +38,7 @@ def score_command(
     detector_ref = registry.resolve(settings.analysis.detector, "detector", home=home)
     assert detector_ref is not None
     scorer, detector = load_scorer(scorer_ref), load_detector(detector_ref)
-    store = Store(settings.store_path)
+    store = store_of(settings)
     scores: list[VideoScore] = []
     failed = False
     for video in videos:

@@ -41,6 +41,16 @@ export function media(kind, pair, film = "", values = {}) {
   return `/media/${kind}?${new URLSearchParams({ pair, v: (film ?? "").slice(0, 16), ...values })}`;
 }
 
+/** Why the server does not give a medium, in its words; null where it does. */
+export async function reasonOf(address) {
+  try {
+    const response = await fetch(address, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    return response.ok ? null : ((await response.json()).error ?? response.statusText);
+  } catch (error) {
+    return error.message;
+  }
+}
+
 /** Decisions on their way to the server. */
 export class Outbox {
   #key;

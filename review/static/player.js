@@ -1,12 +1,14 @@
 // Two screens in step: the result with its song leads, the clip as it was follows by the times in the frames table.
 
 import { $, clock, say } from "./dom.js";
-import { media } from "./api.js";
+import { get, media, reasonOf } from "./api.js";
 
 const DRIFT_S = 0.08; // two frames at 25 a second: less is not seen, and every seek costs a stutter
 const SLOPE_FRAMES = 3;
-const STILL_EVERY_MS = 250;
-const NOT_PLAYABLE = "This browser cannot play the clip's format, so you see single frames of it.";
+const STILL_REST_MS = 40; // between one still and the next: as many as the server decodes, without crowding it
+const STILL_LOST_MS = 5000;
+const COPY_EVERY_MS = 1000;
+const NOT_PLAYABLE = "This browser cannot play the clip's format, so you see single frames of it";
 
 export class Player {
   curve = null;
@@ -15,6 +17,7 @@ export class Player {
   #stillTimer = null;
   #boxShown = false;
   #playsClip = false;
+  #clipStart = 0; // where in the clip what plays begins: 0 but for copies of its span
 
   constructor(onTime) {
     this.film = $("film");
@@ -35,7 +38,10 @@ export class Player {
     this.clip.addEventListener("error", () => this.#useStills());
     this.clip.addEventListener("loadedmetadata", () => {
       if (!this.clip.videoWidth) this.#useStills();
+      else if (this.clip.hidden) this.#useCopy();
     });
+    this.still.addEventListener("load", () => this.#stillDone());
+    this.still.addEventListener("error", () => this.#explainClip());
     new ResizeObserver(() => this.#drawBox()).observe($("film-screen"));
   }
 
@@ -74,6 +80,7 @@ export class Player {
     this.still.removeAttribute("src");
     this.clip.hidden = false;
     this.#playsClip = false;
+    this.#clipStart = 0;
     say($("clip-absent"), "");
     if (item.film) {
       if (item.thumb) this.film.poster = media("thumb", item.id, item.film);
@@ -187,29 +194,80 @@ export class Player {
     } else if (!clip.paused) {
       clip.pause();
     }
-    const off = Math.abs(clip.currentTime - source.at);
-    if (!clip.seeking && off > (runs ? DRIFT_S : 0.002)) clip.currentTime = source.at; // also where it runs backwards
+    const at = Math.max(0, source.at - this.#clipStart);
+    const off = Math.abs(clip.currentTime - at);
+    if (!clip.seeking && off > (runs ? DRIFT_S : 0.002)) clip.currentTime = at; // also where it runs backwards
   }
 
   #useStills() {
-    if (!this.clip.getAttribute("src")) return;
+    if (!this.clip.getAttribute("src") || this.clip.hidden) return; // hidden: it is the copy that cannot be played
     this.#playsClip = false;
     this.clip.hidden = true;
     this.still.hidden = false;
-    $("clip-caption").textContent = NOT_PLAYABLE;
+    $("clip-caption").textContent = `${NOT_PLAYABLE} while a copy is made.`;
     this.#stillAt = 0;
     this.#askStill(this.#source()?.at ?? 0);
+    this.#awaitCopy(this.#item);
   }
 
-  /** A frame of the clip from the server, at most a few times a second. */
+  /** Ask for a copy that can be played until there is one, or none can be made. */
+  async #awaitCopy(item) {
+    while (this.#item === item && this.clip.hidden) {
+      const found = await get("/api/viewable", { pair: item.id }).catch(() => null);
+      if (this.#item !== item) return;
+      if (found?.problem) {
+        $("clip-caption").textContent = `${NOT_PLAYABLE}.`;
+        return;
+      }
+      if (found?.is_ready) {
+        this.#clipStart = found.start_s;
+        this.clip.src = media("viewable", item.id, "", { from: found.start_s });
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, COPY_EVERY_MS));
+    }
+  }
+
+  #useCopy() {
+    clearTimeout(this.#stillTimer);
+    this.#stillTimer = null;
+    this.#playsClip = true;
+    this.clip.hidden = false;
+    this.still.hidden = true;
+    this.still.removeAttribute("src");
+    this.#stillAt = -1;
+    $("clip-caption").textContent = "Clip as it was, silent; a copy that this browser can play";
+    this.#tick();
+  }
+
+  /** Not even a single frame can be shown: the server knows why, e.g. that the file is gone. */
+  async #explainClip() {
+    const address = this.still.getAttribute("src");
+    if (!address) return;
+    const why = await reasonOf(address);
+    if (this.still.getAttribute("src") !== address || why === null) return;
+    this.still.hidden = true;
+    this.still.removeAttribute("src");
+    this.#stillAt = -1;
+    $("clip-caption").textContent = "Clip as it was";
+    say($("clip-absent"), why);
+  }
+
+  /** A frame of the clip from the server, the next one only when it is there. */
   #askStill(seconds) {
     if (this.#stillTimer !== null || (Math.abs(seconds - this.#stillAt) < 0.01 && this.still.src)) return;
     this.#stillAt = seconds;
     this.still.src = media("still", this.#item.id, "", { at_s: seconds.toFixed(3) });
+    this.#stillTimer = setTimeout(() => this.#stillDone(), STILL_LOST_MS);
+  }
+
+  #stillDone() {
+    if (this.#stillTimer === null) return;
+    clearTimeout(this.#stillTimer);
     this.#stillTimer = setTimeout(() => {
       this.#stillTimer = null;
       this.#follow();
-    }, STILL_EVERY_MS);
+    }, STILL_REST_MS);
   }
 
   #drawBox() {

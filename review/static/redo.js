@@ -104,7 +104,11 @@ export class Redo {
   point() {
     if (!this.#canPoint) return;
     $("ask-picture").hidden = false;
-    this.#lookAt(this.#at).then(() => $("ask-faces").querySelector("button")?.focus());
+    this.#lookAt(this.#at).then(async () => {
+      await $("ask-still").decode().catch(() => {}); // only then does it have its height
+      $("ask-faces").querySelector("button")?.focus({ preventScroll: true });
+      $("ask-picture").scrollIntoView({ block: "end" });
+    });
   }
 
   #field([name, label, kind, words = {}], now, choices) {

@@ -42,6 +42,8 @@ function* facts(item, { row, fit, face }) {
     ["generator", row.generator],
     ["scorer", row.scorer],
     ["montage", row.montage],
+    ["sent back", row.asked_by ? `by ${row.asked_by}${row.asked_reason ? `: ${row.asked_reason}` : ""}` : null],
+    ["made with", row.asked_settings?.length ? row.asked_settings.join("  ") : null],
     ["takes", row.num_takes > 1 ? `${row.num_takes}; this one is of run ${row.take_run_id}` : null],
     [row.error_class ?? "error", row.error_message],
     ...Object.entries(row.tags),

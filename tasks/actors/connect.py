@@ -10,36 +10,58 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
+
+from singalong.errors import UsageError
+from tasks.actors.code import as_zip, wheel
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
+_MAX_REASON = 300
 
 
-def connect(address: str | None) -> bool:
-    """Start a local cluster or join an existing one; True if we own it."""
+def connect(address: str | None, *, share_code: bool = True, metrics_port: int | None = None) -> bool:
+    """Start a local cluster or join an existing one; True if we own it.
+
+    metrics_port: where a local one serves Ray's own metrics; None: anywhere.
+    share_code: hand an existing cluster this program's code. UsageError where nobody answers at the address.
+    """
     if ray.is_initialized():
         return False
     address = address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {"log_to_driver": False, "configure_logging": True, "logging_level": "error"}
     with keeping_signal_handlers():
         if address:
-            ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **common)
+            _join(address, share_code=share_code, **common)
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **common)
+            own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
+            ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 
 
-@contextlib.contextmanager
-def signals_as_raised() -> Iterator[None]:
-    """Give back what a signal handler raised while Ray's C++ code waited; it comes out wrapped in a SystemError."""
+def _join(address: str, *, share_code: bool, **common: Any) -> None:
+    if "://" in address:
+        raise UsageError(
+            "a run needs a node of the Ray cluster to run on, not a Ray client's address",
+            value=address,
+            expected="HOST:PORT of the cluster's head",
+            action="Give the command on a node of the cluster.",
+        )
+    environment: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
+    if share_code:
+        # As the working folder: so comes first whatever a node has installed, and our checkout's path is left out.
+        environment["working_dir"] = str(as_zip(wheel()))
     try:
-        yield
-    except SystemError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
-        raise
+        ray.init(address=address, runtime_env=environment, **common)
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise UsageError(
+            f"cannot join the Ray cluster: {' '.join(str(error).split())[:_MAX_REASON]}",
+            value=address,
+            expected="HOST:PORT of the cluster's head, and a node of it on this machine",
+            action="See `ray status`; where the cluster has a token, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be set.",
+        ) from error
 
 
 @contextlib.contextmanager

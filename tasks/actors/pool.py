@@ -1,118 +1,184 @@
-"""The Ray pool: one single-threaded actor a slot.
+"""The Ray pool: single-threaded actors that come and go with the nodes of a cluster, behind the `Pool` interface.
 
 Ray restarts and retries nothing (`max_restarts=0, max_task_retries=0`): the driver must know which job killed an
 actor. Workers inherit thread caps of one, because actors themselves are the parallelism.
+
+Jobs go only to actors that are up. Those that are not stay asked for, which is what makes an autoscaler act. On a
+cluster the number of actors follows the nodes; a local one has a fixed number, and is started anew when it dies.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
-import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from singalong.errors import DeadlineError, InfraError, ResourceError
-from tasks.actors.connect import connect, keeping_signal_handlers, signals_as_raised
-from tasks.actors.processes import dead_parts, dismiss, end, process_of
-from tasks.actors.worker import WorkerActor
+from singalong.objects import is_url
+from tasks.actors.blame import Suspects
+from tasks.actors.connect import connect
+from tasks.actors.fleet import GREETING, Slot
+from tasks.actors.marker import Marker
+from tasks.actors.muster import Muster
+from tasks.actors.nodes import Nodes
+from tasks.actors.placement import KNOWN, STRANGE, Homes
+from tasks.actors.processes import dead_parts, dismiss, shut_down
+from tasks.actors.worker import Greeting
 from tasks.failures import failure_of
 from tasks.jobs import Job, Outcome, WorkerSpec
 
 _MAX_RESTARTS = 3
 """Of a local cluster, with no job done between them."""
 
-
-@dataclass
-class _Slot:
-    actor: Any
-    whereabouts: Any
-    job_id: str | None = None
-    ref: Any = None
-    deadline: float = 0.0
+Event = tuple[Slot, int, "Future[Any]"]
+Done = list[tuple[str, Outcome]]
 
 
 class RayPool:
     """Actors on a local or existing Ray cluster, behind the `Pool` interface."""
 
-    def __init__(
-        self, spec: WorkerSpec, *, num_actors: int | None, gpus_per_actor: float, address: str | None = None
-    ) -> None:
-        self._address = address
-        self._owns_ray = connect(address)
-        self._is_local = self._owns_ray and not (address or os.environ.get("RAY_ADDRESS"))
-        self._spec = spec
+    def __init__(self, spec: WorkerSpec) -> None:
+        run = spec.settings.run
+        self._spec, self._address = spec, run.ray_address
+        self._owns_ray = self._connect()
+        self._is_local = self._owns_ray and not (self._address or os.environ.get("RAY_ADDRESS"))
         self._num_restarts = 0
-        cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        num_gpus = cluster.get("GPU", 0.0)
-        self._options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
-        if num_gpus:
-            self._options |= {"num_gpus": gpus_per_actor}
-        ceiling = int(num_gpus / gpus_per_actor) if num_gpus else int(cluster.get("CPU", 1))
-        size = max(1, min(num_actors or ceiling, ceiling))
-        self._slots = [self._new_slot() for _ in range(size)]
-        self._last_slot: dict[str, _Slot] = {}
+        self._marker = None if self._is_local or is_url(spec.store) else Marker(Path(spec.store))
+        self._begin()
+
+    def _connect(self) -> bool:
+        settings = self._spec.settings
+        share, port = settings.cluster.share_code, settings.run.ray_metrics_port
+        return connect(self._address, share_code=share, metrics_port=port)
+
+    def _begin(self) -> None:
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._chosen: deque[Slot] = deque()
+        self._busy: dict[str, Slot] = {}
+        self._deadlines: list[tuple[float, int, Slot]] = []
+        self._count = itertools.count()
+        self._nodes, self._homes = Nodes(is_local=self._is_local), Homes()
+        files = () if self._marker is None else (self._marker.path, *self._spec.files)
+        self._muster = Muster(self._spec, self._nodes, self._told, is_local=self._is_local, files=files)
+        self._suspects = Suspects(self._nodes)
 
     @property
     def size(self) -> int:
-        """Number of actors."""
-        return len(self._slots)
+        """Number of actors that are up."""
+        return self.free_slots() + len(self._busy)
 
     def free_slots(self) -> int:
         """Number of idle actors."""
-        return sum(slot.job_id is None for slot in self._slots)
+        return sum(fleet.num_idle for fleet in self._muster.fleets)
+
+    def choose(self, jobs: Iterable[Job]) -> int | None:
+        """Which of these jobs to start next, see `tasks.actors.placement`; None: no actor is free for any."""
+        best, best_rank, wanted = None, STRANGE + 1, []
+        for number, job in enumerate(jobs):
+            fleet = self._muster.fleet_of(job)
+            if not fleet.num_idle:
+                wanted.append(fleet)
+                continue
+            rank = KNOWN if self._is_local else self._homes.rank(job, fleet.idle.keys())
+            if rank < best_rank:
+                best, best_rank = (number, job, fleet), rank
+            if rank == KNOWN:
+                break
+        if best is None:
+            self._muster.want(wanted)
+            return None
+        number, job, fleet = best
+        node = self._homes.choose(job, {node: len(slots) for node, slots in fleet.idle.items()})
+        self._homes.sent(job, node)
+        self._chosen.append(fleet.take(node))
+        return number
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        """Hand a job to an idle actor."""
-        slot = next(slot for slot in self._slots if slot.job_id is None)
-        slot.job_id, slot.ref = job_id, slot.actor.run.remote(job)
+        """Hand a job to the actor that was chosen for it."""
+        slot = self._chosen.popleft()
+        slot.start(job_id, job, self._told)
         slot.deadline = time.monotonic() + timeout_s
-        self._last_slot[job_id] = slot
+        self._busy[job_id] = slot
+        heapq.heappush(self._deadlines, (slot.deadline, next(self._count), slot))
 
-    def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
-        """Outcomes of finished jobs, and failures of dead actors and of jobs past their deadline."""
-        busy = {slot.ref: slot for slot in self._slots if slot.job_id is not None}
-        if not busy:
-            return []
-        if self._is_local and (dead := dead_parts()):
-            return self._restart(dead)
-        with signals_as_raised():
-            ready, _ = ray.wait(list(busy), num_returns=1, timeout=timeout_s)
-        done = [self._collect(busy[ref]) for ref in ready]
-        now = time.monotonic()
-        done += [self._expire(slot) for slot in self._slots if slot.job_id is not None and now > slot.deadline]
-        if self._is_local and (dead := dead_parts()):  # before the next job goes to an actor that will never come up
-            done += self._restart(dead)
-        return done
+    def wait(self, timeout_s: float) -> Done:
+        """Outcomes of finished jobs, and failures of dead actors and of jobs past their deadline.
+
+        Raises InfraError when there was no actor for `cluster.wait_for_nodes_s`, when none comes up wherever it is
+        tried, when the cluster's head is silent, when our own cluster keeps dying; UsageError for a node that sees
+        other files than this one or runs other code.
+        """
+        done = self._look_around()
+        if done:
+            return done
+        for slot, turn, future in self._arrivals(timeout_s):
+            if slot not in self._muster:
+                continue  # dismissed: too late, or on a node that was given up
+            if turn == GREETING:
+                self._greeted(slot, future)
+            elif turn == slot.turn and slot.job_id is not None:
+                done += self._collect(slot, slot.job_id, future)
+        done += self._expire()
+        return done + self._look_around()  # before the next job goes to an actor that will never come up
 
     def refresh(self, job_id: str) -> None:
         """Replace the actor that last ran this job, if it is idle."""
-        slot = self._last_slot.get(job_id)
-        if slot is not None and slot.job_id is None:
-            self._replace(slot)
+        for slot in self._muster.idle():
+            if slot.last_job_id == job_id:
+                self._muster.drop(slot)
+                return
 
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
-        slots, self._slots = self._slots, []
-        if not self._is_local:  # ours ends with all that is in it, and may be dying, when it would not answer
+        slots = self._muster.slots()
+        self._nodes.close()
+        if self._marker is not None:
+            self._marker.close()
+        if not self._is_local and not self._nodes.is_silent():  # a local one ends with all that is in it
             for slot in slots:
-                end(dismiss(slot.actor, slot.whereabouts))
+                dismiss(slot, self._nodes.here)
         if self._owns_ray:
-            _shut_down(slots)
+            shut_down(slots, self._nodes.here, is_silent=self._nodes.is_silent())
 
-    def _new_slot(self) -> _Slot:
-        actor: Any = ray.remote(**self._options)(WorkerActor).remote(self._spec)
-        return _Slot(actor, actor.whereabouts.remote())
+    def _told(self, slot: Slot, turn: int, future: Future[Any]) -> None:
+        self._events.put((slot, turn, future))
 
-    def _replace(self, slot: _Slot) -> None:
-        end(dismiss(slot.actor, slot.whereabouts))
-        fresh = self._new_slot()
-        slot.actor, slot.whereabouts = fresh.actor, fresh.whereabouts
+    def _arrivals(self, timeout_s: float) -> Iterator[Event]:
+        """What has happened; waits for the first, but not beyond a deadline."""
+        if self._deadlines:
+            timeout_s = min(timeout_s, self._deadlines[0][0] - time.monotonic())
+        try:
+            yield self._events.get(timeout=max(0.0, timeout_s))
+            while True:
+                yield self._events.get_nowait()
+        except Empty:
+            return
 
-    def _restart(self, dead: list[str]) -> list[tuple[str, Outcome]]:
+    def _look_around(self) -> Done:
+        """Notice what died, what came and what is missing."""
+        if self._is_local:
+            dead = dead_parts()
+            if dead:
+                return self._restart(dead)
+            self._muster.tend(is_idle=not self._busy)
+            return []
+        self._nodes.check_head()
+        for slot in [slot for slot in self._busy.values() if self._suspects.is_on_dead_node(slot)]:
+            self._suspect(slot, "its node was lost")
+        for node in self._muster.tend(is_idle=not self._busy and not self._suspects):
+            self._homes.forget(node)
+        return self._suspects.judged()
+
+    def _restart(self, dead: list[str]) -> Done:
         """Start our own cluster anew after a part of it died; what ran failed. InfraError when that goes on and on."""
         self._num_restarts += 1
         if self._num_restarts > _MAX_RESTARTS:
@@ -120,51 +186,61 @@ class RayPool:
                 f"Ray's own processes keep dying: {', '.join(dead)}",
                 action="Look at /tmp/ray/session_latest/logs, then run again; finished work is kept.",
             )
-        slots, self._slots = self._slots, []
-        _shut_down(slots)
-        connect(self._address)
-        self._slots = [self._new_slot() for _ in slots]
-        self._last_slot.clear()
+        lost = list(self._busy)
+        self._nodes.close()
+        shut_down(self._muster.slots(), self._nodes.here, is_silent=False)
+        self._connect()
+        self._begin()
         failure = failure_of(InfraError(f"Ray died while this was being done: {', '.join(dead)} ended"))
-        return [(slot.job_id, Outcome(failure=failure)) for slot in slots if slot.job_id is not None]
+        return [(job_id, Outcome(failure=failure)) for job_id in lost]
 
-    def _collect(self, slot: _Slot) -> tuple[str, Outcome]:
-        job_id = slot.job_id
-        assert job_id is not None
+    def _greeted(self, slot: Slot, future: Future[Greeting]) -> None:
         try:
-            with signals_as_raised():
-                outcome: Outcome = ray.get(slot.ref)
-            self._num_restarts = 0
+            self._muster.arrived(slot, future.result())
+        except RayError as error:
+            self._muster.failed_to_start(slot, error)
+
+    def _collect(self, slot: Slot, job_id: str, future: Future[Outcome]) -> Done:
+        try:
+            outcome = future.result()
         except OutOfMemoryError as error:
             outcome = Outcome(failure=failure_of(ResourceError(f"the worker ran out of memory: {error}")))
-            self._replace(slot)
+            self._muster.drop(slot)
         except RayActorError as error:
             reason = str(error).splitlines()[0]
+            if not self._is_local:
+                self._suspect(slot, reason, preempted=error.preempted)
+                return []
             outcome = Outcome(failure=failure_of(InfraError(f"the worker died while doing this: {reason}")))
-            self._replace(slot)
+            self._muster.drop(slot)
         except RayError as error:
             outcome = Outcome(failure=failure_of(error))
-            self._replace(slot)
-        slot.job_id = slot.ref = None
-        return job_id, outcome
+            self._muster.drop(slot)
+        else:
+            self._num_restarts = 0
+            self._muster.rest(slot)
+        del self._busy[job_id]
+        return [(job_id, outcome)]
 
-    def _expire(self, slot: _Slot) -> tuple[str, Outcome]:
-        job_id = slot.job_id
-        assert job_id is not None
-        self._replace(slot)
-        slot.job_id = slot.ref = None
-        error = DeadlineError(
-            "did not finish before its deadline and was stopped",
-            action="Raise the deadline with --set run.shard_timeout_s=SECONDS.",
-        )
-        return job_id, Outcome(failure=failure_of(error))
+    def _suspect(self, slot: Slot, reason: str, *, preempted: bool = False) -> None:
+        """An actor died, or its node did: it is found out which before anybody is blamed."""
+        assert slot.job_id is not None
+        del self._busy[slot.job_id]
+        self._suspects.add(slot, slot.job_id, reason, preempted=preempted)
+        self._muster.drop(slot)
 
-
-def _shut_down(slots: Collection[_Slot]) -> None:
-    """End our own cluster, dead or alive, and its workers for certain."""
-    processes = [process_of(slot.whereabouts) for slot in slots]
-    with keeping_signal_handlers():
-        ray.shutdown()
-    # Not before: Ray would wonder aloud why they died.
-    for process in processes:
-        end(process)
+    def _expire(self) -> Done:
+        done, now = [], time.monotonic()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, slot = heapq.heappop(self._deadlines)
+            job_id = slot.job_id
+            if job_id is None or self._busy.get(job_id) is not slot or slot.deadline > now:
+                continue  # it has ended, and the slot may have gone on to another
+            del self._busy[job_id]
+            self._muster.drop(slot)
+            error = DeadlineError(
+                "did not finish before its deadline and was stopped",
+                action="Raise the deadline with --set run.shard_timeout_s=SECONDS.",
+            )
+            done.append((job_id, Outcome(failure=failure_of(error))))
+        return done

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
+import threading
+from collections.abc import Collection
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
+
+from tasks.actors.connect import keeping_signal_handlers
+from tasks.actors.fleet import Slot
 
 _VITAL_PARTS = frozenset({"raylet", "gcs_server"})
+_SILENT_S = 5.0
 
 
 def dead_parts() -> list[str]:
@@ -20,23 +25,35 @@ def dead_parts() -> list[str]:
     return sorted({kind for kind, _ in node.dead_processes() if kind in _VITAL_PARTS}) if node is not None else []
 
 
-def dismiss(actor: Any, whereabouts: Any) -> int | None:
-    """Have Ray end an actor; returns its `process_of`."""
-    process = process_of(whereabouts)
-    ray.kill(actor)
-    return process
+def shut_down(slots: Collection[Slot], here: str, *, is_silent: bool) -> None:
+    """End our own part of the cluster, dead or alive, and its workers on this machine for certain."""
+    processes = [_process_of(slot, here) for slot in slots]
+    with keeping_signal_handlers():
+        ending = threading.Thread(target=ray.shutdown, name="ray-shutdown", daemon=True)
+        if is_silent:  # Ray would ask its head for a minute, and then end this process
+            ending.start()
+            ending.join(_SILENT_S)
+        else:
+            ray.shutdown()
+    # Not before: Ray would wonder aloud why they died.
+    for process in processes:
+        end(process)
 
 
-def process_of(whereabouts: Any) -> int | None:
+def dismiss(slot: Slot, here: str) -> None:
+    """End an actor; `here`: id of this machine's node."""
+    process = _process_of(slot, here)
+    with contextlib.suppress(RayError):
+        ray.kill(slot.actor)
+    end(process)
+
+
+def _process_of(slot: Slot, here: str) -> int | None:
     """A descriptor of an actor's process on this machine; its number may be another's by the time of `end`."""
-    try:
-        host, pid = ray.get(whereabouts, timeout=0)
-    except (RayError, GetTimeoutError):
-        host, pid = "", 0  # it died, or never came up
     process = None
-    if host == socket.gethostname():
+    if slot.greeting is not None and slot.greeting.node == here:
         with contextlib.suppress(ProcessLookupError, AttributeError):  # Linux has it; elsewhere Ray's word must do
-            process = os.pidfd_open(pid)
+            process = os.pidfd_open(slot.greeting.pid)
     return process
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import ray
+
+from tasks.actors.code import code_id
 from tasks.jobs import Job, Outcome, WorkerSpec
 
 
 class WorkerActor:
     """What runs inside an actor process: a `Worker`, made there, so that models load there."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    def __init__(self, spec: WorkerSpec, files: Sequence[str] = ()) -> None:
+        """`files`: what of the run must be seen here."""
         import cv2
 
         from models.engine import limit_threads
@@ -23,15 +29,28 @@ class WorkerActor:
         _leave_terminal()
         cv2.setNumThreads(1)
         limit_threads()
-        self._worker = Worker(spec, owns_process=True)
+        self._worker, self._files = Worker(spec, owns_process=True), tuple(files)
 
     def run(self, job: Job) -> Outcome:
         """Do one job."""
         return self._worker.run(job)
 
-    def whereabouts(self) -> tuple[str, int]:
-        """Host and process id."""
-        return socket.gethostname(), os.getpid()
+    def greet(self) -> Greeting:
+        """Say where this is, what it runs and what it cannot see."""
+        unseen = [path for path in self._files if not Path(path).exists()]
+        node: str = ray.get_runtime_context().get_node_id()
+        return Greeting(node, socket.gethostname(), os.getpid(), code_id(), tuple(unseen))
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What an actor says when it is up. `unseen`: files of the run that are not there where it is."""
+
+    node: str
+    host: str
+    pid: int
+    code: str
+    unseen: tuple[str, ...] = ()
 
 
 def _leave_terminal() -> None:

@@ -14,7 +14,7 @@ from singalong.config import Settings
 from singalong.contracts import Failure, PairPlan, Plan
 from singalong.durable import make_dirs, write_atomic
 from singalong.errors import UsageError
-from singalong.store import Store
+from singalong.remote_store import store_of
 from tasks.analyse import CACHE_KIND, analysis_version
 from tasks.dispatch import Item, Recorder
 from tasks.preparation import Preparation, Prepared
@@ -77,7 +77,7 @@ class _Maker:
     def __init__(self, plan: Plan, folder: Path, settings: Settings, scratch: Path, *, with_results: bool) -> None:
         self._plan, self._folder, self._settings = plan, folder, settings
         self._with_results = with_results
-        self._store = Store(settings.store_path)
+        self._store = store_of(settings)
         spec = worker_spec(plan, settings)
         self._worker = Worker(spec)
         self._painter = Worker(spec.model_copy(update={"store": str(scratch), "scorer": None}))

@@ -182,7 +182,7 @@ class PrepareSession:
         if self._pool is None:
             spec = WorkerSpec(
                 settings=self.settings,
-                store=str(self.settings.store_path),
+                store=self.settings.store_location,
                 detector=self._detector,
                 scorer=self._scorer,
             )

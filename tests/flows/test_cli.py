@@ -26,8 +26,19 @@ TRAINING = {
 SURFACE = {
     "demo": {"--dir", "--json"},
     "plan": {"--config", "--set", "--require-rights", "--preview", "--preview-results", "--json", "manifest"},
-    "run": {"--run", "--config", "--set", "--require-rights", "--json", "manifest"},
-    "reprocess": {"--failed", "--rejected", "--below", "--where", "--run", "--set", "--dry-run", "--json", "run"},
+    "run": {"--run", "--config", "--set", "--ray-address", "--require-rights", "--metrics-port", "--json", "manifest"},
+    "reprocess": {
+        "--failed",
+        "--rejected",
+        "--below",
+        "--where",
+        "--run",
+        "--set",
+        "--ray-address",
+        "--dry-run",
+        "--json",
+        "run",
+    },
     "status": {"--watch", "--json", "run"},
     "logs": {"--attempt", "--failed", "--follow", "--json", "run", "shard"},
     "report": {"--json", "runs"},
@@ -40,7 +51,7 @@ SURFACE = {
     "models add": {"--replace", "--json", "name", "checkpoint"},
     "models pull": {"--all", "--url", "--accept-licence", "--replace", "--json", "names"},
     "models verify": {"--json"},
-    "train prepare": {"--data", "--config", "--set", "--json", "folder"},
+    "train prepare": {"--data", "--config", "--set", "--ray-address", "--json", "folder"},
 }
 
 

@@ -89,8 +89,14 @@ def real(run: RunFolder) -> Reviewable:
     from tasks.asking import Asking
     from tasks.reviewing import Look, shot_starts
     from tasks.standing import scorer_thresholds
+    from tasks.viewable import viewable_clips
 
     look = Look(run)
     return Reviewable(
-        run=run, look=lambda: Snapshot(*look()), thresholds=scorer_thresholds, cuts_s=shot_starts(run), asks=Asking(run)
+        run=run,
+        look=lambda: Snapshot(*look()),
+        thresholds=scorer_thresholds,
+        cuts_s=shot_starts(run),
+        asks=Asking(run),
+        viewable=viewable_clips(run),
     )

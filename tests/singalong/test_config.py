@@ -102,6 +102,19 @@ def test_settings_come_back_from_what_is_written(tmp_path_factory: pytest.TempPa
     assert load_settings(path) == settings
 
 
+def test_settings_of_a_stage_come_back_from_what_is_written(tmp_path: Path) -> None:
+    overrides = ["cluster.lipsync.gpus=0.5", 'cluster.lipsync.labels={"ray.io/accelerator-type" = "A100", zone = "!b"}']
+    settings = load_settings(None, [*overrides, "cluster.join.cpus=2"])
+    assert settings.cluster.lipsync.labels == {"ray.io/accelerator-type": "A100", "zone": "!b"}
+    assert (settings.cluster.lipsync.gpus, settings.cluster.join.cpus, settings.cluster.songs.cpus) == (0.5, 2, 1)
+    assert load_settings(toml(tmp_path, dump_settings(settings))) == settings
+
+
+def test_a_misspelt_setting_of_a_stage_is_told_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"cluster\.lipsync\.gpu; did you mean cluster\.lipsync\.gpus\?"):
+        load_settings(None, ["cluster.lipsync.gpu=1"])
+
+
 def test_every_key_is_spelled_out_in_what_is_written() -> None:
     written = tomllib.loads(dump_settings(Settings()))
     for name, section in Settings():
@@ -122,11 +135,22 @@ def test_settings_cannot_be_changed() -> None:
 def test_folders_follow_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SINGALONG_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("SINGALONG_MODELS", str(tmp_path / "models"))
-    assert default_store() == tmp_path / "store"
+    assert Settings().store_location == str(tmp_path / "store")
     assert default_models_home() == tmp_path / "models"
     assert Settings().store_path == tmp_path / "store"
     assert load_settings(None, [f"run.store={tmp_path / 'other'}"]).store_path == tmp_path / "other"
     monkeypatch.delenv("SINGALONG_STORE")
     monkeypatch.delenv("SINGALONG_MODELS")
     assert default_store().name == "store"
+    assert Settings().store_path == default_store()
+
+
+def test_a_store_may_lie_at_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SINGALONG_STORE", "s3://bucket/store")
+    assert Settings().store_location == "s3://bucket/store"
+    chosen = load_settings(None, ["run.store=s3://bucket/other/", f"run.cache_dir={tmp_path}"])
+    again = load_settings(None, ["run.store=s3://bucket/other", f"run.cache_dir={tmp_path}"])
+    assert chosen.store_location == "s3://bucket/other/"
+    assert chosen.store_path.parent == tmp_path
+    assert chosen.store_path == again.store_path != Settings().store_path
     assert default_models_home().name == "models"

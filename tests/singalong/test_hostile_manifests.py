@@ -64,7 +64,7 @@ def passes(folder: Path, column: str, value: str) -> bool:
             "data:video/mp4;base64,AAAA",
             "pipe:0",
         ),
-        *("concat:a.mp4|b.mp4", "subfile,,start,0,end,9,,:a.mp4", "HTTPS://x", "s3://bucket/a.mp4", "fd:3", "tcp:x"),
+        *("concat:a.mp4|b.mp4", "subfile,,start,0,end,9,,:a.mp4", "HTTPS://x", "gs://bucket/a.mp4", "fd:3", "tcp:x"),
     ],
 )
 def test_addresses_are_refused_wherever_a_file_is_named(folder: Path, value: str) -> None:

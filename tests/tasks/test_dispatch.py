@@ -9,7 +9,7 @@ import pytest
 
 from singalong.contracts import Failure
 from singalong.errors import ErrorClass
-from tasks.dispatch import POLICIES, Item, TooManyBugsError, dispatch
+from tasks.dispatch import FREE_NODE_LOSSES, LOOK_AHEAD, POLICIES, Item, TooManyBugsError, dispatch
 from tasks.jobs import Job, Outcome, SongJob
 
 
@@ -20,15 +20,25 @@ class ScriptedPool:
         self.script = {name: deque(classes) for name, classes in script.items()}
         self.slots = slots
         self.running: deque[str] = deque()
+        self.num_chosen = 0
         self.submitted: list[str] = []
         self.refreshed: list[str] = []
         self.most_running = 0
 
     def free_slots(self) -> int:
-        return self.slots - len(self.running)
+        return self.slots - len(self.running) - self.num_chosen
+
+    def choose(self, jobs: Iterable[Job]) -> int | None:
+        place = self.place_of(list(jobs)) if self.free_slots() else None
+        self.num_chosen += place is not None
+        return place
+
+    def place_of(self, jobs: list[Job]) -> int:
+        return 0
 
     def submit(self, job_id: str, job: Job, *, timeout_s: float) -> None:
-        assert self.free_slots() > 0
+        assert self.num_chosen > 0
+        self.num_chosen -= 1
         self.running.append(job_id)
         self.submitted.append(job_id)
         self.most_running = max(self.most_running, len(self.running))
@@ -153,6 +163,67 @@ def test_a_burst_of_bugs_stops_the_run() -> None:
     with pytest.raises(TooManyBugsError, match="told to fail"):
         run(pool, "abcdef", bug_limit=3)
     assert pool.submitted == list("abc")
+
+
+class LosingPool(ScriptedPool):
+    """Loses the node of each attempt's worker so often, then answers as told."""
+
+    def __init__(self, losses: int, script: dict[str, list[ErrorClass]]) -> None:
+        super().__init__(script, slots=1)
+        self.losses = losses
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+        if not self.running or not self.losses:
+            return super().wait(timeout_s)
+        self.losses -= 1
+        failure = Failure(error_class=ErrorClass.INFRA, message="the node was lost")
+        return [(self.running.popleft(), Outcome(failure=failure, node_lost=True))]
+
+
+def test_a_lost_node_is_not_held_against_what_was_done_there() -> None:
+    log = run(LosingPool(FREE_NODE_LOSSES, {"a": [ErrorClass.INFRA] * 2}), ["a"])
+    assert log.final["a"].ok
+    assert log.attempts["a"] == FREE_NODE_LOSSES + 3
+
+
+def test_what_loses_every_node_it_is_done_on_is_given_up() -> None:
+    log = run(LosingPool(1000, {}), ["a"])
+    assert log.final["a"].failure is not None
+    assert log.attempts["a"] == FREE_NODE_LOSSES + 3
+
+
+class LatePool(ScriptedPool):
+    """Has no worker until it was waited for some times."""
+
+    def __init__(self) -> None:
+        super().__init__({}, slots=0)
+        self.waits = 0
+
+    def wait(self, timeout_s: float) -> list[tuple[str, Outcome]]:
+        self.waits += 1
+        self.slots = int(self.waits > 3)
+        return super().wait(timeout_s)
+
+
+def test_items_wait_for_workers_and_are_not_journalled_before() -> None:
+    pool, log = LatePool(), Log()
+    dispatch(items("ab"), pool, log, timeout_s=60, bug_limit=5)
+    assert pool.waits > 3
+    assert [event for event, _ in log.events] == ["started", "ended"] * 2
+
+
+class PickyPool(ScriptedPool):
+    """Takes the last of the jobs it is shown."""
+
+    def place_of(self, jobs: list[Job]) -> int:
+        return len(jobs) - 1
+
+
+def test_a_pool_may_choose_among_what_is_next_in_line() -> None:
+    pool = PickyPool({}, slots=1)
+    names = [f"{number:03}" for number in range(LOOK_AHEAD + 1)]
+    assert run(pool, names).final.keys() == set(names)
+    assert pool.submitted[0] == names[LOOK_AHEAD - 1]
 
 
 def test_what_ends_and_starts_at_once_is_committed_together_and_before_it_starts() -> None:

@@ -45,12 +45,12 @@ print(json.dumps([failure and failure.error_class, failure and failure.message, 
 UNSAID = """
 import resource
 from pathlib import Path
-from tasks.checked_store import CheckedStore
+from tasks.checked_store import checked_store
 from singalong.store import Store
 from tasks.jobs import SongJob
 from tasks.worker import _cause
 
-error, store = SystemError("error return without exception set"), CheckedStore(Store(Path("nowhere")), [])
+error, store = SystemError("error return without exception set"), checked_store(Store(Path("nowhere")), [])
 job = SongJob(path="song.wav", sha256="0" * 64)
 before = type(_cause(error, job, store)).__name__
 resource.setrlimit(resource.RLIMIT_AS, (64 << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))
