@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test format clean browser
+.PHONY: setup demo test format clean browser postgres
 
 setup: $(VENV)/.installed
 
@@ -21,7 +21,13 @@ browser:
 	  && { timeout 300 apt-get -qq update && timeout 300 apt-get -qq -y --no-install-recommends install chromium; } >/dev/null 2>&1; } \
 	  || echo "no chromium: the review page is not tested in a browser"
 
-test: setup browser
+# Schedules are tested on a real Postgres, too, where there is one: the tests make a cluster of their own.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && { timeout 300 apt-get -qq update && timeout 300 apt-get -qq -y --no-install-recommends install postgresql; } >/dev/null 2>&1; } \
+	  || echo "no Postgres: schedules are tested on SQLite alone"
+
+test: setup browser postgres
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_models import models_app
+from flows.cli_schedule import schedule
 from flows.cli_train import train_app
 from flows.options import (
     Config,
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(schedule)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
 

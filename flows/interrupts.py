@@ -43,6 +43,11 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def owns_process() -> bool:
+    """Whether this process is a command's own; a worker of Prefect has others."""
+    return _owns_process
+
+
 def end_soon() -> None:
     """From here on this process ends within `ENDS_WITHIN_S`, if it is a command's own.
 

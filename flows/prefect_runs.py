@@ -21,7 +21,7 @@ from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE  # noqa: E402
 from prefect.states import Cancelled  # noqa: E402
 
-from flows.interrupts import end_soon  # noqa: E402
+from flows.interrupts import end_soon, owns_process  # noqa: E402
 from flows.order import Stage  # noqa: E402
 from flows.own_server import make_server  # noqa: E402
 from singalong.errors import InfraError, SingalongError  # noqa: E402
@@ -70,7 +70,8 @@ def noting_interrupts() -> Iterator[None]:
         if not _interrupted.is_set():
             end_soon()
         _interrupted.set()
-        logging.disable()  # whoever ended us may have ended Prefect's server, too
+        if owns_process():
+            logging.disable()  # whoever ended us may have ended Prefect's server, too
         raise
 
 

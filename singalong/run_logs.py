@@ -1,6 +1,7 @@
 """The logs of a run: a file an attempt, a JSON object a line, written as things happen.
 
     logs/<shard>/<attempt>.jsonl        one try at one shard: the worker's words between those of the driver
+    logs/<shard>/<attempt>.worker.jsonl the worker's, of runs at a URL, where it is on another machine than the driver
     logs/steps/<item>/<attempt>.jsonl   the same of what is prepared and joined
     logs/steps.jsonl                    how each of these steps ended, a line each
 
@@ -102,6 +103,11 @@ class RunLogs:
 def step_folder(item_id: str) -> str:
     """The folder name of a step: readable, and another one for every name, however long or odd that is."""
     return f"{_UNSAFE.sub('_', item_id)[:80]}-{hashlib.sha256(item_id.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def worker_part(path: Path) -> Path:
+    """The file of an attempt's worker, where that could not write to the attempt's log."""
+    return path.with_suffix(".worker.jsonl")
 
 
 def encode_line(level: str, stage: str, message: str, fields: Mapping[str, Any]) -> bytes:

@@ -11,15 +11,20 @@ import contextlib
 import faulthandler
 import logging
 import os
+import socket
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from singalong.errors import SingalongError
+from singalong.objects import object_at
 from singalong.run_logs import encode_line
+from tasks.jobs import LogPlace
 
 MAX_BYTES = 256 * 1024
 """Of what is no error, in one attempt's log."""
@@ -75,13 +80,28 @@ _current: AttemptLog | None = None
 
 
 @contextmanager
-def attempt_log(path: str | None, *, owns_process: bool) -> Iterator[None]:
-    """Log to this file while the body runs; to none where there is none, or it cannot be opened.
+def attempt_log(place: LogPlace | None, *, owns_process: bool) -> Iterator[None]:
+    """Log there while the body runs; nowhere where there is no place, or it cannot be written.
 
     `owns_process`: the process is there for such work alone, so that its crashes can be told of, too.
     """
+    if place is None:
+        yield
+    elif place.url is None or place.host == socket.gethostname():
+        with _logging_to(Path(place.path), owns_process=owns_process):
+            yield
+    else:
+        with TemporaryDirectory(prefix="singalong-log-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / Path(place.path).name
+            with _logging_to(path, owns_process=owns_process):
+                yield
+            _send(path, place.url)
+
+
+@contextmanager
+def _logging_to(path: Path, *, owns_process: bool) -> Iterator[None]:
     global _current
-    log = None if path is None else _open(Path(path))
+    log = _open(path)
     if log is None:
         yield
         return
@@ -94,6 +114,13 @@ def attempt_log(path: str | None, *, owns_process: bool) -> Iterator[None]:
     finally:
         _current = before
         os.close(log.descriptor)
+
+
+def _send(path: Path, url: str) -> None:
+    """Send a finished log to its URL; a store that is away does not matter, the result has its own errors."""
+    with contextlib.suppress(SingalongError, OSError):
+        folder, key = object_at(url)
+        folder.write(key, path.read_bytes())
 
 
 def note(message: str, *, stage: str = "", level: str = "info", **fields: Any) -> None:

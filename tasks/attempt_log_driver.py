@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singalong.contracts import Failure
-from singalong.run_logs import RunLogs
+from singalong.objects import is_url
+from singalong.remote_run import location_of
+from singalong.run_logs import RunLogs, worker_part
 from tasks.attempt_log_lines import failure_fields
-from tasks.jobs import Outcome
+from tasks.jobs import LogPlace, Outcome
 
 if TYPE_CHECKING:
     from tasks.dispatch import Item, Recorder
@@ -17,13 +20,14 @@ STAGE = "driver"
 NOT_TRIED = "not tried"
 
 
-def begin_log(logs: RunLogs, path: Path, item: Item, **fields: Any) -> str | None:
-    """Begin an attempt's log; returns its path for the worker, None where it cannot be written."""
+def begin_log(logs: RunLogs, path: Path, item: Item, **fields: Any) -> LogPlace | None:
+    """Begin an attempt's log; returns where the worker goes on with it, None where it cannot be written."""
     if not logs.begin(path):
         return None
     spent = {str(name): count for name, count in item.retries.items()}
     logs.tell(path, "info", STAGE, "handed out", item=item.item_id, retries=spent or None, **fields)
-    return str(path)
+    others = location_of(worker_part(path))
+    return LogPlace(path=str(path), **({"host": socket.gethostname(), "url": others} if is_url(others) else {}))
 
 
 def end_log(logs: RunLogs, path: Path, outcome: Outcome, *, final: bool) -> None:
@@ -55,7 +59,7 @@ class StepLogs:
         self._recorder, self._logs, self._stage = recorder, logs, stage
         self._paths: dict[str, Path] = {}
 
-    def started(self, item: Item) -> str | None:
+    def started(self, item: Item) -> LogPlace | None:
         """Pass it on."""
         log = self._recorder.started(item)
         if log is not None:

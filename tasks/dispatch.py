@@ -16,7 +16,7 @@ from typing import Protocol
 
 from singalong.contracts import Failure
 from singalong.errors import BugError, ErrorClass
-from tasks.jobs import Job, LipsyncJob, Outcome
+from tasks.jobs import Job, LipsyncJob, LogPlace, Outcome
 from tasks.pool import Pool
 
 _POLL_S = 0.5
@@ -62,8 +62,8 @@ class Item:
 class Recorder(Protocol):
     """Is told what happens, when it happens; what it was told must be safe once `commit` returns."""
 
-    def started(self, item: Item) -> str | None:
-        """An attempt is about to start; returns the file in which the worker is to tell of it, if any."""
+    def started(self, item: Item) -> LogPlace | None:
+        """An attempt is about to start; returns where the worker is to tell of it, if anywhere."""
 
     def ended(self, item: Item, outcome: Outcome, *, final: bool) -> None:
         """An attempt ended; `final` if it is not going to be tried again."""

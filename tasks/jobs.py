@@ -35,10 +35,18 @@ class WorkerSpec(Row):
     files: tuple[str, ...] = Field(default=(), description="files of the run that every node of a cluster must see")
 
 
+class LogPlace(Row):
+    """Where a worker tells of a try: a file that all see, or one of the driver's machine that others see at a URL."""
+
+    path: str
+    host: str = Field(default="", description="the machine that has the file, where others do not")
+    url: str | None = Field(default=None, description="where workers on other machines send theirs at the end")
+
+
 class LoggedRow(Row):
     """Base of all jobs."""
 
-    log: str | None = Field(default=None, description="file of the run that tells of this try; None: nobody asked")
+    log: LogPlace | None = Field(default=None, description="None: nobody asked")
 
 
 class AnalyseJob(LoggedRow):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from singalong.contracts import AttemptRow, Status
 from singalong.errors import UsageError
-from singalong.run_logs import LogLine, read_log
+from singalong.run_logs import LogLine, read_log, worker_part
 from singalong.runfolder import RunFolder
 from tasks.attempt_log_driver import NOT_TRIED
 
@@ -83,9 +83,14 @@ def read_attempt(run: RunFolder, name: str, attempt: int | None = None) -> Attem
         return None
     number = numbers[-1] if attempt is None else attempt
     file = run.logs.of_shard(name, number)
-    lines = tuple(read_log(file))
+    lines = _in_order(read_log(file), read_log(worker_part(file)))
     blamed = _blamed(run, name) if lines and lines[-1].message.startswith(NOT_TRIED) else ()
     return AttemptText(name, number, numbers[-1], _outcome(rows.get(number), lines), file, lines, blamed)
+
+
+def _in_order(driver: list[LogLine], worker: list[LogLine]) -> tuple[LogLine, ...]:
+    """The words of both; those of a worker elsewhere between the driver's first and its others."""
+    return (*driver[:1], *worker, *driver[1:])
 
 
 def is_over(run: RunFolder, name: str) -> bool:

@@ -17,7 +17,7 @@ from singalong.metrics_output import MetricsFile, MetricsServer, last_success_in
 from singalong.run_logs import LogLine
 from singalong.runfolder import RunFolder
 from tasks.dispatch import Item, Recorder
-from tasks.jobs import Outcome
+from tasks.jobs import LogPlace, Outcome
 from tasks.pool import Pool
 from tasks.standing import judge_of
 
@@ -107,7 +107,7 @@ class Metered:
     def __init__(self, recorder: Recorder, stage: str, metrics: RunMetrics) -> None:
         self._recorder, self._stage, self._metrics = recorder, stage, metrics
 
-    def started(self, item: Item) -> str | None:
+    def started(self, item: Item) -> LogPlace | None:
         """Pass it on, and count it as running."""
         log = self._recorder.started(item)
         self._metrics.queue(self._stage, -1, running=1)

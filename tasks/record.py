@@ -13,7 +13,7 @@ from singalong.store import Store
 from tasks.attempt_log_driver import begin_log, blocked_log, end_log
 from tasks.dispatch import Item
 from tasks.failures import failure_of
-from tasks.jobs import LipsyncJob, Outcome
+from tasks.jobs import LipsyncJob, LogPlace, Outcome
 
 
 def _now() -> str:
@@ -28,7 +28,7 @@ class ShardRecorder:
         self._run, self._store, self._twins = run, store, twins
         self._running: dict[str, tuple[int, str]] = {}
 
-    def started(self, item: Item) -> str | None:
+    def started(self, item: Item) -> LogPlace | None:
         """Journal the attempt before it starts; returns the file of its log."""
         number = self._run.next_attempt(item.item_id)
         self._run.journal_started(item.item_id, number, flush=False)
@@ -94,7 +94,7 @@ class OutcomeRecorder:
         """Why items came to nothing, by item."""
         return {name: outcome.failure for name, outcome in self.outcomes.items() if outcome.failure is not None}
 
-    def started(self, item: Item) -> str | None:  # noqa: ARG002 - no ledger
+    def started(self, item: Item) -> LogPlace | None:  # noqa: ARG002 - no ledger
         """Nothing to journal: a cache entry exists whole or not at all."""
         return None
 

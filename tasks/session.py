@@ -20,11 +20,12 @@ from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
-from tasks.jobs import LipsyncJob, Outcome, Signing, WorkerSpec
+from tasks.jobs import LipsyncJob, LogPlace, Outcome, Signing, WorkerSpec
 from tasks.metering import Meter, metered, open_meter
 from tasks.pool import InProcessPool, Pool
 from tasks.preparation import Preparation, Prepared
 from tasks.record import ShardRecorder, record_blocked, record_reused
+from tasks.seen_files import files_to_see
 from tasks.standing import Standing, standing
 
 
@@ -75,7 +76,8 @@ class Session:
     def pool(self) -> Pool:
         """The workers, started when first needed."""
         if self._pool is None:
-            self._pool = open_pool(worker_spec(self.plan, self.settings))
+            spec = worker_spec(self.plan, self.settings)
+            self._pool = open_pool(spec.model_copy(update={"files": files_to_see(self.run, self.plan)}))
         return self._pool
 
     # ---- what is left to do
@@ -200,7 +202,7 @@ class Watched:
         self._recorder, self._stage, self._watcher = recorder, stage, watcher
         self._ended: list[tuple[Item, Outcome]] = []
 
-    def started(self, item: Item) -> str | None:
+    def started(self, item: Item) -> LogPlace | None:
         """Pass it on."""
         return self._recorder.started(item)
 

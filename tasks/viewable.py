@@ -12,8 +12,8 @@ from singalong.contracts import ClipFacts, PairPlan
 from singalong.errors import MediaError
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
+from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.store import Store
 from tasks.probe_media import clip_facts
 
 CACHE_KIND = "review-clips"
@@ -28,10 +28,11 @@ def viewable_clips(run: RunFolder) -> Callable[[PairPlan], Path]:
 
     What it returns raises MediaError for a clip that does not decode, or in HDR, which H.264 would not show as it is.
     """
-    settings, store = run.settings, Store(run.settings.store_path)
+    settings, store = run.settings, store_of(run.settings)
 
     def make(pair: PairPlan) -> Path:
         facts = clip_facts(pair.clip, settings=settings, store=store)
+        facts = facts.model_copy(update={"path": str(store.local_media(pair.clip))})
         words = f"{_VERSION} {pair.clip_start_s!r} {pair.clip_end_s!r} {pair.fps}"
         version = f"{_VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
         return store.commit_cache(CACHE_KIND, pair.clip_sha256, version, lambda to: _write(pair, facts, to)) / _FILE

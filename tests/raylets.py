@@ -10,16 +10,19 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE_S = 90.0
 _OBJECT_STORE_BYTES = 80_000_000
+_ELSEWHERE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
 _NUMBERS = itertools.count()
 
 
@@ -62,16 +65,20 @@ class RayNode:
 class Raylets:
     """A cluster; use as a context manager. `environment` is what a driver needs to join it."""
 
-    def __init__(self, folder: Path, *, namespaces: bool = False) -> None:
+    def __init__(self, folder: Path, *, namespaces: bool = False, environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: more of it, for nodes and drivers."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.mkdtemp(prefix="sgr-")  # short: Ray's sockets lie below it
         self._folder, self._number = folder, f"{os.getpid() % 10_000}{next(_NUMBERS)}"
-        self._nodes: list[RayNode] = []
+        self.nodes: list[RayNode] = []
+        """The head, and all that were added."""
         self._namespaces: list[str] = []
         self._bridge = f"sgb{self._number}" if namespaces else None
         self._subnet = f"10.213.{secrets.randbelow(250) + 1}"
         self.host = f"{self._subnet}.1" if namespaces else "127.0.0.1"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PREFECT_"))},
+            **(environment or {}),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -87,7 +94,7 @@ class Raylets:
             self.address = f"{self.host}:{port}"
             self.environment["RAY_ADDRESS"] = self.address
             options = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
-            self.head = self._start(self.host, [*options, f"--temp-dir={self._folder / 'r'}"])
+            self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"])
             self._await(lambda: _listens(self.host, port))
         except BaseException:
             self.close()
@@ -98,14 +105,15 @@ class Raylets:
         self.close()
 
     def add_node(
-        self, *, cpus: int = 1, gpus: int = 0, labels: dict[str, str] | None = None, cwd: Path = Path("/")
+        self, *, cpus: int = 1, gpus: int = 0, labels: dict[str, str] | None = None, hidden: Path | None = None
     ) -> RayNode:
-        """Start a node; it joins some seconds later."""
+        """Start a node; it joins some seconds later. `hidden`: a folder it does not see, as on another disk."""
         options = [f"--address={self.address}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
         if labels:
             options += ["--labels", ",".join(f"{name}={value}" for name, value in labels.items())]
+        prefix = [] if hidden is None else [*_ELSEWHERE, str(hidden)]
         if self._bridge is None:
-            return self._start(self.host, options, cwd=cwd)
+            return self._start(self.host, options, prefix=prefix)
         place = len(self._namespaces) + 2
         name, link = f"{self._bridge}n{place}", f"sgv{self._number}{place}"
         address = f"{self._subnet}.{place}"
@@ -116,14 +124,15 @@ class Raylets:
         for arguments in (("link", "set", "lo", "up"), ("addr", "add", f"{address}/24", "dev", "eth0")):
             _ip("-n", name, *arguments)
         _ip("-n", name, "link", "set", "eth0", "up")
-        return self._start(address, options, cwd=cwd, prefix=["ip", "netns", "exec", name], link=link)
+        return self._start(address, options, prefix=["ip", "netns", "exec", name, *prefix], link=link)
 
     def close(self) -> None:
         """End everything that was started."""
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             node.kill()
         for name in self._namespaces:
             _ip("netns", "del", name)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         if self._bridge is not None:
             subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
 
@@ -132,7 +141,6 @@ class Raylets:
         address: str,
         options: Sequence[str],
         *,
-        cwd: Path = Path("/"),
         prefix: Sequence[str] = (),
         link: str | None = None,
     ) -> RayNode:
@@ -140,17 +148,17 @@ class Raylets:
         common = [f"--node-ip-address={address}", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
         command = [*prefix, ray, "start", "--block", "--disable-usage-stats", *common, *options]
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
-        with (self._folder / f"node{len(self._nodes)}.log").open("w") as log:
+        with (self._folder / f"node{len(self.nodes)}.log").open("w") as log:
             process = subprocess.Popen(
-                command, env=environment, cwd=cwd, text=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command, env=environment, cwd="/", text=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         node = RayNode(process, address, link)
-        self._nodes.append(node)
+        self.nodes.append(node)
         return node
 
-    def _await(self, is_so: object) -> None:
+    def _await(self, is_so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not is_so():  # type: ignore[operator]
+        while not is_so():
             assert time.monotonic() < deadline, f"Ray did not start; see {self._folder}"
             time.sleep(0.1)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.terminal import out, print_json
 from singalong.errors import UsageError
 from singalong.remote_run import refresh, run_at
-from singalong.run_logs import LogLine, read_log
+from singalong.run_logs import LogLine, read_log, worker_part
 from singalong.runfolder import RunFolder
 from tasks.logs import AttemptText, failed_names, is_over, names_of, read_attempt, shown_lines
 
@@ -61,18 +61,20 @@ def _names(folder: RunFolder, shard: str | None, *, failed: bool) -> list[str]:
 
 def _follow(folder: RunFolder, names: Sequence[str], attempt: int | None, *, as_json: bool) -> None:
     """Show lines as they are written, until all is over, or nobody works on the run any more."""
-    shown: dict[tuple[str, int], int] = {}
+    shown: dict[Path, int] = {}
     while True:
         refresh(folder.path, logs=True)
         last_look = folder.holder() is None or all(is_over(folder, name) for name in names)
         for name in names:
             numbers = [n for n in folder.logs.attempts(name) if attempt in (None, n)]
-            begun = [n for n in numbers if (name, n) in shown] or numbers[-1:]
+            begun = [n for n in numbers if folder.logs.of_shard(name, n) in shown] or numbers[-1:]
             for number in [n for n in numbers if begun and n >= begun[0]]:
-                lines = read_log(folder.logs.of_shard(name, number), unfinished=last_look)
-                for line in lines[shown.get((name, number), 0) :]:
-                    _show_followed(name, number, line, as_json=as_json)
-                shown[name, number] = len(lines)
+                file = folder.logs.of_shard(name, number)
+                for path in (file, worker_part(file)):
+                    lines = read_log(path, unfinished=last_look)
+                    for line in lines[shown.get(path, 0) :]:
+                        _show_followed(name, number, line, as_json=as_json)
+                    shown[path] = len(lines)
         sys.stdout.flush()
         if last_look:
             return

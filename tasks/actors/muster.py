@@ -127,11 +127,11 @@ class Muster:
         now, known = time.monotonic(), self._nodes.known
         if known is self._known and now < self._tend_at:
             return []
-        lost = [name for name, node in self._known.items() if node.alive and not _lives(known, name)]
+        lost = [name for name, node in self._known.items() if node.alive and _is_dead(known, name)]
         self._known, self._tend_at = known, now + _TEND_S
         self._shares = shares_of(self._spec, known.values(), is_local=self._is_local)
         for slot in self.slots():
-            if slot.job_id is None and slot.greeting is not None and not _lives(known, slot.node):
+            if slot.job_id is None and slot.greeting is not None and _is_dead(known, slot.node):
                 self._fleets[slot.share].drop(slot)
         for fleet in self._wanted:
             self._fill(fleet, now)
@@ -156,9 +156,9 @@ class Muster:
         return min(room, most or room) if self._is_local else most or room
 
     def _make_room(self) -> None:
-        """End actors that nobody wants: what they hold is wanted by others."""
-        for slot in list(self.idle()):
-            if self._fleets[slot.share] not in self._wanted:
+        """End actors that nobody wants, or is yet to get: what they hold is wanted by others."""
+        for slot in self.slots():
+            if slot.job_id is None and self._fleets[slot.share] not in self._wanted:
                 dismiss(slot, self._nodes.here)
                 self._fleets[slot.share].drop(slot)
 
@@ -201,8 +201,9 @@ class Muster:
         return None
 
 
-def _lives(known: Mapping[str, Node], name: str) -> bool:
-    return name in known and known[name].alive
+def _is_dead(known: Mapping[str, Node], name: str) -> bool:
+    """Whether the head has given a node up; of one that just joined it is not known yet."""
+    return name in known and not known[name].alive
 
 
 def _held(node: Node) -> list[str]:

@@ -50,7 +50,9 @@ class Nodes:
     def is_lost(self, node_id: str) -> bool:
         """Whether a node is gone: its head says so, or nobody listens there. Ray itself takes up to a minute to say."""
         node = self.known.get(node_id)
-        if node is None or not node.alive:
+        if node is None:
+            return False  # it has just joined
+        if not node.alive:
             return True
         asked_at, lost = self._probes.get(node_id, (float("-inf"), False))
         if time.monotonic() - asked_at > _PROBE_KEPT_S:

@@ -67,7 +67,9 @@ class RayPool:
         self._deadlines: list[tuple[float, int, Slot]] = []
         self._count = itertools.count()
         self._nodes, self._homes = Nodes(is_local=self._is_local), Homes()
-        files = () if self._marker is None else (self._marker.path, *self._spec.files)
+        self._looked_at = self._nodes.known
+        files = () if self._is_local else self._spec.files
+        files = files if self._marker is None else (self._marker.path, *files)
         self._muster = Muster(self._spec, self._nodes, self._told, is_local=self._is_local, files=files)
         self._suspects = Suspects(self._nodes)
 
@@ -172,8 +174,10 @@ class RayPool:
             self._muster.tend(is_idle=not self._busy)
             return []
         self._nodes.check_head()
-        for slot in [slot for slot in self._busy.values() if self._suspects.is_on_dead_node(slot)]:
-            self._suspect(slot, "its node was lost")
+        if self._looked_at is not self._nodes.known:
+            self._looked_at = self._nodes.known
+            for slot in [slot for slot in self._busy.values() if self._suspects.is_on_dead_node(slot)]:
+                self._suspect(slot, "its node was lost")
         for node in self._muster.tend(is_idle=not self._busy and not self._suspects):
             self._homes.forget(node)
         return self._suspects.judged()

@@ -43,6 +43,11 @@ SURFACE = {
     "logs": {"--attempt", "--failed", "--follow", "--json", "run", "shard"},
     "report": {"--json", "runs"},
     "review": {"--port", "--open", "--json", "run"},
+    "schedule": {
+        *("manifest", "--cron", "--run", "--name", "--timezone", "--pool", "--priority", "--at-once", "--retries"),
+        *("--retry-delay", "--config", "--set", "--require-rights", "--replace", "--list", "--pause", "--resume"),
+        *("--remove", "--now", "--json"),
+    },
     "score": {"--audio", "--face", "--config", "--set", "--json", "videos"},
     "doctor": {"--json"},
     "train expert": TRAINING,
@@ -197,6 +202,25 @@ def test_a_web_page_saved_as_weights_is_refused(
     page.write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
     assert call(monkeypatch, "models", "add", "gan", page) == 2
     assert "web page" in capsys.readouterr().err
+
+
+def test_doctor_looks_at_a_store_at_a_url(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bucket_url: str,
+    tmp_path: Path,
+) -> None:
+    def told(store: str) -> dict[str, str]:
+        monkeypatch.setenv("SINGALONG_STORE", store)
+        findings = json.loads((call(monkeypatch, "doctor", "--json"), capsys.readouterr().out)[1])
+        return next(finding for finding in findings if finding["subject"] == "store")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert told(f"{bucket_url}/store")["level"] == "ok"
+    for wrong, says in (("s3://no-such-bucket/store", "no such bucket"), ("s3:///store", "cannot be the name")):
+        found = told(wrong)
+        assert found["level"] == "missing"
+        assert says in found["found"]
 
 
 def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from singalong.contracts import AttemptRow, Status
+from singalong.contracts import Status
 from singalong.errors import ErrorClass
 from singalong.runfolder import RunFolder
+from tests.cluster_driver import ROOT, Driver
 from tests.raylets import Raylets
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 240.0
 PACKAGES = ("singalong", "models", "tasks", "flows", "review")
-
-
-class Driver:
-    """A `singalong run` on a cluster, from a checkout that may be another than the nodes'."""
-
-    def __init__(self, cluster: Raylets, folder: Path, manifest: Path, *settings: str, checkout: Path = ROOT) -> None:
-        self.run, self.store, self._log = folder / "run", folder / "store", folder / "log"
-        told = ["plan.shard_s=0.2", "lipsync.generator=untrained", f"run.store={self.store}", *settings]
-        command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", str(self.run), "--json"]
-        command += ["--ray-address", cluster.address, *(word for value in told for word in ("--set", value))]
-        environment = cluster.environment | {
-            "PREFECT_HOME": str(folder / "prefect"),
-            "SINGALONG_MODELS": str(folder / "models"),
-            "OMP_NUM_THREADS": "1",
-        }
-        environment.pop("RAY_ADDRESS")
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "answer").open("w") as answer, self._log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=answer, stderr=log)
-
-    def wait(self) -> str:
-        """What it said on standard error, once it has ended."""
-        try:
-            self.process.wait(PATIENCE_S)
-        finally:
-            self.process.kill()
-        return self.said()
-
-    def said(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def answer(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads((self.run.parent / "answer").read_text())
-        return found
-
-    def rows(self) -> list[AttemptRow]:
-        return RunFolder.open(self.run).attempts() if (self.run / "run.json").exists() else []
-
-    def workers(self) -> set[str]:
-        return {row.worker for row in self.rows() if row.result is not None and not row.reused}
-
-    def until(self, is_so: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_so():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +35,19 @@ def test_with_no_node_that_fits_a_run_says_what_it_waits_for_and_ends(
     assert "no node has had room for a worker (1 CPU)" in said
     assert "cluster.wait_for_nodes_s" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hiding a folder from a node needs root")
+def test_a_node_that_has_another_disk_under_the_same_path_is_named(tmp_path: Path, demo_inputs: Path) -> None:
+    with Raylets(tmp_path / "ray") as cluster:
+        (tmp_path / "store").mkdir()
+        cluster.add_node(hidden=tmp_path / "store")
+        driver = Driver(cluster, tmp_path, demo_inputs / "manifest.csv", "run.num_actors=1")
+        said = " ".join(driver.wait().split())
+    assert driver.process.returncode == 2, said
+    assert "does not see this" in said
+    assert str(driver.store / ".seen-") in said
+    assert not list(driver.store.glob(".seen-*"))
 
 
 def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(

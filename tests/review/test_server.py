@@ -23,6 +23,9 @@ PATHS = (
     "/api/pair?pair=p1",
     "/media/film?pair=p1",
     "/media/clip?pair=p1",
+    "/api/faces?pair=p1",
+    "/api/viewable?pair=p1",
+    "/media/viewable?pair=p1",
 )
 
 
@@ -74,6 +77,24 @@ def origin(client: Client) -> str:
 
 def send(client: Client, content: dict[str, Any], **headers: str) -> Any:
     return client.post("/api/decisions", json=content, headers={"origin": origin(client)} | headers)
+
+
+# ---- what can be asked for
+
+
+def test_what_is_asked_while_one_types_is_answered_not_refused(page: Client) -> None:
+    headers = {"origin": origin(page)}
+    told = page.post("/api/check", json={"pair": "p1", "settings": ["lipsync.mask=box"]}, headers=headers)
+    assert (told.status_code, told.json()) == (200, {"problem": None})
+    told = page.post("/api/check", json={"pair": "p1", "settings": ["lipsync.maks=box"]}, headers=headers)
+    assert told.status_code == 200
+    assert "Did you mean lipsync.mask" in told.json()["problem"]
+    assert page.post("/api/check", json={"pair": "nobody", "settings": []}, headers=headers).status_code == 404
+    assert page.post("/api/check", json={"pair": "p1", "settings": ["x" * 501]}, headers=headers).status_code == 422
+    assert page.post("/api/check", json={"pair": "p1", "settings": []}).status_code == 403, "it does not say its page"
+    faces = page.get("/api/faces?pair=p1&at_s=1.5").json()
+    assert (faces["faces"], "no analysis" in faces["problem"]) == ([], True)
+    assert page.get("/media/viewable?pair=p1").status_code == 422
 
 
 # ---- who may come in

@@ -20,7 +20,7 @@ from singalong.contracts import ModelRef
 from singalong.durable import sha256_of
 from singalong.run_logs import LogLine, read_log
 from tasks.attempt_log import MAX_BYTES, attempt_log, entering, next_chunk, note
-from tasks.jobs import SongJob, WorkerSpec
+from tasks.jobs import LogPlace, SongJob, WorkerSpec
 from tasks.stopwatch import Stopwatch
 from tasks.worker import Worker
 
@@ -42,7 +42,7 @@ def worker(tmp_path: Path) -> Worker:
 
 def test_stages_are_told_once_a_chunk_although_entered_for_every_frame(log: str) -> None:
     watch = Stopwatch()
-    with attempt_log(log, owns_process=False):
+    with attempt_log(LogPlace(path=log), owns_process=False):
         for start in (0, 32):
             next_chunk(frames=[start, start + 32])
             for stage in ["decode", *["paste", "score"] * 32, "encode"]:
@@ -53,13 +53,13 @@ def test_stages_are_told_once_a_chunk_although_entered_for_every_frame(log: str)
 
 
 def test_a_line_is_there_before_the_attempt_is_over(log: str) -> None:
-    with attempt_log(log, owns_process=False):
+    with attempt_log(LogPlace(path=log), owns_process=False):
         entering("decode")
         assert [line.stage for line in lines(log)] == ["decode"]
 
 
 def test_endless_talk_and_endless_work_make_no_endless_log(log: str) -> None:
-    with attempt_log(log, owns_process=False):
+    with attempt_log(LogPlace(path=log), owns_process=False):
         for number in range(100_000):
             next_chunk(frames=[number, number + 1])
             entering("decode")
@@ -77,7 +77,7 @@ def test_endless_talk_and_endless_work_make_no_endless_log(log: str) -> None:
 def test_warnings_of_libav_python_and_loggers_are_in_the_log_and_libav_is_not_on_the_terminal(
     log: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.warns(UserWarning, match="odd"), attempt_log(log, owns_process=False):  # noqa: PT031
+    with pytest.warns(UserWarning, match="odd"), attempt_log(LogPlace(path=log), owns_process=False):  # noqa: PT031
         av.logging.log(av.logging.WARNING, "h264", "error while decoding MB 12 4\x1b[31m\n")
         av.logging.log(av.logging.INFO, "h264", "chatter")
         warnings.warn("odd sample rate", UserWarning, stacklevel=1)
@@ -106,8 +106,8 @@ def test_a_damaged_clip_says_in_the_log_what_libav_made_of_it(tmp_path: Path, lo
 
 
 READ = (
-    "import sys; from pathlib import Path; from tasks.attempt_log import attempt_log\n"
-    "with attempt_log(sys.argv[1], owns_process=True):\n"
+    "import sys; from pathlib import Path; from tasks.attempt_log import attempt_log; from tasks.jobs import LogPlace\n"
+    "with attempt_log(LogPlace(path=sys.argv[1]), owns_process=True):\n"
     "    from singalong.media.containers import open_input\n"
     "    from singalong.media.demux import VideoSource\n"
     "    with open_input(Path(sys.argv[2])) as container:\n"
@@ -130,7 +130,7 @@ def write_clip(path: Path) -> None:
 def test_an_attempt_says_who_did_it_with_what_and_what_came_of_it(tmp_path: Path, log: str) -> None:
     song = tmp_path / "evil\n\x1b[31m.wav"
     song.write_text("<html></html>")
-    outcome = worker(tmp_path).run(SongJob(path=str(song), sha256=sha256_of(song), log=log))
+    outcome = worker(tmp_path).run(SongJob(path=str(song), sha256=sha256_of(song), log=LogPlace(path=log)))
     begins, *_, ends = lines(log)
     assert begins.fields["pid"] == os.getpid()
     assert begins.fields["path"] == str(song)
@@ -147,7 +147,7 @@ def test_an_unforeseen_failure_has_its_traceback_in_the_log(
         raise ZeroDivisionError("somewhere deep")
 
     monkeypatch.setattr("tasks.prepare_song.prepare_song", broken)
-    worker(tmp_path).run(SongJob(path="s.wav", sha256="0" * 64, log=log))
+    worker(tmp_path).run(SongJob(path="s.wav", sha256="0" * 64, log=LogPlace(path=log)))
     trace = lines(log)[-1].fields["traceback"]
     assert "in broken" in trace
     assert "ZeroDivisionError: somewhere deep" in trace
@@ -155,16 +155,16 @@ def test_an_unforeseen_failure_has_its_traceback_in_the_log(
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for log in (None, str(tmp_path / "nowhere" / "0001.jsonl"), str(tmp_path / "file" / "0001.jsonl"), "/dev/full"):
-        with attempt_log(log, owns_process=True):
+    for log in (str(tmp_path / "nowhere" / "0001.jsonl"), str(tmp_path / "file" / "0001.jsonl"), "/dev/full"):
+        with attempt_log(LogPlace(path=log), owns_process=True):
             note("nobody hears this")
     assert not (tmp_path / "nowhere").exists()
 
 
 CRASH = (
-    "import ctypes, sys; from tasks.attempt_log import attempt_log, entering\n"
+    "import ctypes, sys; from tasks.attempt_log import attempt_log, entering; from tasks.jobs import LogPlace\n"
     "def deep(): ctypes.string_at(0)\n"
-    "with attempt_log(sys.argv[1], owns_process=True):\n"
+    "with attempt_log(LogPlace(path=sys.argv[1]), owns_process=True):\n"
     "    entering('decode'); deep()\n"
 )
 
@@ -180,7 +180,7 @@ def test_a_process_that_crashes_leaves_where_it_crashed(log: str) -> None:
 
 
 def test_telling_of_a_stage_costs_less_than_a_millisecond(log: str) -> None:
-    with attempt_log(log, owns_process=False):
+    with attempt_log(LogPlace(path=log), owns_process=False):
         started = time.process_time()
         for number in range(100):
             next_chunk(frames=[number, number + 32])

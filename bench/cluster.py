@@ -1,0 +1,221 @@
+"""Faults of a cluster, for real: several raylets on this machine, each in a network namespace with its own address.
+
+    python -m bench.cluster                 all of them, some 15 minutes on two cores; needs root for the namespaces
+    python -m bench.cluster --only network  those whose name has this
+
+Of each: whether every shard was made once, whether its bytes are those of an undisturbed run in process, how long it
+took until what was lost was noticed, and how long the run took. Writes bench/results/cluster.json; with --only its
+other entries stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.rough import make_inputs
+from flows.order import run_stages
+from singalong.config import load_settings
+from singalong.contracts import AttemptRow
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.plan_run import plan_run
+from tasks.session import Session
+from tests.cluster_driver import Driver
+from tests.raylets import Raylets
+
+RESULTS = Path(__file__).parent / "results" / "cluster.json"
+_LOST_STORE_S = 60.0
+_SONG_S = 1.6
+_GENERATOR = "lipsync.generator=auto"
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of a fault; `noticed_s`: until the first failure was recorded, None where none was."""
+
+    ended: bool
+    num_shards: int
+    num_made_twice: int
+    num_missing: int
+    same_bytes: bool
+    num_workers: int
+    failures: dict[str, int]
+    noticed_s: float | None
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost, nothing made twice, and all is as undisturbed."""
+        return self.ended and not self.num_made_twice and not self.num_missing and self.same_bytes
+
+
+class Bed:
+    """Inputs, and the bytes of an undisturbed run of them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.manifest = home, make_inputs(home / "inputs", song_s=_SONG_S)
+        told = ["run.executor=inprocess", f"run.store={home / 'truth' / 'store'}", "plan.shard_s=0.2"]
+        settings = load_settings(None, [*told, _GENERATOR])
+        plan, rows = plan_run(self.manifest, settings=settings, store=Store(settings.store_path))
+        run = RunFolder.create(home / "truth" / "run", plan, settings, manifest=rows)
+        with Session(run) as session:
+            assert run_stages(session).complete
+        self.truth = _bytes_of(run.attempts())
+
+    def drive(self, cluster: Raylets, name: str, *settings: str) -> Driver:
+        """Start a run of its own; or resume it."""
+        return Driver(cluster, self.home / name.replace(" ", "-"), self.manifest, _GENERATOR, *settings)
+
+    def judge(self, driver: Driver, began: float, struck: float | None) -> Came:
+        """What came of a run, once it has ended."""
+        driver.wait()
+        rows = driver.rows()
+        made = Counter(row.shard_id for row in rows if row.result is not None and not row.reused)
+        failed = [row for row in rows if row.failure is not None]
+        told = [datetime.fromisoformat(row.finished_at).timestamp() for row in failed]
+        noticed = [when - struck for when in told if struck is not None and when > struck]
+        return Came(
+            ended=driver.process.returncode == 0,
+            num_shards=len(self.truth),
+            num_made_twice=sum(count > 1 for count in made.values()),
+            num_missing=len(self.truth.keys() - made.keys()),
+            same_bytes=_bytes_of(rows) == self.truth,
+            num_workers=len(driver.workers()),
+            failures=dict(Counter(row.failure.message for row in failed if row.failure is not None)),
+            noticed_s=round(min(noticed), 1) if noticed else None,
+            seconds=round(time.time() - began, 1),
+        )
+
+
+def _bytes_of(rows: list[AttemptRow]) -> dict[str, str]:
+    return {row.shard_id: row.result.segment_sha256 for row in rows if row.result is not None}
+
+
+def _with_two_nodes(bed: Bed, name: str, strike: Callable[[Raylets, Driver], None] | None) -> Came:
+    """A run on two nodes that is struck when both are at work."""
+    with Raylets(bed.home / "ray", namespaces=True) as cluster:
+        nodes = [cluster.add_node(), cluster.add_node()]
+        assert len(nodes) == 2
+        began, driver = time.time(), bed.drive(cluster, name)
+        driver.until(lambda: len(driver.workers()) == 2)
+        struck = time.time()
+        if strike is not None:
+            strike(cluster, driver)
+        return bed.judge(driver, began, struck)
+
+
+def undisturbed(bed: Bed) -> Came:
+    """Nothing happens: what the others compare with."""
+    return _with_two_nodes(bed, "undisturbed", None)
+
+
+def add_a_node(bed: Bed) -> Came:
+    """A run begins where there is no node at all; one comes, and later another."""
+    with Raylets(bed.home / "ray", namespaces=True) as cluster:
+        began, driver = time.time(), bed.drive(cluster, "add a node")
+        cluster.add_node()
+        driver.until(driver.workers)
+        struck = time.time()
+        cluster.add_node()
+        return bed.judge(driver, began, struck)
+
+
+def kill_a_node(bed: Bed) -> Came:
+    """One of two nodes ends at once, with all its processes."""
+    return _with_two_nodes(bed, "kill a node", lambda cluster, _driver: cluster.nodes[1].kill())
+
+
+def cut_a_nodes_network(bed: Bed) -> Came:
+    """One of two nodes is cut off, works on alone, and comes back when the run has gone on without it."""
+
+    def strike(cluster: Raylets, driver: Driver) -> None:
+        cluster.nodes[1].cut()
+        driver.until(lambda: any(row.failure is not None for row in driver.rows()))
+        cluster.nodes[1].mend()
+
+    return _with_two_nodes(bed, "cut a node's network", strike)
+
+
+def lose_the_head(bed: Bed) -> Came:
+    """The head ends; the run says so and ends, and the same command on another cluster brings it to its end."""
+    began = time.time()
+    with Raylets(bed.home / "ray", namespaces=True) as cluster:
+        cluster.add_node()
+        driver = bed.drive(cluster, "lose the head")
+        driver.until(lambda: len(driver.workers()) == 1 and len(driver.rows()) > 3)
+        struck = time.time()
+        cluster.nodes[0].kill()
+        said = " ".join(driver.wait().split())
+        noticed_s = time.time() - struck
+        assert "the head of the Ray cluster has not answered" in said, said
+        assert "Traceback" not in said, said
+    with Raylets(bed.home / "ray2", namespaces=True) as cluster:
+        cluster.add_node()
+        came = bed.judge(bed.drive(cluster, "lose the head"), began, None)
+    return Came(**asdict(came) | {"noticed_s": round(noticed_s, 1)})
+
+
+def lose_the_object_store(bed: Bed) -> Came:
+    """The store at s3:// refuses all connections for a minute; run and nodes share nothing else."""
+    from tests.object_server import ObjectServer
+
+    server = ObjectServer()
+    try:
+        with Raylets(bed.home / "ray", environment=server.env) as cluster:
+            cluster.add_node(cpus=2)
+            url = f"run.store=s3://{server.make_bucket()}/store"
+            began, driver = time.time(), bed.drive(cluster, "lose the store", url)
+            driver.until(lambda: len(driver.rows()) > 3)
+            struck = time.time()
+            server.lose()
+            time.sleep(_LOST_STORE_S)
+            server.regain()
+            return bed.judge(driver, began, struck)
+    finally:
+        server.close()
+
+
+FAULTS: dict[str, Callable[[Bed], Came]] = {
+    "kill a node": kill_a_node,
+    "cut a node's network": cut_a_nodes_network,
+    "lose the head": lose_the_head,
+    "lose the object store": lose_the_object_store,
+    "add a node": add_a_node,
+    "undisturbed": undisturbed,
+}
+
+
+def main() -> None:
+    """Suffer the faults, say what came of each, write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="regular expression for names of faults")
+    options = parser.parse_args()
+    home = Path(tempfile.mkdtemp(prefix="sg-"))  # short: Ray's sockets lie below it
+    bed = Bed(home)
+    for name, fault in FAULTS.items():
+        if not re.search(options.only, name):
+            continue
+        try:
+            came = fault(bed)
+        except Exception as error:  # noqa: BLE001 - the others are still to come
+            print(f"BAD {name}: {type(error).__name__}: {error}", flush=True)
+            continue
+        print(f"{'ok ' if came.good else 'BAD'} {name}: {came}", flush=True)
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        known[name] = asdict(came) | {"good": came.good, "on": datetime.now(UTC).date().isoformat()}
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
