@@ -38,6 +38,11 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
 
 
+def local_clip(facts: ClipFacts, store: Store) -> ClipFacts:
+    """The facts with the clip's file on this machine, for who reads it here and now; a URL is fetched if need be."""
+    return facts.model_copy(update={"path": str(store.local_media(facts.path))})
+
+
 def picture_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     """Facts of a picture that shows who is to sing. Raises MediaError where it is none, or cannot be used."""
     plan = settings.plan.model_copy(update={"still_motion": 0.0})
