@@ -193,16 +193,10 @@ def test_the_file_for_teams_makes_the_same_as_the_command(place: Place, look: Lo
     ours = find(look.client, place.name)
     for name in ("night", "urgent"):
         theirs = find(look.client, name)
-        same = (
-            "entrypoint",
-            "path",
-            "tags",
-            "concurrency_options",
-            "enforce_parameter_schema",
-            "parameter_openapi_schema",
-        )
-        for field in same:
+        for field in ("entrypoint", "path", "tags", "concurrency_options", "enforce_parameter_schema"):
             assert getattr(theirs, field) == getattr(ours, field), field
+        for part in ("properties", "required"):
+            assert theirs.parameter_openapi_schema[part] == ours.parameter_openapi_schema[part]
         assert theirs.global_concurrency_limit.limit == ours.global_concurrency_limit.limit
         ours_env = {key: value for key, value in ours.job_variables["env"].items() if not key.startswith("SINGALONG_")}
         assert theirs.job_variables["env"] == ours_env
