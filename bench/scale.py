@@ -16,10 +16,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from singalong.attempt_files import SegmentName, hash_of
 from singalong.config import Settings
 from singalong.contracts import (
     AttemptRow,
@@ -32,7 +37,7 @@ from singalong.contracts import (
     ShardResult,
     SyncScore,
 )
-from singalong.durable import write_atomic
+from singalong.durable import write_atomic, write_parquet_atomic
 from singalong.errors import ErrorClass
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
@@ -182,6 +187,42 @@ def ledger_part(folder: Path, _num_pairs: int) -> Iterator[tuple[str, dict[str, 
     yield "record an attempt a shard", cost
 
 
+def multiply(run: Path, target: Path, times: int) -> None:
+    """A run like this one with so many times the shards, each of its own key: the files a larger run would have."""
+    shutil.copytree(run, target, ignore=shutil.ignore_patterns("attempts", "frames", "*.parquet", "logs"))
+    table = pq.read_table(run / "plan.parquet")
+    num_pairs = pc.max(table["pair_order"]).as_py() + 1
+    parts = []
+    for number in range(times):
+        part = _renamed(table, ("shard_id", "pair_id"), ("work_key",), number)
+        order = pc.add(part["pair_order"], number * num_pairs)
+        parts.append(part.set_column(part.schema.get_field_index("pair_order"), part.schema.field("pair_order"), order))
+    whole = pa.concat_tables(parts).replace_schema_metadata(table.schema.metadata)
+    for name in ("plan.parquet", "plans/0001.parquet"):
+        write_parquet_atomic(whole, target / name)
+    (target / "attempts" / "segments").mkdir(parents=True)
+    last = 0
+    for number in range(times):
+        for path in sorted((run / "attempts" / "segments").iterdir()):
+            last += 1
+            part = _renamed(pq.read_table(path), ("shard_id",), ("work_key", "result_work_key"), number)
+            buffer = pa.BufferOutputStream()
+            pq.write_table(part, buffer, compression="zstd", write_page_checksum=True)
+            name = SegmentName(last, last, hash_of(buffer.getvalue().to_pybytes())).file
+            (target / "attempts" / "segments" / name).write_bytes(buffer.getvalue().to_pybytes())
+
+
+def _renamed(table: pa.Table, names: Sequence[str], keys: Sequence[str], number: int) -> pa.Table:
+    metadata = table.schema.metadata
+    for name in (*names, *keys):
+        place, column = table.schema.get_field_index(name), table[name]
+        text = pa.scalar(f"{number:04x}")
+        start = pc.utf8_slice_codeunits(column, 0, 36) if name in keys else column
+        renamed = pc.binary_join_element_wise(start, text, "" if name in keys else "x")
+        table = table.set_column(place, table.schema.field(place), renamed)
+    return table.replace_schema_metadata(metadata)
+
+
 def status_part(folder: Path, _num_pairs: int) -> Iterator[tuple[str, dict[str, float]]]:
     """What `singalong status` does."""
     from tasks.progress import progress_of
@@ -237,6 +278,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--work", type=Path, default=None, help="folder to work in; kept")
     parser.add_argument("--parts", default="plan,ledger,status,report")
+    parser.add_argument(
+        "--times", type=int, default=1, help="then tell the status of a run of so many times the shards"
+    )
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     results: dict[str, Any] = {"pairs": {}}
@@ -247,6 +291,11 @@ def main() -> None:
         results["pairs"][str(num_pairs)] = costs
         results.setdefault("files", {})[str(num_pairs)] = _files(folder / "run")
         print(json.dumps({str(num_pairs): costs}, indent=1), flush=True)
+        if num_pairs == options.pairs and options.times > 1:
+            (larger := folder / "larger").mkdir()
+            multiply(folder / "run", larger / "run", options.times)
+            results["pairs"][str(num_pairs * options.times)] = run_parts(larger, num_pairs, ["status"])
+            print(json.dumps(results["pairs"][str(num_pairs * options.times)], indent=1), flush=True)
         if options.work is None:
             shutil.rmtree(folder.parent)
     if options.out is not None:

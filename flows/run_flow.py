@@ -37,7 +37,7 @@ def run_planned(run: str) -> Any:
     try:
         with folder.lock(), Session(folder, current_watcher()) as session, noting_interrupts():
             tell_metrics(session)
-            summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.path}"))
+            summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.location}"))
     except INTERRUPTS:
         return cancelled()
     publish_failures(summary.failures, summary.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, RunDeployment
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 
@@ -64,7 +64,7 @@ def _automations(flow_id: str, dead_after_s: float) -> tuple[AutomationCore, Aut
     )
     resume = AutomationCore(
         name=RESUME_DEAD,
-        description="A scheduled run that crashed is put back into its queue, and goes on where it ended.",
+        description="The schedule of a run that crashed fires again, and goes on where that one ended.",
         trigger=EventTrigger(
             posture=Posture.Reactive,
             expect={"prefect.flow-run.Crashed"},
@@ -75,12 +75,9 @@ def _automations(flow_id: str, dead_after_s: float) -> tuple[AutomationCore, Aut
             within=timedelta(0),
         ),
         actions=[
-            ChangeFlowRunState(
-                state=StateType.SCHEDULED,
-                name="AwaitingRetry",
-                force=False,
-                message="died; goes on as soon as a worker is there",
-            )
+            # Another firing, not the dead run again: its worker may still be at clearing up behind it, and would
+            # mark it as crashed once more while it is under way. And asked for twice, it comes once.
+            RunDeployment(source="inferred", deployment_id=None, parameters=None, job_variables=None)
         ],
     )
     return report, resume

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from flows.environment import prepare_environment
 
@@ -17,7 +19,14 @@ prepare_environment()  # Prefect reads its settings when it is imported
 
 from prefect import flow, runtime  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.client.schemas.filters import (  # noqa: E402
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+)
 from prefect.client.schemas.objects import FlowRunPolicy  # noqa: E402
+from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed  # noqa: E402
 
 from flows.order import run_stages  # noqa: E402
@@ -35,15 +44,15 @@ from flows.schedule_turn import machine_turn  # noqa: E402
 from singalong.config import load_settings  # noqa: E402
 from singalong.errors import ErrorClass, HeldError, InfraError  # noqa: E402
 from singalong.remote_run import run_at  # noqa: E402
+from singalong.remote_store import store_of  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
-from singalong.store import Store  # noqa: E402
 from tasks.film_steps import is_finished  # noqa: E402
 from tasks.plan_run import plan_run  # noqa: E402
 from tasks.session import Session  # noqa: E402
 from tasks.summary import RunSummary, summarise  # noqa: E402
 
-MAX_STARTS = 10
-"""A run that died this often does not get over it by being started again."""
+MAX_DEATHS = 10
+"""A schedule whose firings died this often in a row does not get over it by being fired again."""
 LOOK_AGAIN_S = 5.0
 """While another driver works on the run."""
 _MAY_PASS = frozenset({ErrorClass.TRANSIENT_IO, ErrorClass.RESOURCE, ErrorClass.INFRA, ErrorClass.TIMEOUT})
@@ -75,8 +84,8 @@ def scheduled_run(
     with by the next one. What raises is tried again, as often as the deployment says.
     """
     notes = Notes.of_this_run(run)
-    if runtime.flow_run.run_count > MAX_STARTS:
-        return _give_up(f"started {MAX_STARTS} times and never came to its end; see logs/ in {run}")
+    if _died_before() >= MAX_DEATHS:
+        return _give_up(f"died {MAX_DEATHS} times, one firing after the other; see logs/ in {run}")
     try:
         summary, was_finished = _fire(
             manifest, run, load_settings(_path(config), overrides or []), require_rights, notes
@@ -99,7 +108,7 @@ def _fire(manifest: str, run: str, settings: Any, require_rights: bool, notes: N
         made, rows = plan_run(
             manifest,
             settings=settings,
-            store=Store(settings.store_path),
+            store=store_of(settings),
             require_rights=require_rights,
             note=notes.say,
         )
@@ -135,6 +144,20 @@ def _when_free(drive: Callable[[], tuple[RunSummary, bool]], notes: Notes) -> tu
                 notes.say(f"waiting: {error.problem}")
             waiting = True
             time.sleep(LOOK_AGAIN_S)
+
+
+def _died_before() -> int:
+    """How many firings of this schedule died, one after the other, until now."""
+    if runtime.deployment.id is None:
+        return 0
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(runtime.deployment.id))]))
+    started = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            deployment_filter=ours, flow_run_filter=started, sort=FlowRunSort.START_TIME_DESC, limit=MAX_DEATHS + 1
+        )
+    before = [run for run in runs if str(run.id) != str(runtime.flow_run.id)]
+    return sum(1 for _ in takewhile(lambda run: run.state is not None and run.state.is_crashed(), before))
 
 
 def _verdict(summary: RunSummary, *, was_finished: bool) -> Any:

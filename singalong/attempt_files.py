@@ -88,7 +88,7 @@ def encode_batch(events: Sequence[Event]) -> bytes:
     """A batch: a line that says how many follow, then a line each."""
     head = json.dumps({"schema_version": ATTEMPT_SCHEMA_VERSION, "num_events": len(events)})
     lines = [head, *(f'{{"{_kind(event)}":{event.model_dump_json()}}}' for event in events)]
-    return "".join(f"{_sum(line.encode())} {line}\n" for line in lines).encode()
+    return "".join(f"{hash_of(line.encode())} {line}\n" for line in lines).encode()
 
 
 def read_batch(path: Path, number: int) -> Batch:
@@ -117,7 +117,7 @@ def write_segment(folder: Path, batches: Sequence[Batch]) -> Path:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     data = buffer.getvalue().to_pybytes()
-    path = folder / SegmentName(batches[0].number, batches[-1].number, _sum(data)).file
+    path = folder / SegmentName(batches[0].number, batches[-1].number, hash_of(data)).file
     with atomic_file(path) as temp:
         temp.write_bytes(data)
     return path
@@ -130,7 +130,7 @@ class Segment:
         """Raises FileNotFoundError; UsageError where a newer version wrote it; ValueError where it is damaged."""
         self.path, self.name = path, name
         data = path.read_bytes()
-        if _sum(data) != name.digest:
+        if hash_of(data) != name.digest:
             raise ValueError(f"{path} is damaged")
         file = pq.ParquetFile(pa.BufferReader(data))
         metadata = file.schema_arrow.metadata or {}
@@ -174,7 +174,7 @@ def _kind(event: Event) -> str:
 def _decode(line: bytes) -> Event | dict[str, Any] | None:
     """What a line of a batch says; None where it is damaged."""
     digest, _, text = line.partition(b" ")
-    if _sum(text) != digest.decode("ascii", "replace"):
+    if hash_of(text) != digest.decode("ascii", "replace"):
         return None
     try:
         if text.startswith(b'{"ended":'):
@@ -187,7 +187,8 @@ def _decode(line: bytes) -> Event | dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _sum(data: bytes) -> str:
+def hash_of(data: bytes) -> str:
+    """The hash in a segment's name, and before each line of a batch."""
     return hashlib.blake2b(data, digest_size=_SUM_CHARS // 2).hexdigest()
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -130,6 +130,7 @@ class AttemptLog:
     _next_batch: int = 0
     _num_events: int = 0
     _loose: LooseFiles | None = None
+    _content: tuple[Any, LogContent] | None = None
 
     # ---- writing
 
@@ -276,7 +277,7 @@ class AttemptLog:
     def read(self) -> LogContent:
         """Everything that is safe on the disk. Raises UsageError where a newer version wrote some of it.
 
-        Reads only what was written since the last call.
+        Reads only what was written since the last call; where nothing was, it is the very same content.
         """
         for _ in range(_MAX_LOOKS):
             try:
@@ -296,8 +297,18 @@ class AttemptLog:
         rows += [row for batch in batches for row in batch.rows]
         marks += [mark for batch in batches for mark in batch.marks]
         marks += [mark for segment in segments for mark in segment.marks]
-        parts: list[Part] = [*segments, *([Rows(rows)] if rows else [])]
-        return LogContent(parts, _without_end(marks, parts), [*damaged, *bad])
+        damaged += bad
+        seen = (
+            [segment.name for segment in segments],
+            [batch.number for batch in batches],
+            len(rows),
+            damaged,
+            len(marks),
+        )
+        if self._content is None or self._content[0] != seen:
+            parts: list[Part] = [*segments, *([Rows(rows)] if rows else [])]
+            self._content = seen, LogContent(parts, _without_end(marks, parts), damaged)
+        return self._content[1]
 
     def _read_loose(self) -> tuple[list[AttemptRow], list[StartedMark], list[str]]:
         """What version 1 left."""

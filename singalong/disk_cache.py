@@ -24,7 +24,7 @@ from pathlib import Path
 from singalong.durable import make_dirs
 from singalong.tempdirs import TempDirs
 
-GRACE_S = 60.0
+GRACE_S = 20.0
 """What was handed out this recently is in use, whether anybody says so (`using`) or not."""
 _FILL = 0.9
 """Down to this share of the limit, so that not every new entry looks through all."""

@@ -143,6 +143,25 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temp)
 
 
+def link_unflushed(source: Path, target: Path) -> bool:
+    """Give a file a second name at once, which a power cut may take back: for what can be linked again.
+
+    False where something stands there already, and where hard links do not work.
+    """
+    try:
+        if not target.parent.is_dir():
+            make_dirs(target.parent)
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        return False
+    tell_written(target)
+    return True
+
+
 def _link_new(temp: Path, path: Path) -> None:
     """Give `temp` the name `path` unless that exists; a hard link is the one create-only step POSIX has."""
     try:

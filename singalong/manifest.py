@@ -81,7 +81,7 @@ class ManifestPart:
 
 def check_parts(
     parts: Sequence[ManifestPart],
-    path: Path,
+    path: str | Path,
     *,
     available_models: Collection[str] | None = None,
     require: Collection[str] = (),

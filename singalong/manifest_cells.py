@@ -12,12 +12,12 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from singalong.errors import UsageError
 from singalong.face_choice import LIKE, picture_of
 from singalong.manifest_readers import MAX_CELL_CHARS, Cell
+from singalong.object_calls import at_once
 from singalong.objects import object_at
 from singalong.urls import is_url, relative_url
 
@@ -223,8 +223,7 @@ class Files:
         """
         names = {value.removeprefix(LIKE) for value in values if isinstance(value, str)} - set(VOCALS_WORDS) - {""}
         todo = [name for name in sorted(names) if is_url(name) or _at_url(self._base)]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            self._seen.update(zip(todo, pool.map(self._seen_as, todo), strict=True))
+        self._seen.update(zip(todo, at_once(self._seen_as, todo, num=_AT_ONCE), strict=True))
 
     def _seen_as(self, name: str) -> str | BadCellError:
         try:

@@ -19,13 +19,17 @@ Hidden files are not looked at. What is being written (touched a moment ago and 
 x.mp4.part) is left for the next time, and so is a link to nowhere; links to elsewhere are followed, if
 limits.media_roots allows it. What is left out is told in notes, never an error: an error is only a folder in which
 there is nothing to do at all.
+
+Both may lie in an object store: s3://bucket/night.csv is a manifest, s3://bucket/inbox a folder.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from singalong.contracts import PairRow
@@ -34,7 +38,10 @@ from singalong.folder_pairs import CLIPS, SONGS, FoundPair, Notes, natural_order
 from singalong.manifest import COLUMNS, ManifestPart, check_parts, read_manifest
 from singalong.manifest_cells import BadCellError, Files, check_text
 from singalong.manifest_readers import read_raw
+from singalong.objects import ObjectFolder, object_at
+from singalong.remote_run import refuse_other_urls
 from singalong.suffixes import MANIFEST_SUFFIXES, UNFINISHED_SUFFIXES
+from singalong.urls import is_url
 
 SETTLED_S = 3.0
 """A file that was touched this recently may be in the middle of being written: it is looked at again."""
@@ -71,14 +78,16 @@ def read_manifests(
     Raises ManifestError with every problem of every manifest, each with its file, and for a folder of which no pair
     can be made.
     """
-    location = Path(location).expanduser()
+    if is_url(location):
+        return _read_at(str(location), available_models, require, roots)
+    location = Path(refuse_other_urls(location)).expanduser()
     if not location.is_dir():
         return read_manifest(location, available_models=available_models, require=require, roots=roots), []
     location, notes = location.absolute(), Notes()
     names = _settled(location, _scan(location, notes), notes, settled_s=settled_s, max_wait_s=max_wait_s)
     manifests = sorted((name for name in names if is_manifest(name)), key=natural_order)
     if manifests:
-        parts = _parts(location, manifests)
+        parts = _parts(location, [(name, location / name) for name in manifests], location)
         rows = check_parts(parts, location, available_models=available_models, require=require, roots=roots)
     else:
         rows = _rows(location, names, Files(location, roots), notes)
@@ -91,29 +100,64 @@ def is_manifest(name: str) -> bool:
     return "/" not in name and PurePosixPath(name).suffix.lower() in MANIFEST_SUFFIXES
 
 
-def _parts(folder: Path, manifests: Sequence[str]) -> list[ManifestPart]:
+def _read_at(
+    url: str, available_models: Collection[str] | None, require: Collection[str], roots: Collection[str]
+) -> tuple[list[PairRow], list[str]]:
+    """The same of an object or of all below a URL. Objects are whole or not there, so none is waited for."""
+    notes = Notes()
+    is_file = is_manifest(PurePosixPath(url).name) and not url.endswith("/")
+    folder, only = object_at(url) if is_file else (ObjectFolder.at(url), "")
+    names = [only] if is_file else _sifted(folder, notes)
+    manifests = sorted((name for name in names if is_manifest(name)), key=natural_order)
+    if not manifests:
+        rows = _rows(folder, names, Files(folder.url, roots), notes)
+        _check_filled(folder.url, require, notes, rows)
+        return rows, notes.words()
+    with tempfile.TemporaryDirectory(prefix="singalong-") as temp:
+        files = [(name, Path(temp, name)) for name in manifests]
+        for name, path in files:
+            _download(folder, name, path)
+        parts = _parts(folder.url, files, folder.url)
+    if is_file:
+        parts = [replace(part, name=None) for part in parts]
+    rows = check_parts(parts, url, available_models=available_models, require=require, roots=roots)
+    return rows, notes.words()
+
+
+def _download(folder: ObjectFolder, name: str, path: Path) -> None:
+    try:
+        folder.download(name, path)
+    except FileNotFoundError:
+        folder.check()
+        problem = InputError("there is no such object", expected="a manifest")
+        raise ManifestError([problem], file=folder.join(name)) from None
+
+
+def _parts(base: str | Path, files: Sequence[tuple[str, Path]], location: str | Path) -> list[ManifestPart]:
     parts, problems = [], list[InputError]()
-    for name in manifests:
+    for name, path in files:
         try:
-            parts.append(ManifestPart(read_raw(folder / name, known_columns=frozenset(COLUMNS)), folder, name))
+            parts.append(ManifestPart(read_raw(path, known_columns=frozenset(COLUMNS)), base, name))
         except ManifestError as error:
             problems += [problem.within(name) for problem in error.problems]
     if problems:  # what the others hold is told, too
         try:
-            check_parts(parts, folder)
+            check_parts(parts, location)
         except ManifestError as error:
             problems += error.problems
-        raise ManifestError(problems, file=folder)
+        raise ManifestError(problems, file=location)
     return parts
 
 
-def _rows(folder: Path, names: Collection[str], files: Files, notes: Notes) -> list[PairRow]:
+def _rows(folder: Path | ObjectFolder, names: Collection[str], files: Files, notes: Notes) -> list[PairRow]:
     """The pairs of a folder of media, as rows."""
     usable = {}
-    for name in names:
+    places = {name: str(folder / name) if isinstance(folder, Path) else folder.join(name) for name in names}
+    files.look_ahead(places.values())
+    for name, place in places.items():
         try:
             check_text(name)
-            usable[name] = files.path(str(folder / name))
+            usable[name] = files.path(place)
         except BadCellError as bad:
             notes.add(bad.problem, [name.encode(errors="backslashreplace").decode()])
     return [
@@ -126,7 +170,7 @@ def _row(number: int, pair: FoundPair, clip: str, song: str) -> PairRow:
     return PairRow(row=number, place=pair.clip, pair_id=pair.pair_id, clip=clip, song=song, **pair.values)
 
 
-def _check_filled(folder: Path, require: Collection[str], notes: Notes, rows: Sequence[PairRow]) -> None:
+def _check_filled(folder: str | Path, require: Collection[str], notes: Notes, rows: Sequence[PairRow]) -> None:
     """Raise ManifestError for a folder of media that makes no pair, or that cannot say what every row must."""
     problems = []
     if not rows:
@@ -141,6 +185,32 @@ def _check_filled(folder: Path, require: Collection[str], notes: Notes, rows: Se
         raise ManifestError(problems, file=folder)
 
 
+def _sifted(folder: ObjectFolder, notes: Notes) -> list[str]:
+    """The objects that may be of use, by their keys below a folder."""
+    found, left_out = [], {_GROWS: list[str](), _TOO_DEEP: list[str]()}
+    for facts in folder.list():
+        inner, _, name = facts.key.rpartition("/")
+        if any(map(_is_hidden, facts.key.split("/"))) or (not facts.size and not PurePosixPath(name).suffix):
+            continue  # also the objects that stand for folders
+        if "/" in inner and inner.partition("/")[0] not in (CLIPS, SONGS):
+            left_out[_TOO_DEEP].append(facts.key)
+        elif _is_unfinished(name):
+            left_out[_GROWS].append(facts.key)
+        else:
+            found.append(facts.key)
+    for reason, names in left_out.items():
+        notes.add(reason, sorted(names, key=natural_order))
+    return found
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~$")) or name.lower() in _IGNORED
+
+
+def _is_unfinished(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in UNFINISHED_SUFFIXES
+
+
 def _scan(folder: Path, notes: Notes) -> dict[str, os.stat_result]:
     """Files by their relative names, with what is known of them."""
     found: dict[str, os.stat_result] = {}
@@ -151,7 +221,7 @@ def _scan(folder: Path, notes: Notes) -> dict[str, os.stat_result]:
         inner = todo.pop()
         for entry in _entries(folder, inner, unread):
             name = f"{inner}{entry.name}"
-            if entry.name.startswith((".", "~$")) or entry.name.lower() in _IGNORED:
+            if _is_hidden(entry.name):
                 continue
             try:
                 facts = entry.stat()
@@ -166,7 +236,7 @@ def _scan(folder: Path, notes: Notes) -> dict[str, os.stat_result]:
                     todo.append(f"{name}/")
             elif is_dir:
                 deep.append(name)
-            elif PurePosixPath(name).suffix.lower() in UNFINISHED_SUFFIXES:
+            elif _is_unfinished(name):
                 unfinished.append(name)
             else:
                 found[name] = facts

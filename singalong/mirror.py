@@ -31,7 +31,9 @@ MARKER = "run.json"
 _AT_ONCE = 16
 _MAX_ON_THE_WAY = 256
 _MAX_LOOKS = 5
+_MAX_COPY_BYTES = 5_000_000_000
 _LOOKS_LIKE_MORE = 200
+_LONG_LOOK_S, _REST = 0.5, 5.0
 _LOGS_EVERY_S = 10.0
 _OURS = "ours"
 """In the index, the version of what we put there ourselves."""
@@ -54,6 +56,7 @@ class Mirror:
         self._held = 0
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="singalong-mirror")
         self._on_the_way: list[Future[None]] = []
+        self._looked = (0.0, 0.0)
         self._logs_looked_s = time.monotonic()
         self._logs_sent: dict[str, tuple[int, int]] = {}
 
@@ -64,28 +67,36 @@ class Mirror:
 
     # ---- fetching
 
-    def pull(self, *, logs: bool = False) -> None:
-        """Fetch what changed, if asked for the logs, too; remove what is not there, unless we are driving.
+    def pull(self, *, logs: bool = False, clean: bool = False) -> None:
+        """Fetch what changed, if asked for the logs, too.
+
+        `clean`: first remove what is not there; only for when nobody here is writing.
 
         Raises UsageError where something else than a run lies at the URL.
         """
         for _ in range(_MAX_LOOKS):
-            if not self._held:
-                self.settle()
             there = self._list()
-            if not self._held:
+            if clean:
                 self._remove_strays(there.keys())
             named = (facts for key, facts in there.items() if _is_small(key) or (logs and key.startswith(f"{_LOGS}/")))
             wanted = [facts for facts in named if not self._is_here(facts)]
             found = list(self._pool.map(self._fetch, sorted(wanted, key=_fetched_last)))
             with self._lock:
-                self._there = there if not self._held else self._there | there
+                ours = {key: facts for key, facts in self._there.items() if not facts.etag}  # since we listed, perhaps
+                self._there = there if clean else ours | there
             if all(found):
                 break  # else something was folded or replaced since it was listed
         if wanted:
             self._save_index()
 
+    @property
+    def is_tired(self) -> bool:
+        """Whether it should not look again yet: at a very large run a look takes long."""
+        ended_s, took_s = self._looked
+        return took_s > _LONG_LOOK_S and time.monotonic() - ended_s < _REST * took_s
+
     def _list(self) -> dict[str, ObjectFacts]:
+        started_s = time.monotonic()
         there: dict[str, ObjectFacts] = {}
         for facts in self.remote.list():
             if _is_safe(facts.key):
@@ -93,6 +104,7 @@ class Mirror:
             if len(there) == _LOOKS_LIKE_MORE and MARKER not in there and not _has_marker(self.remote, there):
                 break  # a whole bucket of something else, perhaps
         _check_is_run(self.url, there)
+        self._looked = (time.monotonic(), time.monotonic() - started_s)
         return there
 
     def here(self, path: Path) -> Path:
@@ -185,6 +197,22 @@ class Mirror:
         assert key is not None
         self._note(key, num_bytes)
 
+    def copy(self, path: Path, source: Mirror, source_path: Path) -> bool:
+        """Have a file of another run at a URL in this one, without fetching it; False where that cannot be done.
+
+        Raises FileNotFoundError.
+        """
+        key, source_key = self._key(path), source._key(source_path)
+        size = source.size_of(source_path)
+        if key is None or source_key is None or size is None or size > _MAX_COPY_BYTES:
+            return False
+        if source.remote.bucket != self.remote.bucket:
+            return False
+        self.remote.copy_from(key, source.remote, source_key)
+        path.unlink(missing_ok=True)
+        self._note(key, size)
+        return True
+
     def names_in(self, folder: Path) -> list[str]:
         """Names of the files in a folder of the run at the URL."""
         start = f"{self._key(folder)}/"
@@ -193,7 +221,8 @@ class Mirror:
 
     def settle(self) -> None:
         """Wait until all that is on its way has arrived; raises why something did not."""
-        waiting, self._on_the_way = self._on_the_way, []
+        with self._lock:
+            waiting, self._on_the_way = self._on_the_way, []
         for future in waiting:
             future.result()
 
@@ -213,19 +242,22 @@ class Mirror:
             self.send_logs()
 
     def _send_later(self, key: str, path: Path) -> None:
-        self._later(lambda: self._upload(key, path))
+        def send() -> None:
+            with contextlib.suppress(FileNotFoundError):  # removed since
+                self._upload(key, path)
+
+        self._later(send)
 
     def _later(self, work: Callable[[], None]) -> None:
-        if len(self._on_the_way) >= _MAX_ON_THE_WAY:
-            self._on_the_way.pop(0).result()
-        self._on_the_way.append(self._pool.submit(work))
+        with self._lock:
+            first = self._on_the_way.pop(0) if len(self._on_the_way) >= _MAX_ON_THE_WAY else None
+            self._on_the_way.append(self._pool.submit(work))
+        if first is not None:
+            first.result()
 
     def _upload(self, key: str, path: Path) -> None:
-        try:
-            size = path.stat().st_size
-            self.remote.upload(key, path)
-        except FileNotFoundError:
-            return  # removed since
+        size = path.stat().st_size
+        self.remote.upload(key, path)
         self._note(key, size)
 
     def _create(self, key: str, path: Path) -> None:
@@ -256,7 +288,8 @@ class Mirror:
         if not self._held:
             self.lease.take()
             try:
-                self.pull()
+                self.settle()
+                self.pull(clean=True)
             except BaseException:
                 self.lease.release()
                 raise
@@ -284,6 +317,9 @@ class Mirror:
         try:
             self.settle()
             self._save_index()
+            for path in _files(self.folder):  # looked at for now; they would fill the disk
+                if path.suffix == ".mp4":
+                    path.unlink(missing_ok=True)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

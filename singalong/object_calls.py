@@ -10,14 +10,15 @@ import asyncio
 import configparser
 import logging
 import os
+import queue
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from singalong.errors import UsageError
@@ -26,6 +27,7 @@ from singalong.object_errors import fault_of
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 RETRY_S = 150.0
@@ -80,6 +82,46 @@ def call(work: Callable[[], Awaitable[T]], url: str) -> T:
             _log.warning("%s does not answer; trying again for another %.0f s", url, left_s)
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def at_once(
+    work: Callable[[S], T], items: Iterable[S], *, num: int, note: Callable[[int], None] | None = None
+) -> list[T]:
+    """`work` of all items in their order, by `num` threads; `note` is told how many are done.
+
+    Raises what one of them raised first. Interrupted, it returns at once: threads that wait for a store die with the
+    process, which those of an executor would keep alive.
+    """
+    todo = list(items)
+    results: list[T | None] = [None] * len(todo)
+    numbers, ended = iter(range(len(todo))), queue.SimpleQueue[BaseException | None]()
+    lock, stop = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                results[number] = work(todo[number])
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                ended.put(error)
+            else:
+                ended.put(None)
+
+    for _ in range(min(num, len(todo))):
+        threading.Thread(target=run, name="objects-many", daemon=True).start()
+    try:
+        for count in range(1, len(todo) + 1):
+            error = ended.get()
+            if error is not None:
+                raise error
+            if note is not None:
+                note(count)
+    finally:
+        stop.set()
+    return cast("list[T]", results)
 
 
 def _start(work: Callable[[], Awaitable[T]]) -> Future[T]:

@@ -115,6 +115,21 @@ class ObjectFolder:
                     raise
                 return None
 
+    def copy_from(self, key: str, source: ObjectFolder, source_key: str) -> None:
+        """Put a copy of an object of the same bucket, of up to 5 GB; its bytes stay in the store.
+
+        Raises FileNotFoundError.
+        """
+        assert source.bucket == self.bucket
+        name, other, client = self._key(key), source._key(source_key), self._client()
+
+        async def work() -> None:
+            import obstore
+
+            await obstore.copy_async(client, other, name)
+
+        call(work, source.join(source_key))
+
     # ---- files
 
     def upload(self, key: str, path: Path) -> None:

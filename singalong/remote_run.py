@@ -12,6 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +23,15 @@ import platformdirs
 from singalong.durable import link_or_copy, make_dirs
 from singalong.errors import HeldError, SingalongError, UsageError
 from singalong.mirror import Mirror
-from singalong.objects import ObjectFolder, is_url
+from singalong.objects import ObjectFolder
 from singalong.runlock import run_lock
+from singalong.urls import is_url
 from singalong.written import keeper_of, kept_by
 
+_URL_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _MAX_FOLDERS = 64
+_KEPT_S = 30 * 24 * 3600.0
+"""A run's files here are forgotten when nobody looked at them for so long."""
 
 
 @contextlib.contextmanager
@@ -35,20 +42,28 @@ def run_at(location: str | Path, *, drive: bool = False) -> Iterator[Path]:
     there is another. Errors of what is done in the block name the URL.
     """
     if not is_url(location):
-        yield Path(location)
+        yield Path(refuse_other_urls(location))
         return
     url = ObjectFolder.at(str(location)).url
     with _free_folder(url) as folder:
         mirror = Mirror(ObjectFolder.at(url), folder)
         try:
             with kept_by(folder, mirror):
-                mirror.pull()
+                mirror.pull(clean=True)
                 with mirror.driving() if drive else contextlib.nullcontext():
                     yield folder
         except SingalongError as error:
             raise _told_of(error, folder, url) from error
         finally:
             mirror.close()
+
+
+def refuse_other_urls(location: str | Path) -> str | Path:
+    """A path as it is. Raises UsageError for what is meant as a URL and would become a folder of a strange name."""
+    if isinstance(location, str) and _URL_LIKE.match(location):
+        hint = "Write two slashes after s3:" if location.lower().startswith("s3:") else None
+        raise UsageError("not a place we know", value=location, expected="a path, or s3://bucket/folder", action=hint)
+    return location
 
 
 def mirror_of(path: Path) -> Mirror | None:
@@ -105,13 +120,15 @@ def is_empty(location: str | Path) -> bool:
 
 def copy_file(source: Path, target: Path) -> None:
     """Give a run a file of another one. Raises FileNotFoundError."""
-    link_or_copy(here(source), target)
+    ours, theirs = mirror_of(target), mirror_of(source)
+    if ours is None or theirs is None or not ours.copy(target, theirs, source):
+        link_or_copy(here(source), target)
 
 
 def refresh(path: Path, *, logs: bool = False) -> None:
     """Have a run's folder show what was written at its URL since, if asked with its logs; not what is its own."""
     mirror = mirror_of(path)
-    if mirror is not None:
+    if mirror is not None and not mirror.is_tired:
         mirror.pull(logs=logs)
 
 
@@ -123,8 +140,10 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def _free_folder(url: str) -> Iterator[Path]:
-    base = cache_folder() / "runs" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    runs = cache_folder() / "runs"
+    base = runs / hashlib.sha256(url.encode()).hexdigest()[:32]
     make_dirs(base)
+    _sweep(runs)
     for number in range(_MAX_FOLDERS):
         folder = base / str(number)
         with contextlib.ExitStack() as held:
@@ -136,6 +155,17 @@ def _free_folder(url: str) -> Iterator[Path]:
             yield folder
             return
     raise UsageError("too many programs look at this run", file=url, value=_MAX_FOLDERS, action="End some of them.")
+
+
+def _sweep(runs: Path) -> None:
+    """Remove what stands for runs that nobody looked at for long."""
+    for base in runs.iterdir():
+        locks = list(base.glob("*.lock"))
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError, HeldError):
+            if locks and max(lock.stat().st_mtime for lock in locks) < time.time() - _KEPT_S:
+                for lock in locks:
+                    held.enter_context(run_lock(lock, run=base))
+                shutil.rmtree(base)
 
 
 def _told_of(error: SingalongError, folder: Path, url: str) -> SingalongError:

@@ -16,7 +16,6 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from singalong.contracts import ShardResult
 from singalong.durable import make_dirs, move_durably, sha256_of, write_atomic
 from singalong.errors import TransientIOError
 from singalong.media_cache import HashBook, MediaCache
+from singalong.object_calls import at_once
 from singalong.objects import ObjectFolder
 from singalong.remote_marks import WorkPlace, cache_marker_of, check_create_only, place_in, work_entry, work_marker_of
 from singalong.store import Store
@@ -120,15 +120,12 @@ class RemoteStore(Store):
     def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
         """`find` for many keys, many at once."""
         keys = list(dict.fromkeys(work_keys))
-        with ThreadPoolExecutor(min(AT_ONCE, max(len(keys), 1))) as pool:
-            found = zip(keys, pool.map(self.find, keys), strict=True)
-            return {key: result for key, result in found if result is not None}
+        found = zip(keys, at_once(self.find, keys, num=AT_ONCE), strict=True)
+        return {key: result for key, result in found if result is not None}
 
     def fetch_frames(self, results: Iterable[ShardResult]) -> None:
         """Fetch frames tables, many at once."""
-        todo = list(results)
-        with ThreadPoolExecutor(min(AT_ONCE, max(len(todo), 1))) as pool:
-            list(pool.map(self.frames_path, todo))
+        at_once(self.frames_path, results, num=AT_ONCE)
 
     def verify(self, work_key: str) -> bool:
         """As `Store.verify`; a file that is damaged here alone is fetched again."""
@@ -198,6 +195,7 @@ class RemoteStore(Store):
         except FileExistsError:
             return None
         self._disk.added(entry)  # only now may it be removed from here
+        self._disk.trim_if_grown()
         return marker.result
 
     def _theirs(self, ours: CommitMarker) -> ShardResult:

@@ -285,7 +285,9 @@ def _pair_status(states: Sequence[ShardFold], film: Film) -> tuple[Status, Failu
 def _totals(results: Sequence[ShardResult]) -> dict[str, Any]:
     """What adds up, or averages, over finished shards."""
     num_frames = sum(result.num_frames for result in results)
-    passed: Counter[str] = sum((Counter(result.passed_through) for result in results), Counter())
+    passed: Counter[str] = Counter()
+    for result in results:
+        passed.update(result.passed_through)
     rests = [(result.rest_motion, result.num_frames) for result in results if result.rest_motion is not None]
     return {
         "face_coverage": sum(result.num_face_frames for result in results) / num_frames,

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -28,10 +27,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from singalong.attempts import AttemptLog
+from singalong.attempts import AttemptLog, LogContent
 from singalong.config import Settings, dump_settings, load_settings
 from singalong.contracts import AttemptRow, PairRow, Plan
-from singalong.durable import is_temp_name, link_or_copy, make_dirs, write_atomic, write_parquet_atomic
+from singalong.durable import link_or_copy, link_unflushed, make_dirs, write_atomic, write_parquet_atomic
 from singalong.errors import TransientIOError, UsageError
 from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
@@ -40,7 +39,8 @@ from singalong.newer import refuse_newer
 from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
 from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
-from singalong.runlock import lock_holder, run_lock
+from singalong.run_place import MARKER, check_is_ours, driving, iter_names, writable
+from singalong.runlock import lock_holder
 from singalong.tables import from_table, to_table
 from singalong.takes import Heritage
 from singalong.written import Removals
@@ -48,8 +48,6 @@ from singalong.written import Removals
 RUN_SCHEMA_VERSION = 2
 """1: every attempt in files of its own; such a run becomes one of version 2 when it goes on."""
 _PLAN_AGAIN = "Run the manifest on this folder again; no work is lost."
-_MARKER = "run.json"
-_STRANGERS_ALLOWED = frozenset({"logs", ".lock"})
 
 
 _UNREADABLE = (pa.ArrowException, ValueError, LookupError, TypeError, OSError)
@@ -65,6 +63,7 @@ class RunFolder:
         self.settings = settings
         self.version = version
         self._log = AttemptLog(path / "attempts", watcher=Removals(), before_first=lambda: _raise_version(path))
+        self._folded: tuple[LogContent, RunFold] | None = None
         self.logs = RunLogs(path)
         self.listeners = Listeners()
 
@@ -89,10 +88,10 @@ class RunFolder:
         Raises UsageError when the folder holds something else, is of a newer version, or is being worked on.
         """
         path = path.expanduser().absolute()
-        _check_is_ours(path)
-        with _writable(path):
+        check_is_ours(path)
+        with writable(path):
             make_dirs(path)
-        with _driving(path):
+        with driving(path):
             run_id = _claim(path, plan.run_id)
             plan = plan.model_copy(update={"run_id": run_id})
             standing = cls._standing(path)
@@ -180,7 +179,7 @@ class RunFolder:
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run for one driver; UsageError naming the holder when there is another."""
-        return _driving(self.path)
+        return driving(self.path)
 
     def holder(self) -> str | None:
         """Who is working on this run at the moment, in words; None when nobody is."""
@@ -194,7 +193,7 @@ class RunFolder:
 
     def check_is_there(self) -> None:
         """Raise TransientIOError when the folder was deleted or moved: writing on would make one that is no run."""
-        if not (self.path / _MARKER).exists():
+        if not (self.path / MARKER).exists():
             raise TransientIOError(
                 "the run folder is gone", file=self.path, action="Run the manifest again; finished shards are kept."
             )
@@ -249,7 +248,10 @@ class RunFolder:
     def fold(self) -> RunFold:
         """Where every shard of the current plan stands. Reads only what was written since the last call."""
         log, outline = self._log.read(), self.outline
-        return fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
+        if self._folded is None or self._folded[0] is not log:
+            fold = fold_parts(outline.shard_ids, outline.work_keys, log.parts, log.marks, damaged=log.damaged)
+            self._folded = log, fold
+        return self._folded[1]
 
     # ---- frames
 
@@ -258,10 +260,13 @@ class RunFolder:
         return self.path / "frames" / f"{shard_id}.parquet"
 
     def keep_frames(self, shard_id: str, source: Path) -> Path:
-        """Have the store's frames table in the run folder, as a hard link where the file systems allow it."""
+        """Have the store's frames table in the run folder, as a hard link where the file systems allow it.
+
+        A new link is not flushed: the store's table is safe, and writing the report links it again.
+        """
         self.check_is_there()
         target = self.frames_path(shard_id)
-        if not (target.exists() and _same_content(source, target)):
+        if not link_unflushed(source, target) and not (target.exists() and _same_content(source, target)):
             link_or_copy(source, target)
         return target
 
@@ -273,76 +278,37 @@ class RunFolder:
         )
 
 
-def _check_is_ours(path: Path) -> None:
-    """Refuse to move into somebody else's folder."""
-    if path.exists() and not path.is_dir():
-        raise UsageError("a run needs a folder, and this is a file", file=path)
-    if path.is_dir() and not (path / _MARKER).exists():
-        strangers = [name for name in _iter_names(path) if name not in _STRANGERS_ALLOWED and not is_temp_name(name)]
-        if strangers:
-            raise UsageError(
-                "the folder holds something that is not a run",
-                file=path,
-                value=sorted(strangers)[0],
-                expected="a new or empty folder, or that of a run",
-            )
-
-
-@contextlib.contextmanager
-def _driving(path: Path) -> Iterator[None]:
-    mirror = mirror_of(path)
-    with run_lock(path / ".lock", run=path), mirror.driving() if mirror else contextlib.nullcontext():
-        yield
-
-
-@contextlib.contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """Say in words that a folder cannot be written."""
-    try:
-        yield
-        if not os.access(path, os.W_OK | os.X_OK):  # also false on a disk mounted read-only
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as exc:
-        if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-            raise
-        raise UsageError(
-            f"the run folder cannot be written: {exc.strerror}",
-            file=path,
-            expected="a folder on a disk that is not read-only, and permission to write there",
-        ) from exc
-
-
 def _claim(path: Path, run_id: str) -> str:
     """Mark a folder as that of a run; returns the id of the run it belongs to."""
-    if not (path / _MARKER).exists():
+    if not (path / MARKER).exists():
         marker = {
             "schema_version": RUN_SCHEMA_VERSION,
             "run_id": run_id,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        write_atomic(path / _MARKER, json.dumps(marker, indent=1).encode(), replace=False)
+        write_atomic(path / MARKER, json.dumps(marker, indent=1).encode(), replace=False)
     return _read_marker(path)
 
 
 def _read_marker(path: Path) -> str:
     try:
-        marker = json.loads((path / _MARKER).read_bytes())
+        marker = json.loads((path / MARKER).read_bytes())
         version, run_id = int(marker["schema_version"]), str(marker["run_id"])
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
-            "not a run folder", file=path, expected=f"a folder with {_MARKER}, as singalong run makes it"
+            "not a run folder", file=path, expected=f"a folder with {MARKER}, as singalong run makes it"
         ) from None
     except (ValueError, KeyError, TypeError) as exc:
-        raise UsageError(f"damaged: {exc}", file=path / _MARKER) from exc
+        raise UsageError(f"damaged: {exc}", file=path / MARKER) from exc
     refuse_newer("the run", version, RUN_SCHEMA_VERSION, file=path)
     return run_id
 
 
 def _raise_version(path: Path) -> None:
     """Keep older versions from a run that is written on: they would see none of what comes now."""
-    marker = json.loads((path / _MARKER).read_bytes())
+    marker = json.loads((path / MARKER).read_bytes())
     if marker["schema_version"] != RUN_SCHEMA_VERSION:
-        write_atomic(path / _MARKER, json.dumps(marker | {"schema_version": RUN_SCHEMA_VERSION}, indent=1).encode())
+        write_atomic(path / MARKER, json.dumps(marker | {"schema_version": RUN_SCHEMA_VERSION}, indent=1).encode())
 
 
 def _read_plan(file: Path) -> tuple[Plan, int]:
@@ -369,14 +335,9 @@ def _version_path(path: Path, version: int, suffix: str) -> Path:
 def _next_version(path: Path) -> int:
     """One more than any number in use; a number whose plan was never finished is used again."""
     numbers = [
-        int(found[1]) for entry in _iter_names(path / "plans") if (found := re.fullmatch(r"(\d+)\.parquet", entry))
+        int(found[1]) for entry in iter_names(path / "plans") if (found := re.fullmatch(r"(\d+)\.parquet", entry))
     ]
     return max(numbers, default=0) + 1
-
-
-def _iter_names(folder: Path) -> Iterator[str]:
-    if folder.is_dir():
-        yield from (entry.name for entry in os.scandir(folder))
 
 
 def _write_plan(path: Path, version: int, plan: Plan, settings: Settings, manifest: Sequence[PairRow]) -> None:

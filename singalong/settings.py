@@ -67,8 +67,8 @@ class LimitSettings(Section):
     )
     media_roots: tuple[str, ...] = Field(
         default=(),
-        description="Folders that a manifest's files must lie in, links followed; empty: anywhere. For whoever runs "
-        "manifests of others.",
+        description="Folders or URLs that a manifest's files must lie in, links followed; empty: anywhere. For "
+        "whoever runs manifests of others.",
     )
     min_sample_rate_hz: int = Field(
         default=1000, ge=100, description="Lowest sample rate of a song; telephones have 8000."

@@ -7,7 +7,7 @@ having to think of it, and reading an older file gives the new field its default
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -30,6 +30,9 @@ _SCALARS: dict[type, pa.DataType] = {
 }
 
 
+_PLAIN = frozenset({str, int, float, bool, types.NoneType})
+
+
 @dataclass(frozen=True)
 class _Column:
     """Where a column's value lies in a record: field names from the outside in."""
@@ -50,7 +53,7 @@ def schema_of(model: type[Row], *, metadata: Mapping[str, str] | None = None) ->
 
 def to_table(model: type[RowT], rows: Sequence[RowT], *, metadata: Mapping[str, str] | None = None) -> pa.Table:
     """Records of one kind as a table with one row each."""
-    arrays = [pa.array([_plain(_dig(row, column.path)) for row in rows], column.type) for column in _columns(model)]
+    arrays = [pa.array(_column_of(rows, column), column.type) for column in _columns(model)]
     return pa.Table.from_arrays(arrays, schema=schema_of(model, metadata=metadata))
 
 
@@ -101,12 +104,12 @@ def _arrow_type(kind: Any) -> pa.DataType:
     return _SCALARS[kind]
 
 
-def _dig(row: Any, path: Iterable[str]) -> Any:
-    for name in path:
-        if row is None:
-            return None
-        row = getattr(row, name)
-    return row
+def _column_of(rows: Sequence[Any], column: _Column) -> list[Any]:
+    """The values of a column as Arrow takes them."""
+    values = list(rows)
+    for name in column.path:
+        values = [None if value is None else getattr(value, name) for value in values]
+    return [value if type(value) in _PLAIN else _plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -28,13 +29,15 @@ from tasks.titles import titles_of
 
 def join_pairs(session: Session) -> dict[str, PairFilm]:
     """Join the films of all pairs whose every shard is done; returns those that stand, by pair."""
-    films = _pair_films(session, session.standing())
-    return _standing(films, _make(session, "join", films))
+    stands = session.standing()
+    films = _pair_films(session, stands)
+    return _standing(films, _make(session, "join", films, stands))
 
 
 def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, FilmRecord]:
     """Join the montages from their pairs; a pair without a film is left out and noted in the montage's record."""
-    planned = _montages(session, films, session.standing())
+    stands = session.standing()
+    planned = _montages(session, films, stands)
     standing = {montage.name: montage.standing() for montage in planned}
     todo = [montage for montage in planned if standing[montage.name] is None]
     jobs = {
@@ -50,7 +53,7 @@ def join_montages(session: Session, films: Mapping[str, PairFilm]) -> dict[str, 
             outcome = recorder.outcomes.get(f"conform {pair_id} for {montage.name}")
             if outcome is not None and outcome.failure is not None:
                 montage.film_of(()).commit_failure(outcome.failure)
-    made = _make(session, "montage", [film for montage in todo if (film := montage.film()) is not None])
+    made = _make(session, "montage", [film for montage in todo if (film := montage.film()) is not None], stands)
     records = {name: record for name, record in standing.items() if record is not None} | made
     for montage in planned:
         if montage.name in records:
@@ -127,12 +130,11 @@ class _Montage:
     @cached_property
     def _timeline(self) -> Timeline:
         store, plan = self.session.store, self.stands.plan
-        pair_ids = {part.pair.pair_id for part in self.parts}
         thresholds = scorer_thresholds(plan.scorer.name if plan.scorer else None)
         scored_by = [
             self.session.settings.score.min_windows,
             None if thresholds is None else thresholds.model_dump(),
-            [shard.work_key for shard in plan.shards if shard.pair_id in pair_ids],
+            self.stands.work_keys_of(part.pair.pair_id for part in self.parts),
         ]
         path = self.film_of(()).output.with_suffix(".otio")
         return Timeline(self.name, path, self.parts, scored_by, self.scores, partial(known_beats, store=store))
@@ -183,15 +185,18 @@ class _Montage:
 
 def _montages(session: Session, films: Mapping[str, PairFilm], stands: Standing) -> list[_Montage]:
     planned = montages(stands.plan.pairs)
-    titles = titles_of(session.run, session.store, session.settings) if planned else {}
+    scores = cache(partial(pair_rows, session.run, session.store, stands))
+    titles = titles_of(session.run.plan.pairs, session.settings, scores) if planned else {}
     records = {name: film.record for name, film in films.items()}
-    scores = cache(partial(pair_rows, session.run, session.store))
+    unplanned: defaultdict[str | None, set[str]] = defaultdict(set)
+    for problem in session.plan.problems:
+        unplanned[problem.montage].add(problem.pair_id)
     found = []
     for name, members in planned.items():
         there = [pair for pair in members if pair.pair_id in films]
         if there:
             missing = {pair.pair_id for pair in members} - {pair.pair_id for pair in there}
-            missing |= {problem.pair_id for problem in session.plan.problems if problem.montage == name}
+            missing |= unplanned[name]
             parts = tuple(montage_parts(there, records))
             found.append(_Montage(session, name, parts, tuple(sorted(missing)), films, titles, scores, stands))
     return found
@@ -206,7 +211,7 @@ def _standing(films: Sequence[Film], records: Mapping[str, FilmRecord | None]) -
     return {name: PairFilm(film, record) for name, (film, record) in there.items() if record is not None}
 
 
-def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, FilmRecord]:
+def _make(session: Session, stage: str, films: Sequence[Film], stands: Standing) -> dict[str, FilmRecord]:
     standing = {film.name: film.standing() for film in films}
     if session.run.heritage and not all(standing.values()):
         with run_at(session.run.heritage.order.parent) as parent:
@@ -218,16 +223,14 @@ def _make(session: Session, stage: str, films: Sequence[Film]) -> dict[str, Film
         film = todo[item_id]
         if outcome.failure is not None:
             film.commit_failure(outcome.failure)
-            _discard_damaged(session, film)
+            _discard_damaged(session, film, stands)
         elif outcome.film is not None:
             standing[film.name] = film.commit(outcome.film)
     return {name: record for name, record in standing.items() if record is not None}
 
 
-def _discard_damaged(session: Session, film: Film) -> None:
+def _discard_damaged(session: Session, film: Film, stands: Standing) -> None:
     """Forget finished shards of a film that failed if their files are damaged, so that the next run makes them anew."""
-    pairs = {pair.pair_id for pair in film.pairs}
-    for shard in session.standing().plan.shards:
-        found = session.store.find(shard.work_key) if shard.pair_id in pairs else None
-        if found is not None and not session.store.verify(shard.work_key):
-            session.store.discard(shard.work_key)
+    for work_key in stands.work_keys_of(pair.pair_id for pair in film.pairs):
+        if session.store.find(work_key) is not None and not session.store.verify(work_key):
+            session.store.discard(work_key)

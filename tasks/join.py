@@ -76,7 +76,7 @@ def conform(job: ConformJob, store: Store) -> Path:
 
     def build(folder: Path) -> None:
         conform_video(
-            _film_here(job.source, folder),
+            Path(job.source),
             folder / _CONFORMED,
             width=job.width,
             height=job.height,
@@ -91,16 +91,6 @@ def conform(job: ConformJob, store: Store) -> Path:
         )
 
     return store.commit_cache("conformed", job.source_sha256, conform_version(job), build)
-
-
-def _film_here(location: str, folder: Path) -> Path:
-    """A film on this disk, fetched beside `folder` if it is at a URL."""
-    if not is_url(location):
-        return Path(location)
-    place, key = object_at(location)
-    path = folder.with_name("source.mp4")
-    place.download(key, path)
-    return path
 
 
 def conformed(job: ConformJob, store: Store) -> Segment | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from singalong.contracts import ClipFacts, SongFacts
 from singalong.errors import BugError, InputError, MediaError, SingalongError, classify
 from singalong.media.containers import check_is_file
 from singalong.media.still_motion import moving_id
+from singalong.object_calls import at_once
 from singalong.store import Store
 from singalong.urls import is_url
 from tasks.probe_apart import probe_clip_apart, probe_song_apart
@@ -36,6 +36,11 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
     return _moving(facts.model_copy(update={"path": path}), settings.plan.still_motion)
+
+
+def local_clip(facts: ClipFacts, store: Store) -> ClipFacts:
+    """The facts with the clip's file on this machine, for who reads it here and now; a URL is fetched if need be."""
+    return facts.model_copy(update={"path": str(store.local_media(facts.path))})
 
 
 def picture_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
@@ -94,15 +99,17 @@ def probe_all(
                 action="Convert it to MP4 (H.264) or WAV, and please report the defect.",
             )
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:  # what is remembered of an object still takes a few round trips
-        ahead = {path: pool.submit(found, path) for path in distinct if is_url(path)}
-        try:
-            for number, path in enumerate(distinct, start=1):
-                facts[path] = ahead[path].result() if path in ahead else found(path)
-                progress(number, len(distinct))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    # What is remembered of an object still takes a few round trips.
+    objects = [path for path in distinct if is_url(path)]
+    facts |= zip(
+        objects,
+        at_once(found, objects, num=_AT_ONCE, note=lambda done: progress(done, len(distinct))),
+        strict=True,
+    )
+    for path in distinct:
+        if path not in facts:
+            facts[path] = found(path)
+            progress(len(facts), len(distinct))
     return facts
 
 

@@ -71,9 +71,8 @@ def fold_run(run: RunFolder, store: Store, stands: Standing, *, thresholds: Thre
     )
 
 
-def pair_rows(run: RunFolder, store: Store) -> dict[str, PairReportRow]:
+def pair_rows(run: RunFolder, store: Store, stands: Standing) -> dict[str, PairReportRow]:
     """Scores and verdicts of all pairs as pairs.parquet has them, by pair id; films are not looked at."""
-    stands = standing(run, store)
     report = fold_report(stands.plan, stands.fold, merge=_merge(run, store, stands), judge=judge_of())
     return {row.pair_id: row for row in report.pairs}
 

@@ -29,6 +29,11 @@ MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
 PAIRS_A_GROUP = 250
 """Of the others each has a line, in groups that are folded up: what is folded up costs next to nothing."""
+MAX_LINES = 20_000
+"""Lines of pairs in all: the page stays below some 10 MB. Those shown are the worst; pairs.parquet has all."""
+MAX_MONTAGES = 500
+MAX_STRIP_PARTS = 20_000
+"""Pairs in the strips of all montages; a montage beyond that has none."""
 MAX_FAILURES_SHOWN = 60
 NUM_HISTOGRAM_BINS = 16
 
@@ -101,7 +106,7 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
     changed = [pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None]
     return _template().render(
         run=run,
-        notes=[*notes, *_damage_notes(fold)],
+        notes=[*notes, *_damage_notes(fold), *_cut_notes(len(pairs), len(report.montages))],
         report=report,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
@@ -115,10 +120,10 @@ def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequenc
         time_bar=_time_bar(report.shards),
         failures=groups[:MAX_FAILURES_SHOWN],
         num_failures_hidden=max(0, len(groups) - MAX_FAILURES_SHOWN),
-        montages=report.montages,
+        montages=report.montages[:MAX_MONTAGES],
         strips=strips(report.pairs),
         pairs=pairs[:MAX_CARDS],
-        pair_groups=_pair_groups(pairs[MAX_CARDS:]),
+        pair_groups=_pair_groups(pairs[MAX_CARDS : MAX_CARDS + MAX_LINES]),
         changed=changed,
         effects=_effects(changed),
         shifts=_shifts(changed),
@@ -131,8 +136,12 @@ def strips(pairs: Iterable[PairReportRow]) -> dict[str, list[StripPart]]:
     for pair in sorted(pairs, key=lambda row: (row.position is None, row.position or 0.0, row.row)):
         if pair.montage is not None:
             films[pair.montage].append(pair)
-    found = {}
+    found, room = dict[str, list[StripPart]](), MAX_STRIP_PARTS
     for name, own in films.items():
+        room -= len(own)
+        if room < 0:
+            found[name] = []
+            continue
         seconds = [max(pair.num_frames, 1) / (pair.fps or 25.0) for pair in own]
         starts = accumulate(seconds, initial=0.0)
         scale = 100 / sum(seconds)
@@ -278,6 +287,16 @@ def _damage_notes(fold: RunFold) -> list[str]:
         f"{len(fold.damaged)} attempt files cannot be read and do not count, the first: {fold.damaged[0]}. "
         "Check the disk; running the manifest again does the work again where it must."
     ]
+
+
+def _cut_notes(num_pairs: int, num_montages: int) -> list[str]:
+    notes = []
+    if num_pairs > MAX_CARDS + MAX_LINES:
+        shown = f"the {MAX_CARDS + MAX_LINES:,} worst of {num_pairs:,} pairs"
+        notes.append(f"This page shows {shown}. All are in pairs.parquet.")
+    if num_montages > MAX_MONTAGES:
+        notes.append(f"This page shows {MAX_MONTAGES:,} of {num_montages:,} montages. All are in montages.parquet.")
+    return notes
 
 
 def _worst_first(pair: PairReportRow) -> tuple[int, int, float, int]:

@@ -6,9 +6,10 @@ score, from what the store holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,6 +44,19 @@ class Standing:
     fold: RunFold
     results: dict[str, ShardResult]
     takes: dict[str, list[JudgedTake]] = field(default_factory=dict)
+
+    def work_keys_of(self, pair_ids: Iterable[str]) -> list[str]:
+        """The work keys of these pairs' shards, in the order of the plan."""
+        places = sorted(place for pair_id in pair_ids for place in self._places[pair_id])
+        return [self.plan.shards[place].work_key for place in places]
+
+    @cached_property
+    def _places(self) -> Mapping[str, Sequence[int]]:
+        """Where each pair's shards are in the plan."""
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, shard in enumerate(self.plan.shards):
+            places[shard.pair_id].append(place)
+        return places
 
     def best(self, pair_id: str) -> JudgedTake | None:
         """The take of a pair that stands; None where it has one take only."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field
 
-from singalong.contracts import Plan, Row, ShardResult, Status
+from singalong.contracts import Plan, Row, Status
 from singalong.errors import ErrorClass
 from singalong.plan import montages
 from singalong.remote_run import location_of, names_in
@@ -52,18 +52,20 @@ class RunSummary(Row):
 def summarise(run: RunFolder) -> RunSummary:
     """Fold the run folder into a summary; the folder is all it needs. Of a pass: what it was to make."""
     plan, fold = _own_part(run), run.fold()
-    counts = Counter(str(fold.shards[shard.shard_id].status) for shard in plan.shards)
+    counts = Counter(str(fold.status_of(shard.shard_id)) for shard in plan.shards)
     failures = [
         FailureNote(name=problem.pair_id, error_class=problem.error_class, message=problem.error_message)
         for problem in plan.problems
     ]
-    for shard in plan.shards:
-        state = fold.shards[shard.shard_id]
-        if state.failure is not None and state.status in (Status.FAILED, Status.QUARANTINED):
+    own = {shard.shard_id for shard in plan.shards}
+    for shard_id in fold.having(Status.FAILED, Status.QUARANTINED):
+        state = fold.shards[shard_id]
+        if state.failure is not None and shard_id in own:
             failures.append(
-                FailureNote(name=shard.shard_id, error_class=state.failure.error_class, message=state.failure.message)
+                FailureNote(name=shard_id, error_class=state.failure.error_class, message=state.failure.message)
             )
-    unfinished = {shard.pair_id for shard in plan.shards if fold.shards[shard.shard_id].status is not Status.DONE}
+    done = set(fold.having(Status.DONE))
+    unfinished = {shard.pair_id for shard in plan.shards if shard.shard_id not in done}
     films, film_failures = _films(
         run.path / "outputs", {pair.pair_id: pair.pair_id not in unfinished for pair in plan.pairs}
     )
@@ -132,12 +134,12 @@ def _left_behind(run: RunFolder) -> Iterator[str]:
 
 def _mute(run: RunFolder) -> Iterator[str]:
     """Pairs that are done but sing in no frame: a face there is in the clip's span, but not in what is shown of it."""
-    states = run.fold().shards
-    results: defaultdict[str, list[ShardResult | None]] = defaultdict(list)
-    for shard in run.plan.shards:
-        results[shard.pair_id].append(states[shard.shard_id].result)
-    for pair_id, own in results.items():
-        if all(result is not None and result.num_face_frames == 0 for result in own):
+    faces = run.fold().outcomes(["result_num_face_frames"])["result_num_face_frames"].to_pylist()
+    is_mute: dict[str, bool] = {}
+    for shard, num_faces in zip(run.plan.shards, faces, strict=True):
+        is_mute[shard.pair_id] = is_mute.get(shard.pair_id, True) and num_faces == 0
+    for pair_id, mute in is_mute.items():
+        if mute:
             yield (
                 f"{pair_id} sings in none of its frames: its face is usable in other parts of the clip's span only. "
                 "Choose another span (clip_start_s, clip_end_s) or another face."

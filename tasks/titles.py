@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
 from singalong.config import Settings
 from singalong.contracts import PairPlan, Title
 from singalong.report_schema import PairReportRow
-from singalong.runfolder import RunFolder
-from singalong.store import Store
-from tasks.report import pair_rows
+
+Rows = Callable[[], Mapping[str, PairReportRow]]
 
 TITLE_TAG = "title"
 """The manifest column `tag_title` names the pair for people."""
 
 
-def titles_of(run: RunFolder, store: Store, settings: Settings) -> dict[str, Title]:
-    """The title of each pair by its id; none where `film.titles` is none. Pairs that are not done have no scores."""
+def titles_of(pairs: Iterable[PairPlan], settings: Settings, rows: Rows) -> dict[str, Title]:
+    """The title of each pair by its id; none where `film.titles` is none. Pairs that are not done have no scores.
+
+    `rows` gives those of pairs.parquet, by pair id, if scores are to be shown.
+    """
     match settings.film.titles:
         case "none":
             return {}
         case "name":
-            return {pair.pair_id: Title(name=shown_name(pair)) for pair in run.plan.pairs}
+            return {pair.pair_id: Title(name=shown_name(pair)) for pair in pairs}
         case "score":
-            rows = pair_rows(run, store)
-            return {pair.pair_id: _with_score(pair, rows[pair.pair_id]) for pair in run.plan.pairs}
+            scored = rows()
+            return {pair.pair_id: _with_score(pair, scored[pair.pair_id]) for pair in pairs}
 
 
 def shown_name(pair: PairPlan) -> str:

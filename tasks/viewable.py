@@ -14,7 +14,7 @@ from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
 from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from tasks.probe_media import clip_facts
+from tasks.probe_media import clip_facts, local_clip
 
 CACHE_KIND = "review-clips"
 _VERSION = "1"
@@ -31,7 +31,7 @@ def viewable_clips(run: RunFolder) -> Callable[[PairPlan], Path]:
     settings, store = run.settings, store_of(run.settings)
 
     def make(pair: PairPlan) -> Path:
-        facts = clip_facts(pair.clip, settings=settings, store=store)
+        facts = local_clip(clip_facts(pair.clip, settings=settings, store=store), store)
         facts = facts.model_copy(update={"path": str(store.local_media(pair.clip))})
         words = f"{_VERSION} {pair.clip_start_s!r} {pair.clip_end_s!r} {pair.fps}"
         version = f"{_VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"

@@ -124,9 +124,12 @@ def _scorer() -> Finding:
 
 def _store() -> Finding:
     settings = Settings()
-    folder = settings.store_path
     if is_url(settings.store_location):
-        return _remote_store(settings)
+        try:
+            return _remote_store(settings)
+        except (SingalongError, OSError) as error:
+            return Finding("store", "missing", str(error), "See docs/object-stores.md.")
+    folder = settings.store_path
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         return Finding("store", "missing", f"{folder} cannot be written", "Set SINGALONG_STORE to another folder.")
@@ -137,15 +140,12 @@ def _store() -> Finding:
 
 def _remote_store(settings: Settings) -> Finding:
     store, folder = store_of(settings), settings.store_path
-    try:
-        store.check_reachable()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (SingalongError, OSError) as error:
-        return Finding("store", "missing", f"{store.location}: {error}", "See docs/object-stores.md.")
-    free_gb, limit_gb = shutil.disk_usage(folder).free / 1e9, settings.run.cache_gb
-    mend = "Free some space, or set run.cache_dir or a smaller run.cache_gb." if free_gb < min(limit_gb, 2) else ""
-    cache = f"cache {folder}, {free_gb:.1f} GB free"
-    return Finding("store", "note" if mend else "ok", f"{store.location} answers; {cache}", mend)
+    store.check_reachable()
+    folder.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    mend = "Free some space, or set run.cache_dir or a smaller run.cache_gb." if free_gb < 2 else ""
+    found = f"{store.location} answers; its cache is {folder}, {free_gb:.1f} GB free"
+    return Finding("store", "note" if mend else "ok", found, mend)
 
 
 def _credentials() -> Finding:

@@ -21,7 +21,7 @@ from tasks.preparation import Preparation, Prepared
 from tasks.preview.clips import ClipPreview, KnownClip, empty_preview, preview_clip
 from tasks.preview.page import Preview, write_page
 from tasks.preview.results import ResultPreview, preview_result
-from tasks.probe_media import clip_facts
+from tasks.probe_media import clip_facts, local_clip
 from tasks.session import worker_spec
 from tasks.worker import Worker
 
@@ -91,7 +91,7 @@ class _Maker:
         if analysis is None:
             failure = next(found for found in prepared.values() if isinstance(found, Failure))
             return empty_preview(pairs).model_copy(update={"failure": failure}), prepared
-        facts = clip_facts(pairs[0].clip, settings=self._settings, store=self._store)
+        facts = local_clip(clip_facts(pairs[0].clip, settings=self._settings, store=self._store), self._store)
         return preview_clip(KnownClip(facts, analysis, pairs, prepared, self._settings), self._folder), prepared
 
     def results(

@@ -30,6 +30,7 @@ from tasks.lipsync import chosen_face
 from tasks.preparation import Prepared
 from tasks.prepare_song import PreparedSong, load_song
 from tasks.preview.files import write_jpeg
+from tasks.probe_media import local_clip
 from tasks.worker import Worker
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def preview_result(pair: PairPlan, found: Prepared, worker: Worker, folder: Path
                 return ResultPreview(pair_id=pair.pair_id, failure=outcome.failure)
             result = _last_frame(worker.store.segment_path(outcome.shard), worker.spec.settings)
             worker.store.discard(outcome.shard.work_key)
-            shown.append(_moment(job, result, caption, face))
+            local = job.model_copy(update={"clip": local_clip(job.clip, worker.store)})
+            shown.append(_moment(local, result, caption, face))
         write_jpeg(folder / name, draw_moments(pair.pair_id, f"generator {pair.generator.name}", shown))
     except Exception as error:  # noqa: BLE001 - one pair that cannot be shown must not hide the others
         return ResultPreview(pair_id=pair.pair_id, failure=failure_of(error))

@@ -18,7 +18,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import State
 
 from flows.commands.schedule import Wish, schedule_command
-from flows.schedule_deploy import find, fire
+from flows.schedule_deploy import find, fire, latest
 from singalong.runfolder import RunFolder
 from tests.flows.prefect_bed import Bed, until
 
@@ -150,6 +150,10 @@ class Looker:
             "POST", "/flow_runs/{id}/set_state", path_params={"id": flow_run}, json={"state": state}
         )
         assert answer.status_code == httpx.codes.CREATED, answer.text
+
+    def latest(self, place: Place) -> UUID:
+        """The run of a schedule that started last."""
+        return UUID(str(latest(self.client, find(self.client, place.name).id).id))
 
     def planned(self, place: Place) -> list[Any]:
         """The firings to come that Prefect's scheduler made."""

@@ -204,6 +204,25 @@ def test_a_web_page_saved_as_weights_is_refused(
     assert "web page" in capsys.readouterr().err
 
 
+def test_doctor_looks_at_a_store_at_a_url(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bucket_url: str,
+    tmp_path: Path,
+) -> None:
+    def told(store: str) -> dict[str, str]:
+        monkeypatch.setenv("SINGALONG_STORE", store)
+        findings = json.loads((call(monkeypatch, "doctor", "--json"), capsys.readouterr().out)[1])
+        return next(finding for finding in findings if finding["subject"] == "store")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert told(f"{bucket_url}/store")["level"] == "ok"
+    for wrong, says in (("s3://no-such-bucket/store", "no such bucket"), ("s3:///store", "cannot be the name")):
+        found = told(wrong)
+        assert found["level"] == "missing"
+        assert says in found["found"]
+
+
 def test_doctor_finds_what_a_run_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "doctor", "--json") == 0
     findings = {finding["subject"]: finding for finding in json.loads(capsys.readouterr().out)}

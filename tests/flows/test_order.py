@@ -23,7 +23,9 @@ from tasks.credentials import SOURCES_LABEL, read_credentials
 from tasks.film_steps import is_finished
 from tasks.films import read_film_record
 from tasks.plan_run import plan_run
+from tasks.report import pair_rows
 from tasks.session import Session
+from tasks.standing import standing
 from tasks.summary import RunSummary
 from tasks.titles import titles_of
 from tests.counting import Counting
@@ -259,7 +261,8 @@ def test_titles_are_on_the_montage_and_not_on_the_pairs(
 def test_titles_say_what_pairs_parquet_says(titled: tuple[Path, Settings, RunSummary, Counter[str]]) -> None:
     folder = RunFolder.open(Path(titled[2].run))
     table = pq.read_table(folder.path / "pairs.parquet").to_pylist()
-    titles = titles_of(folder, Store(titled[1].store_path), titled[1])
+    store = Store(titled[1].store_path)
+    titles = titles_of(folder.plan.pairs, titled[1], lambda: pair_rows(folder, store, standing(folder, store)))
     assert titles["clip1_song"].name == "Ada"
     assert titles["clip2_song"].name == "clip2_song"
     for row in table:

@@ -18,6 +18,7 @@ from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
 from tasks.film_steps import is_finished
 from tasks.plan_run import plan_run
+from tasks.preview.make import make_preview, preview_folder
 from tasks.session import Session
 from tasks.summary import RunSummary
 from tests.counting import Counting
@@ -106,6 +107,16 @@ def test_a_clip_replaced_after_planning_is_told_by_its_url(place: Place) -> None
     told = {state.failure.message for state in fold.shards.values() if state.failure is not None}
     assert len(told) == 1
     assert f"{media.url}/clip1_640x360.mp4: changed since" in told.pop()
+
+
+def test_clips_at_urls_are_previewed(place: Place) -> None:
+    settings = place.settings("machine")
+    plan, _rows = plan_run(place.manifest, settings=settings, store=store_of(settings))
+    alone = plan.model_copy(update={"pairs": plan.pairs[:1]})
+    preview = make_preview(alone, preview_folder(place.folder / "preview"), settings=settings, with_results=False)
+    (clip,) = preview.clips
+    assert clip.failure is None
+    assert [path.suffix for path in map(Path, clip.files)] == [".jpg"]
 
 
 def test_media_that_cannot_be_used_are_told_by_their_url(place: Place) -> None:

@@ -23,6 +23,7 @@ from singalong.errors import UsageError
 from singalong.objects import ObjectFolder
 from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
+from singalong.urls import is_url
 from tasks.progress import progress_of
 from tasks.selection import Wanted
 from tests.object_server import ROOT, ObjectServer
@@ -42,10 +43,24 @@ def manifest(demo_inputs: Path, tmp_path: Path) -> Path:
 
 
 def settings(tmp_path: Path, store: str = "store") -> list[str]:
-    return ["run.executor=inprocess", f"run.store={tmp_path / store}", "plan.shard_s=0.4", "film.credentials=none"]
+    places = [f"run.store={tmp_path / store}"]
+    if is_url(store):
+        places = [f"run.store={store}", f"run.cache_dir={os.environ['SINGALONG_CACHE']}"]
+    return ["run.executor=inprocess", *places, "plan.shard_s=0.4", "film.credentials=none"]
 
 
-def drive(manifest: Path, run: str | Path, tmp_path: Path, store: str = "store") -> int:
+def at_url(manifest: Path, url: str) -> str:
+    """The URL of the same manifest, with its media beside it."""
+    folder, text = ObjectFolder.at(url), manifest.read_text()
+    media = {Path(cell) for line in text.splitlines()[1:] for cell in line.split(",")[1:3]}
+    for path in media:
+        folder.upload(path.name, path)
+        text = text.replace(str(path), path.name)
+    folder.write(manifest.name, text.encode())
+    return folder.join(manifest.name)
+
+
+def drive(manifest: str | Path, run: str | Path, tmp_path: Path, store: str = "store") -> int:
     options = {"config": None, "require_rights": False, "as_json": True}
     return run_command(str(manifest), str(run), overrides=settings(tmp_path, store), **options)
 
@@ -99,9 +114,10 @@ def test_a_finished_run_is_finished_on_any_machine(
 def test_a_driver_that_is_killed_is_gone_on_from_another_machine_and_nothing_is_made_twice(
     manifest: Path, tmp_path: Path, bucket_url: str, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"{bucket_url}/run"
-    command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", url]
-    command += [word for setting in settings(tmp_path) for word in ("--set", setting)]
+    url, store = f"{bucket_url}/run", f"{bucket_url}/store"
+    inputs = at_url(manifest, f"{bucket_url}/inputs")
+    command = [sys.executable, "-m", "flows", "run", inputs, "--run", url]
+    command += [word for setting in settings(tmp_path, store) for word in ("--set", setting)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=os.environ | object_server.env) as driver:
         try:
             seen = watched(url, driver)
@@ -110,7 +126,7 @@ def test_a_driver_that_is_killed_is_gone_on_from_another_machine_and_nothing_is_
     assert seen["holder"] is not None  # as it was seen from this other machine
     monkeypatch.setenv("SINGALONG_CACHE", str(tmp_path / "another-machine"))
     object_server.lose_for(2.0, after_bytes=1)  # and the store has its bad moment, too
-    assert drive(manifest, url, tmp_path) == 0
+    assert drive(inputs, url, tmp_path, store) == 0
 
     with run_at(url) as path:
         run = RunFolder.open(path)

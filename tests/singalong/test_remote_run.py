@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,8 @@ from singalong.config import Settings
 from singalong.contracts import Status
 from singalong.errors import HeldError, TransientIOError, UsageError
 from singalong.load import load_report
-from singalong.objects import ObjectFolder
-from singalong.remote_run import here, mirror_of, refresh, run_at, size_of
+from singalong.objects import ObjectFacts, ObjectFolder
+from singalong.remote_run import copy_file, here, mirror_of, refresh, run_at, size_of
 from singalong.reviews import Decision, DecisionLog, Ruling
 from singalong.runfolder import RunFolder
 from tests.object_server import ObjectServer
@@ -53,6 +54,16 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
         assert path == tmp_path
         assert mirror_of(path) is None
         assert size_of(touch(tmp_path / "x")) == 5
+
+
+@pytest.mark.parametrize("place", ["s3:/bucket/run", "gs://bucket/run", "https://somewhere/run", "S3:/x"])
+def test_a_url_of_another_kind_is_refused_and_no_folder_is_named_after_it(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="s3://bucket/folder"), run_at(place):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_written_on_one_machine_is_seen_on_another(
@@ -223,6 +234,26 @@ def test_a_decision_is_at_the_url_when_it_is_answered(
         assert list(DecisionLog(path).standing()) == ["p1"]
 
 
+def test_a_decision_that_is_written_during_a_look_stays(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(url)
+    decision = Decision(pair_id="p1", ruling=Ruling.REJECT, reviewer="anna", decided_at="2026-01-01T00:00:00.000+00:00")
+    with run_at(url) as path:
+        mirror = mirror_of(path)
+        assert mirror is not None
+        listed = mirror._list
+
+        def slow_list() -> dict[str, ObjectFacts]:
+            there = listed()
+            DecisionLog(path).record(decision, name="one")
+            return there
+
+        monkeypatch.setattr(mirror, "_list", slow_list)
+        refresh(path)
+        assert list(DecisionLog(path).standing()) == ["p1"]
+        assert size_of(path / "reviews" / "one.parquet")
+    assert keys(url, "reviews") == ["reviews/one.parquet"]
+
+
 def test_films_are_fetched_when_they_are_wanted(url: str, object_server: ObjectServer) -> None:
     made(url)
     ObjectFolder.at(url).write("outputs/p1.mp4", b"film")
@@ -272,3 +303,30 @@ def test_a_store_that_is_away_for_seconds_is_waited_for(url: str, object_server:
 def test_a_report_that_is_not_there_names_the_url(url: str) -> None:
     with pytest.raises(UsageError, match=f"{url}/report.parquet: there is no report"):
         load_report(url)
+
+
+def test_a_film_of_another_run_is_copied_without_being_fetched(url: str, object_server: ObjectServer) -> None:
+    made(url)
+    made(f"{url}.2")
+    ObjectFolder.at(url).write("outputs/p1.mp4", b"film")
+    with run_at(url) as first, run_at(f"{url}.2") as second:
+        object_server.requests()
+        copy_file(first / "outputs" / "p1.mp4", second / "outputs" / "p1.mp4")
+        assert not [request for request in object_server.requests() if request.startswith("GET")]
+        assert size_of(second / "outputs" / "p1.mp4") == 4
+        with pytest.raises(FileNotFoundError):
+            copy_file(first / "outputs" / "none.mp4", second / "outputs" / "none.mp4")
+    assert ObjectFolder.at(f"{url}.2").read("outputs/p1.mp4") == b"film"
+
+
+def test_films_that_were_looked_at_and_runs_that_nobody_looks_at_leave_this_disk(url: str, tmp_path: Path) -> None:
+    made(url)
+    ObjectFolder.at(url).write("outputs/p1.mp4", b"film")
+    with run_at(url) as path:
+        assert here(path / "outputs" / "p1.mp4").exists()
+    assert not (path / "outputs" / "p1.mp4").exists()
+    for lock in path.parent.glob("*.lock"):
+        os.utime(lock, (1e9, 1e9))
+    made(f"{url}.2")
+    assert not path.exists()
+    assert statuses(url) == [Status.PENDING, Status.PENDING]

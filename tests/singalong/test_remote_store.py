@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -287,6 +289,34 @@ def test_many_keys_are_looked_up_at_once(machine: Machine, object_server: Object
     assert not done.is_set()
     timer.cancel()
     assert found.keys() == set(keys[:3])
+
+
+def test_ctrl_c_is_heard_while_many_wait_for_a_lost_store(
+    url: str, tmp_path: Path, object_server: ObjectServer
+) -> None:
+    script = """if True:
+        import sys
+        from singalong.remote_store import open_store
+        store = open_store(sys.argv[1], cache_dir=sys.argv[2])
+        store.check_reachable(); print("up", flush=True); sys.stdin.readline(); print("asks", flush=True)
+        try:
+            store.find_many(f"{number:040x}" for number in range(100))
+        except KeyboardInterrupt:
+            print("heard")
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = dict(os.environ) | {"SINGALONG_OBJECT_RETRY_S": "100"}
+    command = [sys.executable, "-c", script, url, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, **pipes) as child:  # type: ignore
+        child.stdout.readline()
+        object_server.lose()
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        assert child.communicate(timeout=10)[0] == "heard\n"
+        assert child.returncode == 0
 
 
 # ---- caches

@@ -340,3 +340,21 @@ def spoil(data: bytes, damage: str, *, at: int) -> bytes:
     if damage == "cut":
         return data[:at]
     return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :] if damage == "flipped" else b"\x00rubbish\xff" * 9
+
+
+def test_a_run_is_folded_anew_only_when_something_was_written(run: RunFolder) -> None:
+    run.record(attempt(run.plan.shards[0]))
+    first = run.fold()
+    assert run.fold() is first
+    run.record(attempt(run.plan.shards[1]))
+    assert run.fold().count(Status.DONE) == 2
+
+
+def test_a_run_is_opened_and_folded_without_reading_its_whole_plan(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.record(attempt(run.plan.shards[0]))
+    monkeypatch.setattr("singalong.runfolder._read_plan", lambda _: pytest.fail("the plan was read"))
+    again = RunFolder.open(run.path)
+    assert again.fold().count(Status.DONE) == 1
+    assert again.outline.num_frames.sum() == sum(pair.num_frames for pair in run.plan.pairs)

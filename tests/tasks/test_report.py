@@ -378,3 +378,18 @@ def test_a_montages_strip_shows_its_pairs_in_playing_order_as_wide_as_they_are_l
     found = report_page.strips(fold_run(run, store, standing(run, store)).pairs)["film"]
     assert [(part.pair.pair_id, part.start, part.share) for part in found] == [("p2", 0.0, 75.0), ("p1", 75.0, 25.0)]
     assert page(run).index("<title>p2: ") < page(run).index("<title>p1: ")
+
+
+def test_a_page_of_too_many_pairs_and_montages_shows_some_and_says_where_all_are(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, limit in {"MAX_CARDS": 1, "MAX_LINES": 2, "MAX_MONTAGES": 1, "MAX_STRIP_PARTS": 1}.items():
+        monkeypatch.setattr(report_page, name, limit)
+    rows = [pair_row(n, song_end_s=3 + n, montage=f"film{n // 3}") for n in range(1, 6)]
+    run = make_run(tmp_path / "run", plan_of(rows))
+    write_reports(run, store)
+    text = page(run)
+    assert "3 worst of 5 pairs" in text
+    assert "shows 1 of 2 montages" in text
+    assert [name for name in ("p1", "p2", "p3", "p4", "p5") if f">{name}<" in text] == ["p1", "p2", "p3"]
+    assert len(read(run, "pairs")) == 5
