@@ -41,6 +41,6 @@ ENV DO_NOT_TRACK=1 \
     SINGALONG_STORE=/data/store \
     SINGALONG_MODELS=/data/models \
     SINGALONG_POOL=singalong
-# exec: the worker is process 1 and hears `docker stop`, whereupon it hands its run back.
+# exec: the worker is process 1 and hears `docker stop`; what it ran goes on with the next worker.
 STOPSIGNAL SIGTERM
 CMD ["sh", "-c", "exec prefect worker start --pool \"$SINGALONG_POOL\" --type process"]

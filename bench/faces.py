@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.face_scenes import PANEL, Crossing, Shot, write_video
 from bench.looks import detector
-from bench.throughput import RESULTS
+from bench.targets import RESULTS
 from models.centerface import CenterFace
 from singalong import linking
 from singalong.contracts import ClipFacts, ModelRef

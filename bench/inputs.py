@@ -18,6 +18,6 @@ def make_clip(path: Path, *, seconds: float, width: int = 1280, height: int = 72
     return clip.write(path)
 
 
-def make_song(path: Path, *, seconds: float) -> Path:
+def make_song(path: Path, *, seconds: float, seed: int = 5) -> Path:
     """A synthetic song with a band."""
-    return write_wav(path, Song.from_seed(5, seconds, snr_db=6.0).mix)
+    return write_wav(path, Song.from_seed(seed, seconds, snr_db=6.0).mix)

@@ -1,67 +1,119 @@
-"""Peak memory of a worker for clips of different lengths: it must not grow with them.
+"""Peak memory of a real Ray actor, from analysis to the joined film: small, and the same however long the clip.
 
+    python -m bench.memory                          10 s and 60 s at 640x360, 10 s at 1280x720: about three minutes
     python -m bench.memory --seconds 10 200
 
-Each length runs in a process of its own: analysis, song, lip-sync and join.
+One actor makes each pair from nothing with the full-size generator; the kernel's own count of its largest size
+(VmHWM) is read while it works.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
+import os
 import re
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from bench.inputs import make_clip, make_song
-from bench.throughput import FULL_SIZE, RESULTS, run_ours
+from bench.pipeline import FULL_SIZE, Counted
+from bench.targets import Target, report
+from singalong.config import load_settings
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.film_steps import join_pairs
+from tasks.plan_run import plan_run
+from tasks.session import Session
+
+MOST_MB = 700
 
 
-def _measure(clip: str, song: str, seconds: float, pipe: multiprocessing.connection.Connection) -> None:
-    import cv2
+class PeakWatch:
+    """Largest size of any Ray worker that does our jobs, MB."""
 
-    from models.engine import limit_threads
+    def __init__(self) -> None:
+        self.peak_mb = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    cv2.setNumThreads(1)
-    limit_threads()
+    def __enter__(self) -> PeakWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.05):
+            self.peak_mb = max([self.peak_mb, *(peak for pid in actors() if (peak := peak_of(pid)))])
+
+
+def actors() -> list[int]:
+    """Processes of this run's actors: Ray names them after the class."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if (folder / "cmdline").read_bytes().startswith(b"ray::WorkerActor") and _is_ours(int(folder.name)):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+    return found
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether this process started it, or one that did."""
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def peak_of(pid: int) -> float | None:
+    """Largest size a process ever had, MB; None if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else None
+
+
+def measure(seconds: float, width: int, height: int) -> float:
+    """Peak of one actor that makes a pair of this length and size, MB."""
     with tempfile.TemporaryDirectory() as temp:
-        run_ours(Path(clip), Path(song), Path(temp), seconds, generator=FULL_SIZE)
-    pipe.send(_peak_mb())
-
-
-def _peak_mb() -> float:
-    """Peak of this process alone: getrusage would count what its parent held when it was started."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+        folder = Path(temp)
+        clip = make_clip(folder / "clip.mp4", seconds=seconds, width=width, height=height)
+        make_song(folder / "song.wav", seconds=seconds)
+        (folder / "m.csv").write_text(f"pair_id,clip,song,song_end_s\nbench,{clip},song.wav,{seconds}\n")
+        overrides = [f"run.store={folder / 'store'}", "run.num_actors=1", f"lipsync.generator={FULL_SIZE}"]
+        settings = load_settings(None, overrides)
+        plan, rows = plan_run(folder / "m.csv", settings=settings, store=Store(settings.store_path))
+        run = RunFolder.create(folder / "run", plan, settings, manifest=rows)
+        with PeakWatch() as watch, Session(run, Counted()) as session:
+            session.lipsync(session.prepare(session.pending()))
+            join_pairs(session)
+            time.sleep(0.2)
+        return watch.peak_mb
 
 
 def main() -> None:
-    """Measure each length and print peak memory and ratios."""
+    """Measure, and print peaks and targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 200.0])
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0], help="lengths at 640x360")
     options = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    peaks: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as temp:
-        for seconds in options.seconds:
-            clip = make_clip(
-                Path(temp) / f"clip{seconds}.mp4", seconds=seconds, width=options.width, height=options.height
-            )
-            song = make_song(Path(temp) / f"song{seconds}.wav", seconds=seconds)
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_measure, args=(str(clip), str(song), seconds, theirs))
-            process.start()
-            peaks[f"{seconds:g}"] = ours.recv()
-            process.join()
-            print(f"{seconds:g} s: {peaks[f'{seconds:g}']:.0f} MB")
-    first, last = peaks[f"{options.seconds[0]:g}"], peaks[f"{options.seconds[-1]:g}"]
-    print(f"longest over shortest: {last / first:.3f}")
-    RESULTS.mkdir(exist_ok=True)
-    result = {"size": f"{options.width}x{options.height}", "peak_mb": peaks, "ratio": last / first}
-    (RESULTS / "memory.json").write_text(json.dumps(result, indent=1) + "\n")
+    peaks = {f"{seconds:g} s, 640x360": measure(seconds, 640, 360) for seconds in options.seconds}
+    small = list(peaks.values())
+    peaks["10 s, 1280x720"] = measure(10.0, 1280, 720)
+    targets = [
+        Target(f"actor's peak, {name}", mb, MOST_MB, higher_is_better=False, unit=" MB") for name, mb in peaks.items()
+    ]
+    targets.append(Target("longest clip over shortest", small[-1] / small[0], 1.05, higher_is_better=False))
+    report("memory", targets, {})
 
 
 if __name__ == "__main__":

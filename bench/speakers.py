@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
-from bench.throughput import RESULTS
+from bench.targets import RESULTS
 from models import registry
 from models.detectors import load_detector
 from models.scorers import load_scorer

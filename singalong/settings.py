@@ -264,6 +264,15 @@ class RunSettings(Section):
         le=1024,
         description="Frames held in memory at once, per actor; more where a GPU's batch has grown beyond it.",
     )
+    decoder: Literal["auto", "cpu", "nvidia"] = Field(
+        default="auto",
+        description="auto: the GPU's own decoder (NVDEC) where it opens and gives the same bits, else the processor.",
+    )
+    encoder: Literal["auto", "cpu", "nvidia"] = Field(
+        default="auto",
+        description="auto: the GPU's own encoder (NVENC) where it opens and its pictures are as good as x264's, else "
+        "x264; HDR is always x265's.",
+    )
     shard_timeout_s: float = Field(default=1800.0, gt=0, description="A shard running longer is killed.")
     ray_address: str | None = Field(default=None, description="An existing Ray cluster; default: a local one.")
     bug_limit: int = Field(default=5, ge=1, description="This many BUG failures stop the run.")

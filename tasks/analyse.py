@@ -24,7 +24,8 @@ from pydantic import Field
 from singalong.contracts import ClipFacts, ModelRef, Row
 from singalong.linking import Floats, Sample, link_samples
 from singalong.looks import Look, mean_look
-from singalong.media.decode import iter_small_frames
+from singalong.media.codecs import Choice
+from singalong.media.decode import ON_CPU, iter_small_frames
 from singalong.settings import READ_TIME_SETTINGS, AnalysisSettings
 from singalong.store import Store
 from singalong.track_filling import fill_track
@@ -101,6 +102,7 @@ def analyse_clip(
     detector_ref: ModelRef,
     settings: AnalysisSettings,
     store: Store,
+    decoder: Choice = ON_CPU,
 ) -> Path:
     """Analyse a clip unless the store holds that analysis; the folder to give to `load_analysis`.
 
@@ -109,7 +111,7 @@ def analyse_clip(
     """
 
     def build(folder: Path) -> None:
-        _Analyser(facts, detector, detector_ref, settings).write(folder)
+        _Analyser(facts, detector, detector_ref, settings, decoder).write(folder)
 
     version = analysis_version(settings, detector_ref)
     return store.commit_cache(CACHE_KIND, facts.sha256, version, build)
@@ -144,7 +146,15 @@ def _looks(folder: Path, tracks: TrackTable) -> dict[int, Look]:
 class _Analyser:
     """One analysis in the making."""
 
-    def __init__(self, clip: ClipFacts, detector: Detector, detector_ref: ModelRef, settings: AnalysisSettings) -> None:
+    def __init__(
+        self,
+        clip: ClipFacts,
+        detector: Detector,
+        detector_ref: ModelRef,
+        settings: AnalysisSettings,
+        decoder: Choice = ON_CPU,
+    ) -> None:
+        self._decoder = decoder
         self._clip, self._detector_ref, self._settings = clip, detector_ref, settings
         self._sampler = FaceSampler(detector, settings)
         self._watch = Stopwatch()
@@ -157,7 +167,7 @@ class _Analyser:
 
     def write(self, folder: Path) -> None:
         """Fill the folder."""
-        small = iter_small_frames(self._clip, max_side_px=self._settings.detect_side_px)
+        small = iter_small_frames(self._clip, max_side_px=self._settings.detect_side_px, decoder=self._decoder)
         frames = _timed(split_shots(_timed(small, self._watch, "decode")), self._watch, "shots")
         with (
             pq.ParquetWriter(folder / "tracks.parquet", TRACKS_SCHEMA, compression="zstd") as tracks,

@@ -13,6 +13,7 @@ from singalong.errors import TransientIOError
 from singalong.media.audio_out import AudioSpan
 from singalong.media.conform import conform_video
 from singalong.media.join import join_segments
+from singalong.media.recode import joinable
 from singalong.media.thumbnails import write_thumbnail
 from singalong.objects import is_url, object_at
 from singalong.store import Store
@@ -52,14 +53,15 @@ def _join(job: JoinJob) -> FilmFacts:
     output, credentials = Path(job.output), job.credentials
     for segment in job.segments:
         _check_content(Path(segment))
-    facts = join_segments(
-        [Path(segment) for segment in job.segments],
-        output,
-        fps=job.fps,
-        audio=[AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio],
-        metadata=job.metadata,
-        seal=None if credentials is None else lambda film: embed_credentials(film, job.name, credentials),
-    )
+    with joinable([Path(segment) for segment in job.segments], output, fps=job.fps) as segments:
+        facts = join_segments(
+            segments,
+            output,
+            fps=job.fps,
+            audio=[AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio],
+            metadata=job.metadata,
+            seal=None if credentials is None else lambda film: embed_credentials(film, job.name, credentials),
+        )
     with atomic_file(Path(job.thumbnail)) as temp:
         write_thumbnail(output, facts.duration_s / 2, temp)
     return FilmFacts(

@@ -27,6 +27,7 @@ from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
 from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
+from singalong.media.codecs import choose_decoder, choose_encoder, device_words
 from singalong.media.decode import ClipReader
 from singalong.media.encode import SegmentWriter
 from singalong.media.frames import YuvFrame, face_region_to_bgr
@@ -123,6 +124,8 @@ class _Shard:
     ) -> None:
         self.clip, self.pair, self.shard = job.clip, job.pair, job.shard
         self.settings, self.generator = settings, generator
+        run = settings.run
+        self.decoder, self.encoder = choose_decoder(run.decoder), choose_encoder(run.encoder)
         self.watch, self.log, self.rest = Stopwatch(), _FrameLog(), RestMotion()
         self.painter = FacePainter(
             settings.lipsync, generator, fps=float(self.pair.fps), enhancer=enhancer, watch=self.watch
@@ -147,11 +150,12 @@ class _Shard:
 
     def render(self, segment: Path) -> None:
         """Write the segment, chunk by chunk."""
-        with ClipReader(self.clip) as reader:
+        with ClipReader(self.clip, decoder=self.decoder) as reader:
             # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
             first = reader.read_chunk([self.pair.clip_start_s])[0]
             label = self._label()
             with self._writer(segment, first) as writer:
+                self.encoder = writer.encoder
                 for start, end in self._chunks(first.num_bytes):
                     next_chunk(frames=[self.shard.start_frame + start, self.shard.start_frame + end])
                     self._render_chunk(reader, writer, label, start, end)
@@ -194,7 +198,7 @@ class _Shard:
             num_voiced_frames=int(self.voiced.sum()),
             rest_motion=self.rest.mean,
             score=self.score,
-            device=self.generator.device_name,
+            device=device_words(self.generator.device_name, self.decoder, self.encoder),
             node=socket.gethostname(),
             seconds=dict(self.watch.seconds),
             peak_rss_mb=peak_rss_mb(),
@@ -226,6 +230,7 @@ class _Shard:
             sample_aspect_ratio=self.clip.sample_aspect_ratio,
             crf=self.settings.lipsync.crf,
             preset=self.settings.lipsync.preset,
+            encoder=self.encoder,
         )
 
     def _label(self) -> LabelPainter | None:

@@ -112,6 +112,7 @@ class Worker:
                 return Outcome(folder=str(prepare_span(job, settings=self.spec.settings, scorer=self.scorer)))
 
     def _analyse(self, job: AnalyseJob, store: Store) -> Outcome:
+        from singalong.media.codecs import choose_decoder
         from tasks.analyse import analyse_clip
 
         folder = analyse_clip(
@@ -120,6 +121,7 @@ class Worker:
             detector_ref=self.spec.detector,
             settings=self.spec.settings.analysis,
             store=store,
+            decoder=choose_decoder(self.spec.settings.run.decoder),
         )
         return Outcome(folder=str(folder))
 

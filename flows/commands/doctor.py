@@ -71,6 +71,36 @@ def _torch() -> Finding:
     )
 
 
+def _gpu_share() -> Finding:
+    import torch
+
+    from singalong.settings import RunSettings
+
+    settings = RunSettings()
+    if not torch.cuda.is_available():
+        return Finding(
+            "batches", "ok", f"{settings.batch_size} frames at once on the CPU, which gains nothing from more"
+        )
+    free, total = (value / 2**30 for value in torch.cuda.mem_get_info(0))
+    actors = max(1, int(1 / settings.gpus_per_actor))
+    return Finding(
+        "batches",
+        "ok",
+        f"{actors} actors share a card ({free:.0f} of {total:.0f} GB free); each starts with {settings.batch_size} "
+        f"frames at once and doubles while its share of {total * settings.gpus_per_actor:.0f} GB has room",
+        "More or fewer: --set run.gpus_per_actor=SHARE. How fast this is was never measured by us.",
+    )
+
+
+def _codec(subject: str) -> Finding:
+    from singalong.media.codecs import choose_decoder, choose_encoder
+
+    choice = choose_decoder() if subject == "decoder" else choose_encoder()
+    on_cpu = "libav on the CPU" if subject == "decoder" else "x264 on the CPU (HDR: x265)"
+    on_card = "NVDEC on the GPU" if subject == "decoder" else "NVENC on the GPU (HDR: x265 on the CPU)"
+    return Finding(subject, "ok", f"{on_card if choice.is_nvidia else on_cpu}; {choice.reason}")
+
+
 def _media() -> Finding:
     import av
 
@@ -181,7 +211,10 @@ def _prefect() -> Finding:
 _CHECKS: dict[str, Callable[[], Finding]] = {
     "python": _python,
     "torch": _torch,
+    "batches": _gpu_share,
     "media": _media,
+    "decoder": lambda: _codec("decoder"),
+    "encoder": lambda: _codec("encoder"),
     "detector": _detector,
     "generator": _generator,
     "scorer": _scorer,

@@ -14,6 +14,7 @@ import av
 import av.container
 import av.error
 import av.logging
+from av.codec.hwaccel import HWAccel
 
 from singalong.errors import ErrorClass, MediaError, SingalongError, classify
 from singalong.settings import LimitSettings
@@ -54,11 +55,13 @@ av.logging.set_level(None)
 
 
 @contextmanager
-def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[av.container.InputContainer]:
+def open_input(
+    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwaccel: HWAccel | None = None
+) -> Iterator[av.container.InputContainer]:
     """Open a local media file for reading and close it at the end.
 
     To find out what a file holds, libav may decode some of it: no frame of more than `max_pixels`, so that a small
-    file cannot fill the memory before anybody has seen its size.
+    file cannot fill the memory before anybody has seen its size. `hwaccel` decodes what it can (see `codecs`).
 
     Errors of libav, in opening as well as in the body, become MediaError (or ResourceError,
     TransientIOError where the machine, not the file, is to blame), each naming the file. Missing files,
@@ -67,13 +70,7 @@ def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
     check_is_file(path)
     try:
         # "file:" keeps a name such as `http:clip.mp4` or `a|b` from being read as a protocol
-        container = av.open(
-            f"file:{path}",
-            mode="r",
-            options=decoder_limits(max_pixels),
-            container_options=_CONTAINER_OPTIONS,
-            metadata_errors="replace",
-        )
+        container = _open(path, max_pixels, hwaccel)
     except av.error.ArgumentError as exc:  # EINVAL: what was probed is not on the list of formats
         raise MediaError(
             "is a playlist, a picture sequence or text, not media in one file",
@@ -88,6 +85,23 @@ def open_input(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
             yield container
         except av.error.FFmpegError as exc:
             raise map_av_error(exc, path, problem="cannot be decoded") from exc
+
+
+def _open(path: Path, max_pixels: int, hwaccel: HWAccel | None) -> av.container.InputContainer:
+    try:
+        return av.open(
+            f"file:{path}",
+            mode="r",
+            options=decoder_limits(max_pixels),
+            container_options=_CONTAINER_OPTIONS,
+            metadata_errors="replace",
+            hwaccel=hwaccel,
+        )
+    except av.error.FFmpegError:
+        if hwaccel is None:
+            raise
+        # PyAV falls back for streams that a card cannot decode, but not where the card itself refuses: it may be full.
+        return _open(path, max_pixels, None)
 
 
 def decoder_limits(max_pixels: int) -> dict[str, str]:

@@ -15,16 +15,20 @@ from typing import Self, cast
 
 import av.error
 import cv2
+from av.codec.hwaccel import HWAccel
 from av.video.reformatter import VideoReformatter
 
 from singalong.contracts import ClipFacts
 from singalong.errors import MediaError
+from singalong.media.codecs import NVDEC_CODECS, Choice, hardware
 from singalong.media.containers import DEFAULT_MAX_PIXELS, map_av_error, open_input
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
 from singalong.media.still_motion import moved_frame, moved_picture, path_times_s
 from singalong.media.stills import load_still
+
+ON_CPU = Choice("cpu", "nothing else was asked for")
 
 _REACH_S = 2.0
 """A wanted frame this far ahead is reached by reading on; keyframes are seldom closer than that."""
@@ -50,8 +54,9 @@ class ClipReader:
         num_undecodable: packets and frames so far that did not decode; the last good frame stood in for them.
     """
 
-    def __init__(self, facts: ClipFacts, *, threads: int = 1) -> None:
-        self._facts, self._threads = facts, threads
+    def __init__(self, facts: ClipFacts, *, threads: int = 1, decoder: Choice = ON_CPU) -> None:
+        """`decoder` says who decodes, where the clip's codec allows a choice."""
+        self._facts, self._threads, self._decoder = facts, threads, decoder
         self._path = Path(facts.path)
         self._stack = ExitStack()
         self._maker = PlaneMaker(facts)
@@ -161,7 +166,8 @@ class ClipReader:
     def _opened(self) -> VideoSource:
         if self._source is None:
             most = _max_pixels(self._facts)
-            container = self._stack.enter_context(open_input(self._path, max_pixels=most))
+            hwaccel = _hardware(self._facts, self._decoder)
+            container = self._stack.enter_context(open_input(self._path, max_pixels=most, hwaccel=hwaccel))
             self._source = VideoSource(container, self._path, threads=self._threads, max_pixels=most)
             self._tolerance_s = time_tolerance_s(self._source.tick_s, self._facts)
         return self._source
@@ -176,7 +182,7 @@ class SmallFrame:
     scale: float
 
 
-def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFrame]:
+def iter_small_frames(facts: ClipFacts, *, max_side_px: int, decoder: Choice = ON_CPU) -> Iterator[SmallFrame]:
     """Every decodable frame of a clip in order, no side longer than `max_side_px`, never enlarged.
 
     `scale` turns the clip's pixels into these: x_small = x * scale. A still gives its one frame, one that moves those
@@ -193,7 +199,7 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFr
         width, height = height, width
     reformatter, num_frames = VideoReformatter(), 0
     most = _max_pixels(facts)
-    with open_input(path, max_pixels=most) as container:
+    with open_input(path, max_pixels=most, hwaccel=_hardware(facts, decoder)) as container:
         source = VideoSource(container, path, max_pixels=most)
         while (timed := source.next()) is not None:
             num_frames += 1
@@ -201,6 +207,10 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFr
             yield SmallFrame(timed.time_s, bgr, scale)
     if num_frames == 0:
         raise MediaError("no frame of it can be decoded", file=path, action="Get the file again.")
+
+
+def _hardware(facts: ClipFacts, decoder: Choice) -> HWAccel | None:
+    return hardware(decoder) if facts.codec in NVDEC_CODECS else None
 
 
 def _max_pixels(facts: ClipFacts) -> int:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import av.error
 import numpy as np
@@ -15,6 +15,7 @@ from av.video.plane import VideoPlane
 from av.video.stream import VideoStream
 
 from singalong.errors import MediaError, UsageError
+from singalong.media.codecs import NVENC, Choice, nvenc_options
 from singalong.media.frames import ColorInfo, Samples, YuvFrame
 from singalong.media.outputs import mapped_errors, open_mp4
 
@@ -44,6 +45,16 @@ _HEVC_TAG = "hvc1"
 """Parameter sets in the header alone; Apple's players know no other."""
 
 
+class _Shape(NamedTuple):
+    """What all frames of a segment have in common."""
+
+    width: int
+    height: int
+    fps: Fraction
+    color: ColorInfo
+    sample_aspect_ratio: Fraction
+
+
 class SegmentWriter:
     """Encodes frames to an MP4 segment: a context manager that removes the file if its body fails.
 
@@ -62,6 +73,8 @@ class SegmentWriter:
         sample_aspect_ratio: width of a pixel over its height.
         crf: the encoder's constant rate factor, 0 (for 8 bits: lossless) to 51.
         preset: the encoder's speed preset, of PRESETS; both encoders have the same names.
+        encoder: who encodes 8 bits, see `codecs.choose_encoder`; by default x264, which also steps in where NVENC does
+            not open. NVENC knows no `preset`. The attribute `encoder` says who it was.
 
     Raises UsageError for an unknown preset, MediaError for a frame rate that no file can hold, ResourceError for a
     full disk.
@@ -79,6 +92,7 @@ class SegmentWriter:
         sample_aspect_ratio: Fraction = Fraction(1),
         crf: int,
         preset: str,
+        encoder: Choice | None = None,
     ) -> None:
         assert width % 2 == height % 2 == 0, (width, height)
         _check(path, fps, preset)
@@ -86,21 +100,36 @@ class SegmentWriter:
         self._pix_fmt = "yuv420p10le" if deep else "yuv420p"
         self.num_frames = self._num_packets = 0
         self._is_open = True
+        keyint = max(1, int(fps * MAX_GOP_S))
+        self._shape = _Shape(width, height, fps, color, sample_aspect_ratio)
+        self.encoder = encoder if encoder is not None and not deep else Choice("cpu", "as set")
+        if self.encoder.is_nvidia:
+            try:
+                self._open(NVENC, nvenc_options(crf, keyint))
+                return
+            except av.error.FFmpegError as exc:  # every card has so many sessions and no more
+                self.encoder = Choice("cpu", f"NVENC could not be opened: {exc.strerror or exc}")
+                with suppress(av.error.FFmpegError):
+                    self._container.close()
         with mapped_errors(path):
-            self._container = open_mp4(path)
-            keyint = max(1, int(fps * MAX_GOP_S))
-            encoder, params = _encoder(color, keyint, preset, deep=deep)
-            options = {"crf": str(crf), **params}
-            self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=fps, options=options))
-            context = self._stream.codec_context
-            if deep:
-                context.codec_tag = _HEVC_TAG
-            context.width, context.height, context.pix_fmt = width, height, self._pix_fmt
-            context.time_base = self._stream.time_base = 1 / fps
-            context.sample_aspect_ratio = sample_aspect_ratio
-            context.thread_count = 1
-            context.colorspace, context.color_range = color.matrix, color.range
-            context.color_primaries, context.color_trc = color.primaries, color.transfer
+            self._open(*_encoder(color, keyint, preset, crf, deep=deep))
+
+    def _open(self, name: str, options: dict[str, str]) -> None:
+        """Start the file with an encoder."""
+        shape, color = self._shape, self._shape.color
+        self._container = open_mp4(self.path)
+        self._stream = cast(VideoStream, self._container.add_stream(name, rate=shape.fps, options=options))
+        context = self._stream.codec_context
+        if self._deep:
+            context.codec_tag = _HEVC_TAG
+        context.width, context.height, context.pix_fmt = shape.width, shape.height, self._pix_fmt
+        context.time_base = self._stream.time_base = 1 / shape.fps
+        context.sample_aspect_ratio = shape.sample_aspect_ratio
+        context.thread_count = 1
+        context.colorspace, context.color_range = color.matrix, color.range
+        context.color_primaries, context.color_trc = color.primaries, color.transfer
+        if name == NVENC:
+            context.open()  # now, not at the first frame, when it is too late for another
 
     def write(self, frame: YuvFrame) -> None:
         """Append a frame of the writer's size; its own time does not matter."""
@@ -162,9 +191,9 @@ def _of_depth(samples: Samples, *, deep: bool) -> Samples:
     return samples.astype(np.uint16) << 2 if deep else (samples >> 2).astype(np.uint8)
 
 
-def _encoder(color: ColorInfo, keyint: int, preset: str, *, deep: bool) -> tuple[str, dict[str, str]]:
+def _encoder(color: ColorInfo, keyint: int, preset: str, crf: int, *, deep: bool) -> tuple[str, dict[str, str]]:
     """Name of the encoder and its own parameters."""
-    speed = {"preset": "superfast" if preset == SWIFT else preset}
+    speed = {"crf": str(crf), "preset": "superfast" if preset == SWIFT else preset}
     if not deep:
         coding = ":cabac=0" if preset == SWIFT else ""
         return "libx264", {**speed, "x264-params": f"{_X264_PARAMS}{coding}:keyint={keyint}"}

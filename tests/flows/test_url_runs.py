@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +33,42 @@ from tests.object_server import ROOT, ObjectServer
 COLUMNS = ["shard_id", "status", "work_key", "sync_confidence", "output"]
 
 
-@pytest.fixture
-def manifest(demo_inputs: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def manifest(demo_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two pairs of three shards each, and their montage."""
     rows = ["pair_id,clip,song,song_start_s,song_end_s,montage"]
     for number, clip in enumerate(("clip1_640x360.mp4", "clip2_360x640.mp4"), start=1):
         rows.append(f"p{number},{demo_inputs / clip},{demo_inputs / 'song.wav'},0,1.2,mix")
-    path = tmp_path / "m.csv"
+    path = tmp_path_factory.mktemp("manifest") / "m.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run at a URL that came to its end, what it told then, and the folder that its store is in."""
+
+    url: str
+    told: dict[str, Any]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def made(started_object_server: ObjectServer, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The run that the tests below look at; none of them changes it."""
+    url, folder = f"s3://{started_object_server.make_bucket()}/runs/night", tmp_path_factory.mktemp("made")
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        for name, value in started_object_server.env.items():
+            patch.setenv(name, value)
+        assert drive(manifest, url, folder) == 0
+    return Finished(url, json.loads(out.getvalue()), folder)
+
+
+@pytest.fixture
+def finished(made: Finished, object_server: ObjectServer) -> Finished:
+    """The same, with the server that it lies on in the environment."""
+    return made
 
 
 def settings(tmp_path: Path, store: str = "store") -> list[str]:
@@ -70,12 +99,8 @@ def attempts(url: str) -> list[AttemptRow]:
         return RunFolder.open(path).attempts()
 
 
-def test_a_run_at_a_url_is_the_run_it_would_be_in_a_folder(
-    manifest: Path, tmp_path: Path, bucket_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    url = f"{bucket_url}/runs/night"
-    assert drive(manifest, url, tmp_path) == 0
-    told = json.loads(capsys.readouterr().out)
+def test_a_run_at_a_url_is_the_run_it_would_be_in_a_folder(manifest: Path, tmp_path: Path, finished: Finished) -> None:
+    url, told = finished.url, finished.told
     assert told["run"] == url
     assert told["montages"] == [f"{url}/montages/mix.mp4"]
     assert told["report"] == f"{url}/index.html"
@@ -96,13 +121,12 @@ def test_a_run_at_a_url_is_the_run_it_would_be_in_a_folder(
 
 
 def test_a_finished_run_is_finished_on_any_machine(
-    manifest: Path, tmp_path: Path, bucket_url: str, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+    manifest: Path, tmp_path: Path, finished: Finished, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"{bucket_url}/run"
-    assert drive(manifest, url, tmp_path) == 0
+    url = finished.url
     before = {facts.key: facts.etag for facts in ObjectFolder.at(url).list() if not facts.key.startswith("lease/")}
     monkeypatch.setenv("SINGALONG_CACHE", str(tmp_path / "another-machine"))
-    assert drive(manifest, url, tmp_path) == 0
+    assert drive(manifest, url, finished.folder) == 0
     after = {facts.key: facts.etag for facts in ObjectFolder.at(url).list() if not facts.key.startswith("lease/")}
     assert after == before
     object_server.requests()
@@ -154,11 +178,8 @@ def watched(url: str, driver: subprocess.Popen[bytes]) -> dict[str, Any]:
     raise AssertionError(f"it was never seen at work; it ended with {driver.poll()}")
 
 
-def test_a_pass_of_a_run_at_a_url_is_a_run_beside_it(
-    manifest: Path, tmp_path: Path, bucket_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    url = f"{bucket_url}/run"
-    assert drive(manifest, url, tmp_path) == 0
+def test_a_pass_of_a_run_at_a_url_is_a_run_beside_it(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    url = finished.url
     wanted = Wanted(where="pair_id = 'p2'")
     capsys.readouterr()
     options = {"child": None, "overrides": ["lipsync.crf=30"], "dry_run": False, "as_json": True}

@@ -92,7 +92,7 @@ class Studio:
         settings: AnalysisSettings | None = None,
         **changes: object,
     ) -> Path:
-        def decoded(facts: ClipFacts, *, max_side_px: int) -> Iterator[SmallFrame]:
+        def decoded(facts: ClipFacts, *, max_side_px: int, decoder: object = None) -> Iterator[SmallFrame]:
             for index, image in enumerate(pictures):
                 yield SmallFrame(index / 25 if times_s is None else times_s[index], image, SCALE)
 
