@@ -35,7 +35,7 @@ from tests.raylets import Raylets
 
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 _LOST_STORE_S = 60.0
-_SONG_S = 1.6
+_SONG_S = 6.0
 _GENERATOR = "lipsync.generator=auto"
 
 

@@ -15,7 +15,7 @@ from singalong.runfolder import RunFolder
 from tests.raylets import Raylets
 
 ROOT = Path(__file__).parents[1]
-PATIENCE_S = 240.0
+PATIENCE_S = 420.0
 
 
 class Driver:

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE_S = 90.0
+_NUM_TRIES = 3
 _OBJECT_STORE_BYTES = 80_000_000
 _ELSEWHERE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
 _NUMBERS = itertools.count()
@@ -94,8 +95,11 @@ class Raylets:
             self.address = f"{self.host}:{port}"
             self.environment["RAY_ADDRESS"] = self.address
             options = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
-            self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"])
-            self._await(lambda: _listens(self.host, port))
+            for _ in range(_NUM_TRIES):  # on a busy machine Ray gives itself up after 30 s
+                self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"])
+                if self._is_up(port):
+                    break
+                self.head.kill()
         except BaseException:
             self.close()
             raise
@@ -156,11 +160,13 @@ class Raylets:
         self.nodes.append(node)
         return node
 
-    def _await(self, is_so: Callable[[], bool]) -> None:
+    def _is_up(self, port: int) -> bool:
         deadline = time.monotonic() + PATIENCE_S
-        while not is_so():
-            assert time.monotonic() < deadline, f"Ray did not start; see {self._folder}"
+        while time.monotonic() < deadline and self.head.process.poll() is None:
             time.sleep(0.1)
+            if "Ray runtime started" in (self._folder / f"node{len(self.nodes) - 1}.log").read_text():
+                return _listens(self.host, port)
+        return False
 
 
 def _ip(*arguments: str) -> None:
