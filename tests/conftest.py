@@ -45,6 +45,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SINGALONG_STORE", str(home / "store"))
         patch.setenv("SINGALONG_MODELS", str(home / "models"))
         patch.setenv("SINGALONG_CACHE", str(home / "remote"))
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nobody asks real stores, nor a cloud for its role
+        patch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
         yield
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -96,9 +95,6 @@ class Place:
     def schedule(self, **changes: Any) -> None:
         assert schedule_command(self.wish(**changes), as_json=True) == 0
 
-    def attempts(self, pair: str) -> set[str]:
-        return {path.name for path in (self.run / "attempts").glob(f"{pair}-*/*.parquet")}
-
     def made(self) -> dict[str, int]:
         """How often each shard was made."""
         rows = [row for row in RunFolder.open(self.run).attempts() if row.result is not None and not row.reused]
@@ -164,6 +160,3 @@ class Looker:
         """What is shown under a key, the latest."""
         response = self.client.request("GET", "/artifacts/{key}/latest", path_params={"key": key})
         return response.json()
-
-
-Look = Callable[[], Looker]

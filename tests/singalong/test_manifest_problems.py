@@ -26,7 +26,7 @@ from tests.singalong.manifests import csv, only, problems
         ("clip", "sub", "is a folder"),
         ("song", "/dev/null", "device"),
         ("clip", "https://example.org/a.mp4", "URLs"),
-        ("song", "s3://bucket/song.wav", "URLs"),
+        ("song", "gs://bucket/song.wav", "URLs"),
         ("clip", "ftp://example.org/a.mp4", "URLs"),
         ("clip", "=HYPERLINK(1)", "formula"),
         ("clip", "@SUM(1)", "formula"),

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from singalong import __version__
 from singalong.config import Settings, load_settings
 from singalong.errors import UsageError
+from singalong.store import Store
 from tasks import certificate
 from tasks.certificate import OWN_CERTIFICATE, load_signer, make_own_certificate
 from tasks.credentials import COMPOSITE, SOURCES_LABEL, credentials_for, read_credentials, signing_of
@@ -44,7 +45,7 @@ def film_of(folder: Path, settings: Settings) -> Film:
 
 def made(folder: Path, settings: Settings) -> tuple[Film, FilmFacts]:
     film = film_of(folder, settings)
-    return film, join(film.job().model_copy(update={"audio": ()}))
+    return film, join(film.job().model_copy(update={"audio": ()}), Store(settings.store_path))
 
 
 def test_a_film_tells_maker_sources_model_and_rights(tmp_path: Path, settings: Settings) -> None:
