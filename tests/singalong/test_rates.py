@@ -42,7 +42,8 @@ def test_a_film_has_the_frames_of_its_span_and_its_shards_hold_each_once(
         return
     (pair,) = plan.pairs
     exact = (Fraction(pair.song_end_s) - Fraction(pair.song_start_s)) * fps
-    assert abs(pair.num_frames - exact) <= Fraction(1, 2)
+    rounded = Fraction(1, 10**9)  # where a span ends is a sum of two floats
+    assert abs(pair.num_frames - exact) <= Fraction(1, 2) + rounded
     if fit is Fit.CUT:
         assert pair.num_frames <= round(Fraction(clip_s) * fps)
         exact = min(Fraction(clip_s), Fraction(start_s + song_s) - Fraction(start_s)) * fps
