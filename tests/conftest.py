@@ -2,12 +2,17 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.object_server import ObjectServer
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # before librosa is imported: its code is compiled into a cache, and of two processes that fill it one may crash
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix) / "numba" / os.environ["PYTEST_XDIST_WORKER"])
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -7,7 +7,11 @@ memory grows with the song by 345 bytes a second and no more.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -74,11 +78,26 @@ def beats_in(strength: F32) -> NDArray[np.float64]:
     beats: list[float] = []
     for first, last in itertools.pairwise(edges):
         start = max(0, first - margin)
-        frames, period_s = _track(strength[start : last + margin])
+        with _alone():
+            frames, period_s = _track(strength[start : last + margin])
         own = (frames + start)[(frames + start >= first) & (frames + start < last)] / FRAMES_PER_S
         # two pieces may disagree where they meet: half a beat is no beat
         beats += [float(time_s) for time_s in own if not beats or time_s - beats[-1] > 0.5 * period_s]
     return np.array(beats)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One process of this user at a time: librosa's code is compiled into a cache on the disk when it is first used, and
+    of two processes that fill it at once one may crash.
+    """
+    lock = Path(tempfile.gettempdir()) / f"singalong-beats-{os.getuid()}.lock"
+    fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _track(strength: F32) -> tuple[NDArray[np.int64], float]:
