@@ -88,7 +88,7 @@ def beats_in(strength: F32) -> NDArray[np.float64]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """One process of this user at a time: librosa's code is compiled into a cache on the disk when it is first used, and
+    """One process of this user at a time: librosa is compiled into a cache on the disk when it is first used, and
     of two processes that fill it at once one may crash.
     """
     lock = Path(tempfile.gettempdir()) / f"singalong-beats-{os.getuid()}.lock"
