@@ -38,6 +38,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(tmp_path: Path) -> dict[str, str]:
     changes = {"PREFECT_HOME": str(tmp_path / "prefect"), "SINGALONG_MODELS": str(tmp_path / "models")}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RAY_"))}
+    for name in [name for name in inherited if name.endswith("_NUM_THREADS")]:  # left by tests that started Ray
+        del inherited[name]
     return inherited | changes | {"OMP_NUM_THREADS": "1"}
 
 
