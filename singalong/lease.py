@@ -24,6 +24,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from singalong.environment import seconds_from
 from singalong.errors import HeldError, SingalongError, TransientIOError, UsageError
 from singalong.objects import ObjectFacts, ObjectFolder
 
@@ -41,16 +42,7 @@ def lapse_s() -> float:
 
     All machines that work on a run must agree. Raises UsageError where the environment gives no number.
     """
-    text = os.environ.get("SINGALONG_LEASE_S", "")
-    try:
-        value = float(text) if text else LAPSE_S
-    except ValueError:
-        value = -1.0
-    if not 2 <= value < 1e6:
-        raise UsageError(
-            "SINGALONG_LEASE_S is no number of seconds", value=text, expected="a number from 2 on, such as 60"
-        )
-    return value
+    return seconds_from("SINGALONG_LEASE_S", LAPSE_S, least_s=2, expected="a number from 2 on, such as 60")
 
 
 class Holder(BaseModel):

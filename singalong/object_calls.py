@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from singalong.environment import seconds_from
 from singalong.errors import UsageError
 from singalong.object_errors import fault_of
 
@@ -46,16 +47,7 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 def retry_s() -> float:
     """For how long a lost store is tried again, seconds. Raises UsageError where the environment gives no number."""
-    text = os.environ.get("SINGALONG_OBJECT_RETRY_S", "")
-    try:
-        value = float(text) if text else RETRY_S
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise UsageError(
-            "SINGALONG_OBJECT_RETRY_S is no number of seconds", value=text, expected="a number such as 150"
-        )
-    return value
+    return seconds_from("SINGALONG_OBJECT_RETRY_S", RETRY_S, least_s=0, expected="a number such as 150")
 
 
 def call(work: Callable[[], Awaitable[T]], url: str) -> T:
