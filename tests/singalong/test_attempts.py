@@ -22,6 +22,7 @@ from singalong.contracts import AttemptRow, StartedMark
 from singalong.errors import UsageError
 from tests.power_cuts import lay_out, recording
 from tests.singalong.builders import attempt, pair_row, plan_of
+from tests.sudden_deaths import exit_code, fork_that_dies
 
 SHARDS = plan_of([pair_row(1, song_end_s=20), pair_row(2, song_start_s=1, song_end_s=11)]).shards
 KEYS = {shard.shard_id: shard.work_key for shard in SHARDS}
@@ -279,33 +280,20 @@ def perform(log: AttemptLog, operations: list[tuple[str, int]], promise: Callabl
 def dying_at(folder: Path, operations: list[tuple[str, int]], step: int) -> set[tuple[str, str, int]]:
     """Perform in a fork that stops dead at its n-th change of the disk; what it had promised by then."""
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            lines = pipe.read().splitlines()
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) in (0, 9)
-        return {(kind, shard_id, int(number)) for kind, shard_id, number in map(str.split, lines)}
-    left = [step]
 
-    def dying(real: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                os._exit(9)
-            return real(*args, **kwargs)
+    def promise(*what: object) -> None:
+        os.write(writing, f"{' '.join(map(str, what))}\n".encode())
 
-        return call
-
-    try:
-        for name in ("replace", "link", "unlink", "mkdir", "rename", "fsync"):
-            setattr(os, name, dying(getattr(os, name)))
-        perform(
-            AttemptLog(folder), operations, lambda *what: os.write(writing, f"{' '.join(map(str, what))}\n".encode())
-        )
-    except BaseException:  # noqa: BLE001 - a fork must never return into pytest
-        os._exit(1)
-    os._exit(0)
+    pid = fork_that_dies(
+        lambda: perform(AttemptLog(folder), operations, promise),
+        at=step,
+        calls=("replace", "link", "unlink", "mkdir", "rename", "fsync"),
+    )
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().splitlines()
+    exit_code(pid)
+    return {(kind, shard_id, int(number)) for kind, shard_id, number in map(str.split, lines)}
 
 
 @settings(deadline=None, max_examples=40)

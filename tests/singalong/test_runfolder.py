@@ -16,6 +16,7 @@ from singalong.contracts import Plan, Status
 from singalong.errors import TransientIOError, UsageError
 from singalong.runfolder import RunFolder
 from tests.singalong.builders import attempt, pair_row, plan_of, touch
+from tests.sudden_deaths import exit_code, fork_that_dies
 
 SETTINGS = Settings.model_validate({"lipsync": {"crf": 20}, "run": {"store": "/tmp/é"}})
 ROWS = [pair_row(1, song_end_s=20, tags={"a": "b"}), pair_row(2, song_end_s=5)]
@@ -153,29 +154,8 @@ def test_a_crash_at_any_step_of_making_a_run_can_be_made_good(tmp_path: Path) ->
 
 def _in_child(action: Any, *, dies_at: int) -> int:
     """Run in a fork that stops dead at the n-th call that changes something on the disk; its exit code."""
-    pid = os.fork()
-    if pid:
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert code in (0, 9)
-        return code
-    left = [dies_at]
-
-    def dying(real: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                os._exit(9)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in ("replace", "link", "unlink", "mkdir", "ftruncate"):
-        setattr(os, name, dying(getattr(os, name)))
-    try:
-        action()
-    except BaseException:  # noqa: BLE001 - a fork must never return into pytest
-        os._exit(1)
-    os._exit(0)
+    calls = ("replace", "link", "unlink", "mkdir", "ftruncate")
+    return exit_code(fork_that_dies(action, at=dies_at, calls=calls))
 
 
 # ---- attempts
