@@ -147,7 +147,8 @@ class Rows:
     """Attempts that lie in no segment yet."""
 
     def __init__(self, rows: Sequence[AttemptRow]) -> None:
-        self._table = to_table(AttemptRow, rows)
+        table = to_table(AttemptRow, rows)
+        self._table = table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))  # as of segments
         self.narrow = self._table.select(list(NARROW))
 
     def wide(self, columns: Sequence[str]) -> pa.Table:
