@@ -148,7 +148,8 @@ class Rows:
 
     def __init__(self, rows: Sequence[AttemptRow]) -> None:
         table = to_table(AttemptRow, rows)
-        self._table = table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))  # as of segments
+        schema = pa.schema([field.with_nullable(True) for field in table.schema])  # as segments have it
+        self._table = pa.Table.from_arrays(table.columns, schema=schema)
         self.narrow = self._table.select(list(NARROW))
 
     def wide(self, columns: Sequence[str]) -> pa.Table:

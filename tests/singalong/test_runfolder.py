@@ -213,6 +213,7 @@ def test_attempts_in_segments_and_those_that_came_since_are_folded_together(
     for shard in run.plan.shards[:-1]:
         run.record(attempt(shard))
     run.fold_journal()
+    monkeypatch.undo()
     run.record(attempt(run.plan.shards[-1], 1, "BUG"))
     found = [*(run.path / "attempts" / "segments").iterdir(), *(run.path / "attempts" / "journal").iterdir()]
     assert len(found) >= 2
