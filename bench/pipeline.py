@@ -25,7 +25,7 @@ FULL_SIZE, SMALL = "untrained", "singalong-warper"
 
 @dataclass
 class Ours:
-    """One pair made by us: frames, seconds a stage, wall and CPU seconds of all, clips analysed."""
+    """One pair made by us: frames, seconds a stage, wall and CPU seconds of all, clips analysed, mean scores."""
 
     frames: int
     stages: dict[str, float]
@@ -34,6 +34,7 @@ class Ours:
     num_analysed: int
     film: Path
     confidence: float | None = None
+    distance: float | None = None
 
     @property
     def wall_ms(self) -> float:
@@ -101,7 +102,7 @@ def run_ours(
         stages["join"] = time.perf_counter() - begun
         film = next((session.run.path / "outputs").glob("*.mp4"))
     wall_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
-    confidences = [result.score.confidence for result in results if result.score.confidence is not None]
+    scores = [result.score for result in results]
     return Ours(
         frames=plan.pairs[0].num_frames,
         stages=dict(stages),
@@ -109,8 +110,15 @@ def run_ours(
         cpu_s=cpu_s,
         num_analysed=counted.jobs["AnalyseJob"],
         film=film,
-        confidence=float(np.mean(confidences)) if confidences else None,
+        confidence=_mean([score.confidence for score in scores]),
+        distance=_mean([score.distance for score in scores]),
     )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _add_preparation(stages: dict[str, float], items: list[Item], took_s: float, *, is_new: bool) -> None:
