@@ -22,8 +22,9 @@ PLAN_SCHEMA_VERSION = 2
 PLAN_VERSION_KEY = b"singalong.plan_version"
 """In the metadata of a run folder's plans: their number."""
 _METADATA_KEY = b"singalong.plan"
-_PAIR_ORDER = "pair_order"
-_OUTLINE = ["shard_id", "work_key", "start_frame", "end_frame", _PAIR_ORDER]
+PAIR_ORDER = "pair_order"
+"""Column that tells which of the plan's pairs a shard is of, and their order."""
+_OUTLINE = ["shard_id", "work_key", "start_frame", "end_frame", PAIR_ORDER]
 
 
 class PlanOutline:
@@ -48,7 +49,7 @@ class PlanOutline:
         self.work_keys: list[str] = table["work_key"].to_pylist()
         frames = table["end_frame"].to_numpy() - table["start_frame"].to_numpy()
         self.num_frames: NDArray[np.int64] = frames.astype(np.int64)
-        self.num_pairs = len(np.unique(table[_PAIR_ORDER].to_numpy()))
+        self.num_pairs = len(np.unique(table[PAIR_ORDER].to_numpy()))
 
     @classmethod
     def of(cls, plan: Plan) -> PlanOutline:
@@ -73,7 +74,7 @@ def plan_to_table(plan: Plan) -> pa.Table:
     pair_numbers = pa.array([order[shard.pair_id] for shard in plan.shards], pa.int64())
     shards = to_table(ShardPlan, plan.shards)
     pairs = to_table(PairPlan, plan.pairs).take(pair_numbers)
-    table = shards.append_column(pa.field(_PAIR_ORDER, pa.int64(), nullable=False), pair_numbers)
+    table = shards.append_column(pa.field(PAIR_ORDER, pa.int64(), nullable=False), pair_numbers)
     for name in pairs.column_names:
         if name not in shards.column_names:
             table = table.append_column(pairs.schema.field(name), pairs[name])
@@ -81,12 +82,17 @@ def plan_to_table(plan: Plan) -> pa.Table:
     return table.replace_schema_metadata({_METADATA_KEY: json.dumps(rest).encode()})
 
 
+def plan_head(table: pa.Table, *, file: Path | None = None) -> Plan:
+    """The plan of a table without its pairs and shards. Raises as `plan_from_table` does."""
+    return Plan(**_rest_of(table, file), pairs=(), shards=())
+
+
 def plan_from_table(table: pa.Table, *, file: Path | None = None) -> Plan:
     """The plan that `plan_to_table` stored. Raises ValueError when the table is no plan, UsageError when it is of a
     newer version.
     """
     rest = _rest_of(table, file)
-    numbers = table[_PAIR_ORDER].to_numpy()
+    numbers = table[PAIR_ORDER].to_numpy()
     _, first_rows = np.unique(numbers, return_index=True)
     pairs = table.take(pa.array(first_rows))
     return Plan(**rest, pairs=tuple(from_table(PairPlan, pairs)), shards=tuple(from_table(ShardPlan, table)))
