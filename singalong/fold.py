@@ -91,7 +91,7 @@ class Attempts:
                 table = part.wide(columns)
                 tables.append(table if len(own) == table.num_rows else table.take(pa.array(own)))
             start = end
-        table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        table = pa.concat_tables(tables).combine_chunks()
         if np.array_equal(wanted, rows):
             return table
         return table.take(pa.array(np.searchsorted(wanted, rows), mask=rows < 0))
