@@ -5,6 +5,7 @@ metadata.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from singalong.contracts import PairPlan, Plan, RowProblem, ShardPlan
+from singalong.contracts import PairPlan, Plan, ShardPlan
 from singalong.newer import refuse_newer
-from singalong.tables import from_table, to_table
+from singalong.tables import from_table, schema_of, to_table
 
 PLAN_SCHEMA_VERSION = 2
 """2: pairs may have settings of their own. A reader of version 1 would make them without."""
@@ -27,24 +28,26 @@ PAIR_ORDER = "pair_order"
 _OUTLINE = ["shard_id", "work_key", "start_frame", "end_frame", PAIR_ORDER]
 
 
+_SHARED = frozenset(
+    field.name for field in schema_of(PairPlan) if pa.types.is_string(field.type) and field.name != "pair_id"
+)
+
+
 class PlanOutline:
     """What a plan asks for, as columns: enough to say where a run stands, at a hundredth of the whole plan's cost.
 
     Attributes:
+        head: the plan without its pairs and shards.
         shard_ids, work_keys: in the order of the plan.
         num_frames: (n,) of each shard.
         num_pairs: pairs that could be planned.
-        problems: rows that could not.
         version: number of the plan in its run folder; 0 for a plan that is in none.
     """
 
     def __init__(self, table: pa.Table, *, file: Path | None = None) -> None:
         """Raises as `plan_from_table` does, and KeyError where a column is missing."""
-        rest = _rest_of(table, file)
-        self.run_id: str = rest["run_id"]
-        self.parent_run_id: str | None = rest.get("parent_run_id")
+        self.head = plan_head(table, file=file)
         self.version = int(table.schema.metadata.get(PLAN_VERSION_KEY, 0))
-        self.problems = tuple(RowProblem.model_validate(problem) for problem in rest.get("problems", ()))
         self.shard_ids: list[str] = table["shard_id"].to_pylist()
         self.work_keys: list[str] = table["work_key"].to_pylist()
         frames = table["end_frame"].to_numpy() - table["start_frame"].to_numpy()
@@ -55,8 +58,8 @@ class PlanOutline:
     def of(cls, plan: Plan) -> PlanOutline:
         """The outline of a plan."""
         outline = cls.__new__(cls)
-        outline.run_id, outline.parent_run_id, outline.version = plan.run_id, plan.parent_run_id, 0
-        outline.problems, outline.num_pairs = plan.problems, len(plan.pairs)
+        outline.head, outline.version = plan.model_copy(update={"pairs": (), "shards": ()}), 0
+        outline.num_pairs = len(plan.pairs)
         outline.shard_ids = [shard.shard_id for shard in plan.shards]
         outline.work_keys = [shard.work_key for shard in plan.shards]
         outline.num_frames = np.array([shard.num_frames for shard in plan.shards], np.int64)
@@ -80,6 +83,15 @@ def plan_to_table(plan: Plan) -> pa.Table:
             table = table.append_column(pairs.schema.field(name), pairs[name])
     rest = plan.model_dump(mode="json", exclude={"pairs", "shards"}) | {"schema_version": PLAN_SCHEMA_VERSION}
     return table.replace_schema_metadata({_METADATA_KEY: json.dumps(rest).encode()})
+
+
+def read_plan_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of `plan_to_table` from a file, or some of its columns; those that are as a rule the same in many rows
+    are encoded by their values.
+    """
+    names = [name for name in pq.read_schema(file).names if columns is None or name in columns]
+    shared = [name for name in names if name in _SHARED]
+    return pq.read_table(file, columns=names, read_dictionary=shared, page_checksum_verification=True)
 
 
 def plan_head(table: pa.Table, *, file: Path | None = None) -> Plan:

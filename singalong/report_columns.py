@@ -267,9 +267,7 @@ def _scored(outcome: Mapping[str, pa.Array], judge: Judge, head: Plan) -> Column
     }
 
 
-def _of_several(
-    batch: Batch, columns: Columns, several: Ints, *, judge: Judge, merge: Merge, head: Plan
-) -> Columns:
+def _of_several(batch: Batch, columns: Columns, several: Ints, *, judge: Judge, merge: Merge, head: Plan) -> Columns:
     """The columns in which pairs of several shards do not say what their first shard does."""
     bounds = np.append(batch.firsts, len(batch.status))
     own = [np.arange(bounds[pair], bounds[pair + 1]) for pair in several.tolist()]

@@ -1,15 +1,20 @@
 """What stands: of every pair the take that is in the films."""
 
+from pathlib import Path
+
+from singalong.config import Settings
 from singalong.contracts import Status
 from singalong.fold import fold_attempts
-from tasks.standing import Standing
+from singalong.runfolder import RunFolder
+from singalong.store import Store
+from tasks.standing import standing
 from tests.singalong.builders import attempt, pair_row, plan_of, shard_result
 
 PLAN = plan_of([pair_row(n, song_end_s=20 + n, priority=n % 2) for n in range(1, 6)])
 
 
-def test_work_keys_of_pairs_come_in_the_order_of_the_plan() -> None:
-    stands = Standing(PLAN, fold_attempts(PLAN, []), {})
+def test_work_keys_of_pairs_come_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    stands = standing(RunFolder.create(tmp_path / "run", PLAN, Settings()), Store(tmp_path / "store"))
     wanted = {"p5", "p2"}
     assert stands.work_keys_of(["p5", "p2"]) == [s.work_key for s in PLAN.shards if s.pair_id in wanted]
     assert stands.work_keys_of([]) == []
