@@ -2,8 +2,8 @@
 
     python -m bench.scale --pairs 1000000 [--work FOLDER] [--out bench/results/scale.json]
 
-Every figure is CPU time, what the process grew by, and the most it ever held. The same is measured at a tenth of the pairs
-first: what is linear has the same cost a pair in both columns.
+Every figure is CPU time, what the process grew by, and the most it ever held. The same is measured at a tenth of the
+pairs first: what is linear has the same cost a pair in both columns.
 """
 
 from __future__ import annotations

@@ -104,10 +104,9 @@ def standing(run: RunFolder, store: Store, *, thresholds: Thresholds | None = No
     if run.heritage is None:
         return Standing(run, store, fold)
     plan = run.plan
-    takes = {
-        pair_id: [_judged(take, run, store, judge) for take in own]
-        for pair_id, own in takes_of(plan, run.heritage).items()
-    }
+    known = takes_of(plan, run.heritage)
+    found = store.find_many(shard.work_key for own in known.values() for take in own for shard in take.shards)
+    takes = {pair_id: [_judged(take, found, run, store, judge) for take in own] for pair_id, own in known.items()}
     best = {pair_id: best_take(own) for pair_id, own in takes.items()}
     others = {pair_id: chosen for pair_id, chosen in best.items() if chosen.take.run_id != plan.run_id}
     if not others:
@@ -156,10 +155,9 @@ def scorer_thresholds(scorer: str | None) -> Thresholds | None:
         return None  # the model was removed or its card edited since the run: scores stay, people judge
 
 
-def _judged(take: Take, run: RunFolder, store: Store, judge: Judge) -> JudgedTake:
-    found = [store.find(shard.work_key) for shard in take.shards]
-    results = tuple(result for result in found if result is not None)
-    if len(results) != len(found) or not found:
+def _judged(take: Take, found: Mapping[str, ShardResult], run: RunFolder, store: Store, judge: Judge) -> JudgedTake:
+    results = tuple(found[shard.work_key] for shard in take.shards if shard.work_key in found)
+    if len(results) != len(take.shards) or not results:
         return JudgedTake(take, None, SyncScore(), None)
     score = score_of_pair([shard.shard_id for shard in take.shards], results, run, store) or SyncScore()
     return JudgedTake(take, results, score, judge(score))
