@@ -1,6 +1,7 @@
 """Planning, folding and telling of a run of a million pairs, on paper: no media, no models, the real files.
 
     python -m bench.scale --pairs 1000000 [--work FOLDER] [--out bench/results/scale.json]
+    python -m bench.scale --pairs 100000 --times 10   a million planned and recorded in a tenth of the time
 
 Every figure is CPU time, what the process grew by, and the most it ever held. The same is measured at a tenth of the
 pairs first: what is linear has the same cost a pair in both columns.
@@ -257,7 +258,11 @@ PARTS: dict[str, Callable[[Path, int], Iterator[tuple[str, dict[str, float]]]]] 
 
 
 def _in_child(name: str, folder: Path, num_pairs: int, answers: Any) -> None:
-    answers.put(dict(PARTS[name](folder, num_pairs)))
+    found = {}
+    for step, cost in PARTS[name](folder, num_pairs):
+        print(json.dumps({"pairs": num_pairs, "step": step, **cost}), flush=True)
+        found[step] = cost
+    answers.put(found)
 
 
 def run_parts(folder: Path, num_pairs: int, parts: list[str]) -> dict[str, dict[str, float]]:
@@ -280,7 +285,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=None, help="folder to work in; kept")
     parser.add_argument("--parts", default="plan,ledger,status,report")
     parser.add_argument(
-        "--times", type=int, default=1, help="then tell the status of a run of so many times the shards"
+        "--times", type=int, default=1, help="then status and report of a run of so many times the shards"
     )
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -291,12 +296,11 @@ def main() -> None:
         costs = run_parts(folder, num_pairs, options.parts.split(","))
         results["pairs"][str(num_pairs)] = costs
         results.setdefault("files", {})[str(num_pairs)] = _files(folder / "run")
-        print(json.dumps({str(num_pairs): costs}, indent=1), flush=True)
         if num_pairs == options.pairs and options.times > 1:
             (larger := folder / "larger").mkdir()
             multiply(folder / "run", larger / "run", options.times)
-            results["pairs"][str(num_pairs * options.times)] = run_parts(larger, num_pairs, ["status"])
-            print(json.dumps(results["pairs"][str(num_pairs * options.times)], indent=1), flush=True)
+            num_shards = num_pairs * options.times
+            results["pairs"][str(num_shards)] = run_parts(larger, num_shards, ["status", "report"])
         if options.work is None:
             shutil.rmtree(folder.parent)
     if options.out is not None:

@@ -226,5 +226,6 @@ def _array(value: Any, kind: pa.DataType, num_rows: int) -> pa.Array:
     if value is None:
         return pa.nulls(num_rows, kind)
     if pa.types.is_map(kind) or pa.types.is_list(kind):
-        return pa.array([list(value)], kind).take(pa.array(np.zeros(num_rows, np.int64)))
+        one = list(value.items()) if isinstance(value, dict) else list(value)
+        return pa.array([one], kind).take(pa.array(np.zeros(num_rows, np.int64)))
     return pa.repeat(pa.scalar(value.value if isinstance(value, Enum) else value, kind), num_rows)
