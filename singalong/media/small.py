@@ -42,14 +42,16 @@ class SmallPlanes:
         y, u, v = (cast(U8, plane) for plane in plane_views(frame))
         if factor == 1:
             return cls(y.copy(), u.copy(), v.copy(), color, size=size, facts=facts)
-        return cls(*(_shrunk(plane, factor) for plane in (y, u, v)), color, size=size, facts=facts)
+        small = [_shrunk(plane, factor) for plane in (y, u, v)]
+        return cls(small[0], small[1], small[2], color, size=size, facts=facts)
 
     @cached_property
     def bgr(self) -> U8:
         """The picture, upright, BGR uint8 (h, w, 3)."""
         height, width = self._y.shape
-        chroma = (cast(U8, cv2.resize(c, (width, height), interpolation=cv2.INTER_NEAREST)) for c in (self._u, self._v))
-        bgr = planes_to_bgr(self._y, *chroma, self._color)
+        u = cast(U8, cv2.resize(self._u, (width, height), interpolation=cv2.INTER_NEAREST))
+        v = cast(U8, cv2.resize(self._v, (width, height), interpolation=cv2.INTER_NEAREST))
+        bgr = planes_to_bgr(self._y, u, v, self._color)
         if (width, height) != self._size:
             bgr = cast(U8, cv2.resize(bgr, self._size, interpolation=cv2.INTER_LINEAR))
         return cast(U8, upright(bgr, self._facts))
