@@ -104,6 +104,10 @@ class RemoteStore(Store):
         """Raise UsageError where bucket, credentials or address are wrong, or the store lets two create one object."""
         check_create_only(self._remote)
 
+    def tidy(self) -> int:
+        """Nothing: what is in the cache is removed by its use, and work that never got to the URL still may."""
+        return 0
+
     # ---- finished shards
 
     def find(self, work_key: str) -> ShardResult | None:

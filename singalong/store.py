@@ -55,6 +55,7 @@ from singalong.store_marks import (
     marker_data,
     size_of,
 )
+from singalong.store_strays import held, trim_now_and_then
 from singalong.tempdirs import TempDirs
 from singalong.urls import is_url
 
@@ -172,6 +173,13 @@ class Store:
         """Remove temporary folders of dead processes (also done when a process first asks for one)."""
         return self._temp.sweep()
 
+    def tidy(self) -> int:
+        """Once a day, remove what commits of dead processes left among the finished work; the bytes freed.
+
+        See `singalong.store_strays`.
+        """
+        return trim_now_and_then(self.root / "work")
+
     # ---- finished shards
 
     def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
@@ -251,10 +259,10 @@ class Store:
             segment_bytes=segment.stat().st_size,
             frames_bytes=frames.stat().st_size,
         )
-        make_dirs(self._work_dir(result.work_key))
-        move_durably(segment, self.segment_path(marker.result))
-        move_durably(frames, self.frames_path(marker.result))
-        return self._publish(marker)
+        with held(self._work_dir(result.work_key)):
+            move_durably(segment, self.segment_path(marker.result))
+            move_durably(frames, self.frames_path(marker.result))
+            return self._publish(marker)
 
     def _maybe_there(self, work_keys: Iterable[str]) -> Iterator[str]:
         """Each key once, without those that surely have no result: of a new run's keys nearly none has.
