@@ -5,9 +5,9 @@
     python -m bench.quality --seconds 2      less of each
 
 Float32 is the arithmetic of the paper; default is what the machine is fastest at, bfloat16 where it multiplies that.
-The rest of both runs is the same. Films are written without loss: what two encodings of pictures a level apart differ by is
-the encoder's own noise (SSIM 0.988 on the synthetic clip's grain, where the pictures before it have the figure printed
-here). SSIM is luma's (Wang et al. 2004, Gaussian window of 11, sigma 1.5), in the face's box; scores are the report's.
+The rest of both runs is the same. Films are written without loss: by what else would two films of pictures a level
+apart differ than the encoder's noise (0.988 on the synthetic clip's grain at crf 18). SSIM is luma's (Wang et al. 2004,
+Gaussian window of 11, sigma 1.5), in the face's box; scores are the report's.
 """
 
 from __future__ import annotations

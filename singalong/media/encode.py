@@ -20,9 +20,9 @@ from singalong.media.frames import ColorInfo, Samples, YuvFrame
 from singalong.media.outputs import mapped_errors, open_mp4
 
 SWIFT = "swift"
-"""Our own preset: x264's superfast with CAVLC and B-frames in a fixed pattern, HEVC's superfast. Against veryfast at a constant rate factor lower by
-one it takes 0.4 of the time for a fifth to a third more bits, at the same SSIM; what it writes decodes in half the
-time (bench/NOTES.md)."""
+"""Our own preset: x264's superfast with CAVLC and B-frames in a fixed pattern, HEVC's superfast. Against veryfast at a
+constant rate factor lower by one it takes 0.4 of the time for a fifth to a third more bits, at the same SSIM; what it
+writes decodes in half the time (bench/NOTES.md)."""
 PRESETS = (SWIFT, "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 MAX_GOP_S = 2
 _MAX_RATE_PART = 2**31 - 1  # libav's rationals and the MP4 time scale are 32-bit
