@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 
 from singalong.errors import UsageError
 from tasks.actors.code import as_zip, wheel
+from tasks.actors.lean import lean_head
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
@@ -37,7 +38,8 @@ def connect(address: str | None, *, share_code: bool = True, metrics_port: int |
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
             own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
-            ray.init(address="local", include_dashboard=False, **own, **common)
+            with lean_head():
+                ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 
 
