@@ -48,8 +48,8 @@ def run_to_end(flow: Callable[..., Any], *parameters: Any) -> Any:
     _interrupted.clear()
     _raised.clear()
     try:
-        with _own_server():
-            state = flow(*parameters, return_state=True)
+        _use_own_server()
+        state = flow(*parameters, return_state=True)
         return None if _interrupted.is_set() or state.is_cancelled() else state.result()
     except Exception as error:
         if _interrupted.is_set():  # Prefect could not be told, which matters to nobody
@@ -114,20 +114,14 @@ def cancelled() -> Any:
     return Cancelled(message="interrupted: give the same command again to go on")
 
 
-@contextmanager
-def _own_server() -> Iterator[None]:
-    """Have Prefect use the server of this command, where it would start a temporary one."""
+def _use_own_server() -> None:
+    """Have Prefect use the server of this command, where it would start a temporary one: both live as long as it."""
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
-        yield
         return
-    # In the environment and not in a context: Prefect's threads do not all get the contexts of those who start them.
     try:
-        os.environ[PREFECT_API_URL.name] = own_server().wait()
+        url = own_server().wait()
     except InfraError as error:
         raise PrefectFailedError(error.problem, action=error.action) from error
+    # In the environment and not in a context: Prefect's threads do not all get the contexts of those who start them.
+    os.environ[PREFECT_API_URL.name] = url
     refresh_global_settings_context()
-    try:
-        yield
-    finally:
-        del os.environ[PREFECT_API_URL.name]
-        refresh_global_settings_context()
