@@ -17,9 +17,9 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import flow  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
 
+from flows.early_workers import current_workers  # noqa: E402
 from flows.order import run_stages  # noqa: E402
 from flows.prefect_runs import INTERRUPTS, as_task, cancelled, noting_interrupts, progress_artifact  # noqa: E402
-from flows.early_workers import current_workers  # noqa: E402
 from flows.watchers import current_watcher, tell_metrics  # noqa: E402
 from singalong.runfolder import RunFolder  # noqa: E402
 from tasks.session import Session  # noqa: E402
