@@ -7,7 +7,7 @@ are done again.
 ALGORITHM_VERSION = 4
 """Lip-sync, paste-back, encoding and scores."""
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 """Shots, faces, tracks and looks."""
 
 SONG_VERSION = "1"

@@ -202,6 +202,12 @@ def _doubled(plane: Samples) -> Samples:
     return np.repeat(wide, 2, axis=0)
 
 
+def planes_to_bgr(y: U8, u: U8, v: U8, color: ColorInfo) -> U8:
+    """Planes of one size (h, w), of 8 bits, whose matrix `color` states, as BGR uint8 (h, w, 3)."""
+    to_bgr, _ = _matrices(color.matrix, color.is_full_range)
+    return cast(U8, cv2.transform(cv2.merge((y, u, v)), to_bgr))
+
+
 def _sdr_to_bgr(frame: YuvFrame, yuv: Samples) -> U8:
     to_bgr, _ = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
     return cast(U8, cv2.transform(yuv, to_bgr))
