@@ -30,7 +30,7 @@ from singalong.scoring import WINDOW_STEPS
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis
-from tasks.clues import check_likeness, clues_of, likeness_version, speakers_version
+from tasks.clues import Where, check_likeness, clues_of, likeness_version, speakers_version
 from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
 from tasks.probe_media import at_hand, clip_facts, local_clip, picture_facts
@@ -184,9 +184,10 @@ def _chosen_face(face: str, finder: _ClueFinder) -> ChosenFace:
     clip, end_s = finder.clip, finder.clip.duration_s
     found = load_analysis(finder.analysis, 0.0, end_s, settings=finder.settings.analysis)
     speakers, likeness = finder.speakers(face), finder.likeness(face)
-    clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, clip=clip.path)
+    where = Where(clip.path)
+    clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
     chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
-    check_likeness(face, chosen, found, clip=clip.path)
+    check_likeness(face, chosen, found, where)
     if not chosen.usable.any():
         raise NoFaceError(
             "no usable face in the whole video"
