@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "cluster.json"
 _LOST_STORE_S = 60.0
 _SHORT_CUT_S = 10.0
 _UNNOTICED_S = 2.0
-_SONG_S = 12.0
+_SONG_S = 8.0
 _GENERATOR = "lipsync.generator=auto"
 
 
@@ -128,10 +128,10 @@ def add_a_node(bed: Bed) -> Came:
     """A run begins where there is no node at all; one comes, and later another."""
     with Raylets(bed.home / "ray") as cluster:
         began, driver = time.time(), bed.drive(cluster, "add a node")
-        cluster.add_node()
+        assert cluster.add_node().wait()
         driver.until(driver.workers)
         struck = time.time()
-        cluster.add_node()
+        assert cluster.add_node().wait()
         return bed.judge(driver, began, struck)
 
 

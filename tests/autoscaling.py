@@ -14,6 +14,7 @@ from typing import Any
 _HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
 """The provider takes the node of this id for its head."""
 _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+_COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 ENVIRONMENT = {
     "RAY_FAKE_CLUSTER": "1",
     "RAY_enable_autoscaler_v2": "1",  # the one that knows of labels
@@ -46,16 +47,12 @@ def write_config(file: Path, address: str, nodes: Mapping[str, Mapping[str, Any]
         "provider": provider,
         "head_node_type": "ray.head.default",
         "available_node_types": {"ray.head.default": head, **kinds},
-        "idle_timeout_minutes": 0.2,
+        "idle_timeout_minutes": 5,
         "upscaling_speed": 1.0,
         "auth": {},
         "docker": {},
         "file_mounts": {},
-        **dict.fromkeys(
-            (
-                "cluster_synced_files", "initialization_commands", "setup_commands", "head_setup_commands",
-                "worker_setup_commands", "head_start_ray_commands", "worker_start_ray_commands",
-            ), [],
-        ),
-    }  # fmt: skip
+        "cluster_synced_files": [],
+        **{f"{name}_commands": [] for name in _COMMANDS},
+    }
     file.write_text(json.dumps(config))

@@ -1,9 +1,9 @@
 """A Ray cluster of several nodes on this machine: a head without cores, and raylets that come, die and lose their way.
 
-Where root may make network namespaces, each node has one with an address of its own, and the bridge between them lies in
-that of the head, where drivers must be started too (`prefix`). Elsewhere all share this machine's address, since Ray wants
-no several nodes on the loopback. A head that works itself listens on the loopback alone. Everything is ended by process
-id, and nobody else can join: the cluster has a token of its own.
+Where root may make network namespaces, each node has one with an address of its own, and the bridge between them lies
+in that of the head, where drivers must be started too (`prefix`). Elsewhere all share this machine's address, since Ray
+wants no several nodes on the loopback. A head that works itself listens on the loopback alone. Everything is ended by
+process id, and nobody else can join: the cluster has a token of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from typing import Any
 
 from tests import autoscaling
 
-PATIENCE_S = 90.0
-_NUM_TRIES = 3
+PATIENCE_S = 150.0
 _OBJECT_STORE_BYTES = 80_000_000
 _ELSEWHERE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
 _NUMBERS = itertools.count()
@@ -49,16 +48,33 @@ def can_make_namespaces() -> bool:
 class RayNode:
     """One node: `ray start --block` and all that it started."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path, address: str, link: tuple[str, str] | None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        address: str,
+        link: tuple[str, str] | None,
+    ) -> None:
         """`link`: the namespace and the name of the bridge's end of its cable."""
-        self.process, self.address, self._log, self._link = process, address, log, link
+        self.address, self._command, self._environment = address, command, environment
+        self._log, self._link = log, link
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it is up some seconds later."""
+        with self._log.open("w") as log:
+            streams: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            self.process = subprocess.Popen(self._command, env=self._environment, cwd="/", text=True, **streams)
 
     def wait(self) -> bool:
-        """Wait until it is up; False when it ended instead, or takes too long."""
+        """Wait until it is up; False when it takes too long. On a busy machine Ray gives a start up after 30 s."""
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline:
             if "Ray runtime started" in self._log.read_text():
                 return True
+            if self.process.poll() is not None:
+                self.start()
             time.sleep(0.1)
         return False
 
@@ -140,11 +156,8 @@ class Raylets:
                 config = self._folder / "autoscaler.json"
                 autoscaling.write_config(config, self.address, self._autoscaled)
                 options.append(f"--autoscaling-config={config}")
-            for _ in range(_NUM_TRIES):  # on a busy machine Ray gives itself up after 30 s
-                self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"], prefix=self.prefix)
-                if self.head.wait():
-                    break
-                self.head.kill()
+            self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"], prefix=self.prefix)
+            assert self.head.wait()
         except BaseException:
             self.close()
             raise
@@ -209,12 +222,7 @@ class Raylets:
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
         if self._autoscaled is not None and "--head" in options:
             environment = autoscaling.ENVIRONMENT | environment
-        path = self._folder / f"node{len(self.nodes)}.log"
-        with path.open("w") as log:
-            process = subprocess.Popen(
-                command, env=environment, cwd="/", text=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        node = RayNode(process, path, address, link)
+        node = RayNode(command, environment, self._folder / f"node{len(self.nodes)}.log", address, link)
         self.nodes.append(node)
         return node
 

@@ -69,7 +69,7 @@ def _join(address: str, *, share_code: bool, **common: Any) -> None:
 
 
 def _await_head(address: str) -> None:
-    """Return once somebody listens at HOST:PORT; UsageError if nobody does: Ray would try for minutes, deaf to Ctrl-C."""
+    """Return once somebody listens there; UsageError if nobody does. Ray would try for minutes, deaf to Ctrl-C."""
     if ":" not in address:
         return  # `auto`: Ray knows
     deadline = time.monotonic() + _HEAD_S

@@ -23,7 +23,7 @@ from tasks.actors.worker import Greeting
 from tasks.jobs import Job, WorkerSpec
 
 _TEND_S = 1.0
-_SPEAK_S, _SPEAK_OF_START_S, _SPEAK_AGAIN_S = 5.0, 30.0, 60.0
+_SPEAK_S, _SPEAK_OF_START_S, _SPEAK_AGAIN_S = 2.0, 30.0, 60.0
 _STARTING_S = 120.0
 """A node that has come is given so long for its first worker, however long was waited for it."""
 _MAX_FAILED_STARTS = 3
@@ -98,7 +98,7 @@ class Muster:
         self._tend_at = 0.0
 
     def arrived(self, slot: Slot, greeting: Greeting) -> None:
-        """An actor is up. UsageError where it cannot work and its node was there from the start, or none before it could."""
+        """An actor is up. UsageError if it cannot work, and its node was there at the start or no other's could."""
         problem = None if self._is_local else self._problem(greeting)
         self._fleets[slot.share].arrived(slot, greeting)
         if problem is None:

@@ -24,9 +24,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
-    with Raylets(
-        tmp_path_factory.mktemp("ray"), autoscaled=KINDS, environment={"AUTOSCALER_UPDATE_INTERVAL_S": "8"}
-    ) as raylets:
+    with Raylets(tmp_path_factory.mktemp("ray"), autoscaled=KINDS) as raylets:
         yield raylets
 
 

@@ -23,9 +23,9 @@ from tests.synthetic_inputs import write_inputs
 pytestmark = pytest.mark.ray
 
 SOON = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "3",
 }
 """The head gives a node up after seconds, not after a minute."""
