@@ -91,11 +91,12 @@ class Driver:
 
 def main() -> None:
     """What `singalong run` does when Prefect does not work."""
+    from flows.cli import EXIT_USAGE
     from flows.commands.run import _execute_plainly
     from flows.interrupts import EXIT_INTERRUPTED, Interrupted, interruptible
-    from flows.terminal import print_error
+    from flows.terminal import EXIT_OK, EXIT_SOME_FAILED, print_error
     from singalong.config import load_settings
-    from singalong.errors import SingalongError
+    from singalong.errors import InputError, SingalongError
     from singalong.remote_store import store_of
     from tasks.plan_run import plan_run
 
@@ -109,8 +110,8 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except SingalongError as error:
         print_error(error)
-        sys.exit(1)
-    sys.exit(0 if summary.complete else 1)
+        sys.exit(EXIT_USAGE if isinstance(error, InputError) else EXIT_SOME_FAILED)
+    sys.exit(EXIT_OK if summary.complete else EXIT_SOME_FAILED)
 
 
 if __name__ == "__main__":

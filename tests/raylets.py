@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,12 @@ class Raylets:
         _ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", name, "link", "set", "eth0", "up")
         return self._start(address, options, prefix=["ip", "netns", "exec", name, *prefix], link=(self._name, link))
+
+    def node_at_work(self, workers: Iterable[str]) -> RayNode:
+        """The node that holds one of these workers, HOST:PID."""
+        pids = {int(name.rpartition(":")[2]) for name in workers}
+        (node, *_) = (node for node in self.nodes if pids & set(_family(node.process.pid)))
+        return node
 
     def close(self) -> None:
         """End everything that was started."""
