@@ -147,7 +147,9 @@ class Rows:
     """Attempts that lie in no segment yet."""
 
     def __init__(self, rows: Sequence[AttemptRow]) -> None:
-        self._table = to_table(AttemptRow, rows)
+        table = to_table(AttemptRow, rows)
+        schema = pa.schema([field.with_nullable(True) for field in table.schema])  # as segments have it
+        self._table = pa.Table.from_arrays(table.columns, schema=schema)
         self.narrow = self._table.select(list(NARROW))
 
     def wide(self, columns: Sequence[str]) -> pa.Table:

@@ -206,6 +206,24 @@ def test_a_fold_sees_what_others_wrote_since_the_last_one(run: RunFolder) -> Non
     assert reader.fold().count(Status.DONE) == 1
 
 
+def test_attempts_in_segments_and_those_that_came_since_are_folded_together(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("singalong.attempts.FOLD_FROM", 1)
+    for shard in run.plan.shards[:-1]:
+        run.record(attempt(shard))
+    run.fold_journal()
+    monkeypatch.undo()
+    run.record(attempt(run.plan.shards[-1], 1, "BUG"))
+    found = [*(run.path / "attempts" / "segments").iterdir(), *(run.path / "attempts" / "journal").iterdir()]
+    assert len(found) >= 2
+    fold = RunFolder.open(run.path).fold()
+    assert [state.status for state in fold.shards.values()] == [Status.DONE] * (len(fold.shard_ids) - 1) + [
+        Status.FAILED
+    ]
+    assert fold.outcomes(["failure_message"])["failure_message"].to_pylist()[-1] == "attempt 1 failed"
+
+
 def test_damaged_attempts_are_named_and_do_not_hide_the_others(run: RunFolder) -> None:
     for shard in run.plan.shards:
         run.journal_started(shard.shard_id, 1)
