@@ -77,16 +77,22 @@ def path_figures(
     looked = [*range(0, len(times_s) - 1, step), len(times_s) - 1]
     seen = [(_sample(index, float(times_s[index]), boxes[index]), 0) for index in looked]
     track = fill_track(seen, times_s, first_frame=0, looked=looked, settings=settings, frame_size=(4096, 4096))
-    found = (track.boxes[:, :2] + track.boxes[:, 2:]) / 2
     height = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    figures = _figures(track.boxes, true, times_s, height, is_exact=is_exact)
+    return {**figures, "detections": len(looked) / len(times_s)}
+
+
+def _figures(
+    boxes: NDArray[np.int64], true: Floats, times_s: Floats, height: float, *, is_exact: bool
+) -> dict[str, float]:
+    found = (boxes[:, :2] + boxes[:, 2:]) / 2
     error = found - true
     speed = np.gradient(true, times_s, axis=0)
     return {
         "jitter %": 100 * rms(np.diff(error if is_exact else found, 2, axis=0)) / height,
         "lag ms": -1000 * float((error * speed).sum() / max(float((speed**2).sum()), 1e-9)),
         "error %": 100 * rms(error) / height,
-        "size jitter %": 100 * rms(np.diff(track.boxes[:, 3] - track.boxes[:, 1], 2)) / height,
-        "detections": len(looked) / len(times_s),
+        "size jitter %": 100 * rms(np.diff(boxes[:, 3] - boxes[:, 1], 2)) / height,
     }
 
 
@@ -101,23 +107,41 @@ def rms(values: Floats) -> float:
 
 
 def real_paths(path: Path, faces: CenterFace) -> dict[str, dict[str, float]]:
-    """The same for a real clip; the truth is the centre between eyes and mouth, found in every frame."""
-    times_s, boxes, centres = [], [], []
-    for frame in iter_small_frames(facts_of(path), max_side_px=480):
+    """The same for a real clip; the truth is the centre between eyes and mouth, found in every frame.
+
+    Ours are whole analyses, with faces followed by their pictures between detections, and without.
+    """
+    frames, times_s, boxes, centres = [], [], [], []
+    for index, frame in enumerate(iter_small_frames(facts_of(path), max_side_px=480)):
         found = faces.detect([frame.bgr])[0]
         if len(found) and found.scores[0] > 0.7 and found.landmarks is not None:
+            frames.append(index)
             times_s.append(frame.pts_s)
-            boxes.append(found.boxes[0].astype(np.float64))
-            centres.append(found.landmarks[0, [0, 1, 3, 4]].mean(axis=0).astype(np.float64))
+            boxes.append(found.boxes[0].astype(np.float64) / frame.scale)
+            centres.append(found.landmarks[0, [0, 1, 3, 4]].mean(axis=0).astype(np.float64) / frame.scale)
     moved = np.stack(centres) - np.stack(boxes)[:, :2]
     true = (
         np.stack(centres)
         - np.median(moved, axis=0)
         + np.median(np.stack(boxes)[:, 2:] - np.stack(boxes)[:, :2], axis=0) / 2
     )
-    return {
-        name: path_figures(np.stack(boxes), true, np.array(times_s), way, is_exact=False) for name, way in WAYS.items()
+    figures = {
+        name: path_figures(np.stack(boxes), true, np.array(times_s), way, is_exact=False)
+        for name, way in WAYS.items()
+        if name != "ours"
     }
+    height = float(np.median(np.stack(boxes)[:, 3] - np.stack(boxes)[:, 1]))
+    for name, way in (("ours, each look a detection", AnalysisSettings(follow_s=0)), ("ours", AnalysisSettings())):
+        analysis = analysed(path, faces, way)
+        tracks = analysis.tracks
+        numbers, counts = np.unique(tracks.track, return_counts=True)
+        rows = np.flatnonzero((tracks.track == numbers[counts.argmax()]) & np.isin(tracks.frame, frames))
+        at = np.searchsorted(frames, tracks.frame[rows])
+        figures[name] = {
+            **_figures(tracks.boxes[rows], true[at], np.array(times_s)[at], height, is_exact=False),
+            "detections": analysis.facts.num_detections / analysis.facts.num_frames,
+        }
+    return figures
 
 
 def facts_of(path: Path) -> ClipFacts:
@@ -125,11 +149,12 @@ def facts_of(path: Path) -> ClipFacts:
     return probe_clip(path, sha256="0" * 64, limits=LimitSettings(), still_fps=25)
 
 
-def analysed(path: Path, faces: CenterFace) -> Analysis:
+def analysed(path: Path, faces: CenterFace, settings: AnalysisSettings | None = None) -> Analysis:
     """A clip analysed afresh."""
+    settings = settings or AnalysisSettings()
     with tempfile.TemporaryDirectory() as root:
         folder = analyse_clip(
-            facts_of(path), detector=faces, detector_ref=REF, settings=AnalysisSettings(), store=Store(Path(root))
+            facts_of(path), detector=faces, detector_ref=REF, settings=settings, store=Store(Path(root))
         )
         return load_analysis(folder, 0, 1e6)
 

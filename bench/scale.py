@@ -1,9 +1,10 @@
 """Planning, folding and telling of a run of a million pairs, on paper: no media, no models, the real files.
 
     python -m bench.scale --pairs 1000000 [--work FOLDER] [--out bench/results/scale.json]
+    python -m bench.scale --pairs 100000 --times 10   a million planned and recorded in a tenth of the time
 
-Every figure is CPU time of one thread, and what the process grew by. The same is measured at a tenth of the pairs
-first: what is linear has the same cost a pair in both columns.
+Every figure is CPU time, what the process grew by, and the most it ever held. The same is measured at a tenth of the
+pairs first: what is linear has the same cost a pair in both columns.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from singalong.errors import ErrorClass
 from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.runfolder import RunFolder
+from tasks.memory import peak_rss_mb
 
 NUM_CLIPS, NUM_SONGS, PAIRS_A_MONTAGE = 1000, 50, 100
 CLIP_S = 8.0
@@ -160,7 +162,8 @@ def measured(action: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     found = action()
     cost = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
     gc.collect()
-    return found, {name: round(value, 3) for name, value in (cost | {"grew_mb": _rss_mb() - before_mb}).items()}
+    cost |= {"grew_mb": _rss_mb() - before_mb, "peak_mb": peak_rss_mb()}
+    return found, {name: round(value, 3) for name, value in cost.items()}
 
 
 def _rss_mb() -> float:
@@ -241,8 +244,7 @@ def report_part(folder: Path, _num_pairs: int) -> Iterator[tuple[str, dict[str, 
     from tasks.report import write_reports
 
     run = RunFolder.open(folder / "run")
-    _, cost = measured(lambda: run.plan)
-    yield "read the plan for the report", cost
+    run.fold()
     _, cost = measured(lambda: write_reports(run, Store(folder / "store")))
     yield "report", cost
 
@@ -256,7 +258,11 @@ PARTS: dict[str, Callable[[Path, int], Iterator[tuple[str, dict[str, float]]]]] 
 
 
 def _in_child(name: str, folder: Path, num_pairs: int, answers: Any) -> None:
-    answers.put(dict(PARTS[name](folder, num_pairs)))
+    found = {}
+    for step, cost in PARTS[name](folder, num_pairs):
+        print(json.dumps({"pairs": num_pairs, "step": step, **cost}), flush=True)
+        found[step] = cost
+    answers.put(found)
 
 
 def run_parts(folder: Path, num_pairs: int, parts: list[str]) -> dict[str, dict[str, float]]:
@@ -279,7 +285,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=None, help="folder to work in; kept")
     parser.add_argument("--parts", default="plan,ledger,status,report")
     parser.add_argument(
-        "--times", type=int, default=1, help="then tell the status of a run of so many times the shards"
+        "--times", type=int, default=1, help="then status and report of a run of so many times the shards"
     )
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -290,12 +296,11 @@ def main() -> None:
         costs = run_parts(folder, num_pairs, options.parts.split(","))
         results["pairs"][str(num_pairs)] = costs
         results.setdefault("files", {})[str(num_pairs)] = _files(folder / "run")
-        print(json.dumps({str(num_pairs): costs}, indent=1), flush=True)
         if num_pairs == options.pairs and options.times > 1:
             (larger := folder / "larger").mkdir()
             multiply(folder / "run", larger / "run", options.times)
-            results["pairs"][str(num_pairs * options.times)] = run_parts(larger, num_pairs, ["status"])
-            print(json.dumps(results["pairs"][str(num_pairs * options.times)], indent=1), flush=True)
+            num_shards = num_pairs * options.times
+            results["pairs"][str(num_shards)] = run_parts(larger, num_shards, ["status", "report"])
         if options.work is None:
             shutil.rmtree(folder.parent)
     if options.out is not None:

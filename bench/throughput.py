@@ -1,6 +1,7 @@
 """Frames per second and where the time goes, against every target of speed: one command, some minutes.
 
-    python -m bench.throughput                      a synthetic 1280x720 clip, made for the purpose
+    python -m bench.throughput                      a synthetic 1280x720 clip of 5 Mb/s, made for the purpose
+    python -m bench.throughput --clip-kind noisy    one of 16 Mb/s, hard to decode and to encode; --noise: as you like
     python -m bench.throughput --clip C --song S    files of yours
     python -m bench.throughput --clock cpu          on a busy machine: count computing, not waiting
 
@@ -23,7 +24,7 @@ from typing import Literal
 from rich.table import Table
 
 from bench.chart import draw_bars
-from bench.inputs import make_clip, make_song
+from bench.inputs import CLIP_KINDS, make_clip, make_song, megabits_per_s
 from bench.paper_way import Timings, run_paper_way
 from bench.pipeline import FULL_SIZE, SMALL, Ours, generator_only, run_ours
 from bench.targets import RESULTS, Target, report, wide_console
@@ -37,7 +38,7 @@ def main() -> None:
     _one_thread()
     with tempfile.TemporaryDirectory() as temp:
         folder = Path(temp)
-        clip = options.clip.resolve() if options.clip else make_clip(folder / "clip.mp4", seconds=options.seconds)
+        clip = _clip(options, folder)
         song = options.song.resolve() if options.song else make_song(folder / "song.wav", seconds=options.seconds)
         second = make_song(folder / "second.wav", seconds=options.seconds, seed=11)
         ours = _ours(clip, song, second, folder, options.seconds)
@@ -71,16 +72,31 @@ def main() -> None:
         sys.exit(1)
 
 
+def _clip(options: argparse.Namespace, folder: Path) -> Path:
+    """The clip named, or one made as asked."""
+    if options.clip:
+        return Path(options.clip).resolve()
+    clip = make_clip(folder / "clip.mp4", seconds=options.seconds, kind=options.clip_kind, noise=options.noise)
+    rate = megabits_per_s(clip, seconds=options.seconds)
+    wide_console().print(f"clip: {options.clip_kind}, 1280x720, {rate:.1f} Mb/s")
+    return clip
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path)
+    parser.add_argument("--clip-kind", choices=CLIP_KINDS, default="ordinary", help="what clip to make without --clip")
+    parser.add_argument("--noise", type=float, help="deviation of its noise, grey levels")
     parser.add_argument("--song", type=Path)
     parser.add_argument("--seconds", type=float, default=12.0, help="length of the output")
     parser.add_argument("--detect-frames", type=int, default=2, help="frames S3FD sees")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="what targets are counted by")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    parser.add_argument("--name", default="throughput", help="name of the result files")
-    return parser.parse_args()
+    parser.add_argument("--name", help="name of the result files; throughput, or throughput-noisy")
+    options = parser.parse_args()
+    if options.name is None:
+        options.name = "throughput-noisy" if options.clip_kind == "noisy" else "throughput"
+    return options
 
 
 def _ours(clip: Path, song: Path, second: Path, folder: Path, seconds: float) -> dict[str, Ours]:

@@ -236,9 +236,9 @@ def review(
 
 @app.command()
 def score(
-    videos: Annotated[list[Path], typer.Argument(help="Talking videos.", show_default=False)],
+    videos: Annotated[list[str], typer.Argument(help="Talking videos, files or URLs.", show_default=False)],
     audio: Annotated[
-        Path | None, typer.Option("--audio", help="Score against this sound instead of their own.")
+        str | None, typer.Option("--audio", help="Score against this sound, a file or URL, instead of their own.")
     ] = None,
     face: Annotated[
         str, typer.Option("--face", help="Whose lips: largest, index:N, at:X,Y@T, speaker or like:IMAGE.")

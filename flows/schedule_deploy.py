@@ -190,8 +190,25 @@ def find(client: SyncPrefectClient, name: str) -> Any:
 
 
 def remove(client: SyncPrefectClient, name: str) -> None:
-    """Remove a schedule and its firings to come; one that is under way goes on."""
-    client.delete_deployment(find(client, name).id)
+    """Remove a schedule and its firings to come.
+
+    Raises UsageError while a firing is under way: it holds a slot of its deployment, and without that Prefect 3.8
+    refuses every state that it could end in. It would be shown as running, and keep its place in the pool, for ever.
+    """
+    deployment_id = find(client, name).id
+    states = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    under_way = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=states)),
+        limit=1,
+    )
+    if under_way:
+        raise UsageError(
+            "it cannot be removed while a firing is under way",
+            value=under_way[0].name,
+            action=f"Wait for it, or cancel it in Prefect's UI; meanwhile --pause {name} keeps others from coming.",
+        )
+    client.delete_deployment(deployment_id)
     if not read_all(client):
         remove_automations(client)
 

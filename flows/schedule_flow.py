@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from flows.environment import prepare_environment
@@ -25,9 +26,11 @@ from prefect.client.schemas.filters import (  # noqa: E402
     FlowRunFilter,
     FlowRunFilterStartTime,
 )
-from prefect.client.schemas.objects import FlowRunPolicy  # noqa: E402
+from prefect.client.schemas.objects import FlowRunPolicy, State  # noqa: E402
 from prefect.client.schemas.sorting import FlowRunSort  # noqa: E402
+from prefect.exceptions import Pause  # noqa: E402
 from prefect.states import AwaitingRetry, Cancelled, Completed, Failed  # noqa: E402
+from prefect.utilities.engine import propose_state_sync  # noqa: E402
 
 from flows.order import run_stages  # noqa: E402
 from flows.prefect_runs import INTERRUPTS, as_task  # noqa: E402
@@ -53,6 +56,8 @@ from tasks.summary import RunSummary, summarise  # noqa: E402
 
 MAX_DEATHS = 10
 """A schedule whose firings died this often in a row does not get over it by being fired again."""
+GIVE_WAY_S = 10.0
+"""A run that is handed back waits for so long: its process, or its pod, is to be gone before the next begins."""
 LOOK_AGAIN_S = 5.0
 """While another driver works on the run."""
 _MAY_PASS = frozenset({ErrorClass.TRANSIENT_IO, ErrorClass.RESOURCE, ErrorClass.INFRA, ErrorClass.TIMEOUT})
@@ -97,7 +102,7 @@ def scheduled_run(
         if is_being_cancelled():
             raise  # the worker says Cancelled, as its last word: only then may it be begun again
         notes.say("stopped with its worker: goes on as soon as one is there", event="stopped")
-        return AwaitingRetry(message="its worker was stopped; goes on where it ended as soon as a worker is there")
+        _hand_back()
     return _verdict(summary, was_finished=was_finished)
 
 
@@ -182,6 +187,22 @@ def _give_up(problem: str) -> Any:
     with get_client(sync_client=True) as client:
         client.update_flow_run(runtime.flow_run.id, empirical_policy=FlowRunPolicy(retries=0, retry_delay=0))
     return Failed(name="SomeFailed", message=problem)
+
+
+def _hand_back() -> NoReturn:
+    """Put this flow run back into the queue, and end its process as one that did what it should.
+
+    A state that is merely returned ends the process with an error, because it is not final; then whoever watches over
+    the process takes the run for dead, while another process may be at it already.
+    """
+    later = datetime.now(UTC) + timedelta(seconds=GIVE_WAY_S)
+    message = "its process was told to stop; goes on where it ended as soon as a worker is there"
+    with get_client(sync_client=True) as client:
+        flow_run_id = UUID(str(runtime.flow_run.id))
+        state: State[Any] = propose_state_sync(
+            client, AwaitingRetry(scheduled_time=later, message=message), flow_run_id
+        )
+    raise Pause(message, state=state)
 
 
 def _path(config: str | None) -> Path | None:

@@ -173,6 +173,7 @@ class PairPlan(ManyRow):
 
     pair_id: str
     row: int
+    place: str | None = Field(default=None, description="see `PairRow.place`")
     clip: str
     clip_sha256: str
     clip_file_sha256: str | None = Field(default=None, description="where it differs: see `ClipFacts.file_sha256`")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from singalong.durable import make_dirs
 from singalong.tempdirs import TempDirs
+from singalong.traffic import KINDS, count
 
 GRACE_S = 20.0
 """What was handed out this recently is in use, whether anybody says so (`using`) or not."""
@@ -80,6 +81,7 @@ class DiskCache:
                         make_dirs(folder)
                         fetch(folder)
             os.utime(fd)
+            count("cache_misses" if grown else "cache_hits", _kind(entry))
         finally:
             if grown:  # also where it failed: what came counts
                 self._note(fd, entry)
@@ -103,6 +105,7 @@ class DiskCache:
             if not os.fstat(fd).st_size:
                 self._note(fd, entry)
             os.utime(fd)
+            count("cache_hits", _kind(entry))
         finally:
             self._keep(fd, entry)
 
@@ -154,6 +157,8 @@ class DiskCache:
             if not is_ours:
                 return False
             self.drop(use.entry)
+            count("cache_evictions", _kind(use.entry))
+            count("cache_evicted_bytes", _kind(use.entry), use.num_bytes)
             use.path.with_suffix(".fetch").unlink(missing_ok=True)
             use.path.unlink(missing_ok=True)
             return True
@@ -232,6 +237,12 @@ def _is_file(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _kind(entry: str) -> str:
+    """What an entry is of, as it is counted."""
+    first = entry.partition("/")[0]
+    return first if first in KINDS else KINDS[-1]
 
 
 def _bytes_in(folder: Path) -> int:

@@ -13,9 +13,9 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from singalong.written import tell_written
 
@@ -108,14 +108,32 @@ def write_parquet_atomic(table: pa.Table, path: Path, *, replace: bool = True) -
     Large tables are compressed (zstd); a table of a few rows is mostly footer, and plain it reads twice as
     fast. Pages have checksums, so that a flipped bit is noticed and never taken for another value.
     """
+    with parquet_atomic(path, table.schema, replace=replace) as write:
+        write(table)
+
+
+@contextlib.contextmanager
+def parquet_atomic(path: Path, schema: pa.Schema, *, replace: bool = True) -> Iterator[Callable[[pa.Table], None]]:
+    """Yield what writes tables of this schema one after the other, as `write_parquet_atomic` does."""
     import pyarrow.parquet as pq  # here, so that `singalong --help` does not pay for it
 
-    with atomic_file(path, replace=replace) as temp:
-        if table.nbytes < SMALL_TABLE_BYTES:
-            plain = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
-            pq.write_table(table, temp, write_page_checksum=True, **plain)
-        else:
-            pq.write_table(table, temp, write_page_checksum=True, compression="zstd")
+    with atomic_file(path, replace=replace) as temp, contextlib.ExitStack() as opened:
+        writers: list[pq.ParquetWriter] = []
+
+        def write(table: pa.Table) -> None:
+            if not writers:
+                is_small = table.nbytes < SMALL_TABLE_BYTES
+                small = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+                options: dict[str, Any] = small if is_small else {"compression": "zstd"}
+                writers.append(
+                    opened.enter_context(pq.ParquetWriter(temp, schema, write_page_checksum=True, **options))
+                )
+            writers[0].write_table(table)
+
+        yield write
+        if not writers:
+            write(schema.empty_table())
+        opened.close()
 
 
 def move_durably(source: Path, target: Path) -> None:

@@ -138,6 +138,10 @@ class InputError(SingalongError, ValueError):
             action=self.action,
         )
 
+    def at(self, place: str | None) -> InputError:
+        """The same, told of a row by its place: the number of a row of several files says nothing to a person."""
+        return self if place is None or self.row is None else self.within(place, has_rows=False)
+
 
 class ManifestError(InputError):
     """A manifest with one or more problems, all of them in `problems`."""

@@ -82,9 +82,19 @@ class Attempts:
 
     def wide(self, columns: Sequence[str], rows: Ints) -> pa.Table:
         """Any columns of the attempts in these rows, in their order; all null where a row is -1."""
-        tables = [part.wide(columns) for part in self.parts] or [_no_rows(columns)]
+        wanted = np.unique(rows[rows >= 0])
+        tables, start = [_no_rows(columns)], 0
+        for part in self.parts:  # of each only what is wanted, so that retries of long runs take no room
+            end = start + part.narrow.num_rows
+            own = wanted[slice(*np.searchsorted(wanted, (start, end)))] - start
+            if len(own):
+                table = part.wide(columns)
+                tables.append(table if len(own) == table.num_rows else table.take(pa.array(own)))
+            start = end
         table = pa.concat_tables(tables).combine_chunks()
-        return table.take(pa.array(rows, mask=rows < 0))
+        if np.array_equal(wanted, rows):
+            return table
+        return table.take(pa.array(np.searchsorted(wanted, rows), mask=rows < 0))
 
 
 @dataclass(frozen=True, eq=False)

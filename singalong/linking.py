@@ -51,6 +51,7 @@ class Sample:
         landmarks: (N,5,2); NaN where the detector gives none.
         sharpness: (N,), see `singalong.looks.sharpness_of`.
         looks: (N,D), see `singalong.looks.look_of`; half precision will do, as a long shot has many.
+        by_detector: whether the detector looked at the frame; else its faces were followed there by their pictures.
     """
 
     frame: int
@@ -60,6 +61,7 @@ class Sample:
     landmarks: Floats
     sharpness: Floats
     looks: Looks
+    by_detector: bool = True
 
 
 def match_boxes(left_N4: Floats, right_M4: Floats, extra_cost_NM: Floats | None = None) -> list[tuple[int, int]]:
@@ -225,7 +227,7 @@ class FaceTrack:
         frames: (F,) consecutive frame indices of the clip.
         pts_s: (F,) their presentation times.
         boxes: (F,4) integers, smoothed.
-        detected: (F,) whether the face was detected in this frame; else its row is interpolated.
+        detected: (F,) whether the face was detected in this frame; else its row was followed there or interpolated.
         scores: (F,) of the detector.
         landmarks: (F,5,2), smoothed as the boxes.
         sharpness: (F,).

@@ -21,6 +21,7 @@ from singalong.contracts import AttemptRow, Plan, ShardPlan, ShardResult, Status
 from singalong.errors import ErrorClass
 from singalong.fold import STATUSES, RunFold
 from singalong.histogram import Histogram
+from singalong.traffic import COUNTERS, Traffic
 
 RUN_STATES = ("running", "complete", "incomplete", "interrupted", "stopped")
 """Of a run: the driver is at work; all was made; some failed; it was told to stop; an error of it all ended it."""
@@ -68,6 +69,7 @@ class RunMetrics(Collector):
         self._step_us: Counter[str] = Counter()
         self._durations = Histogram(DURATION_BUCKETS_S)
         self._confidences: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CONFIDENCE_BUCKETS))
+        self._traffic = {(name, label): 0.0 for name, (_, labels, _) in COUNTERS.items() for label in labels}
         self._queued = Counter(dict.fromkeys((LIPSYNC, *STEPS), 0))
         self._running = Counter(self._queued)
         self._workers = {"up": 0, "busy": 0}
@@ -123,6 +125,17 @@ class RunMetrics(Collector):
         with self._lock:
             self._queued[stage] = self._running[stage] = 0
 
+    def traffic(self, more: Traffic) -> None:
+        """So much more went to and came from object stores."""
+        with self._lock:
+            for key, amount in more.items():
+                self._traffic[key] += amount
+
+    def traffic_so_far(self) -> Traffic:
+        """All that went to and came from object stores."""
+        with self._lock:
+            return {key: amount for key, amount in self._traffic.items() if amount}
+
     def workers(self, *, up: int, busy: int) -> None:
         """How many workers there are, and at work."""
         with self._lock:
@@ -167,7 +180,7 @@ class RunMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are at this moment."""
         with self._lock:
-            return iter([*self._of_run(), *self._of_plan(), *self._of_work(), *self._of_now()])
+            return iter([*self._of_run(), *self._of_plan(), *self._of_work(), *self._of_objects(), *self._of_now()])
 
     def _of_run(self) -> Iterator[Metric]:
         info = _gauge("run_info", "Who and what: always 1", {(*self._info.values(),): 1}, tuple(self._info))
@@ -223,6 +236,11 @@ class RunMetrics(Collector):
         for scorer, histogram in self._confidences.items():
             confidences.add_metric([self.name, scorer], *histogram.cumulative())
         yield confidences
+
+    def _of_objects(self) -> Iterator[Metric]:
+        for name, (label, labels, text) in COUNTERS.items():
+            values = {(value,): self._traffic[name, value] for value in labels}
+            yield self._labelled(_counter(name, text, values, (label,)))
 
     def _of_now(self) -> Iterator[Metric]:
         queued = {(stage,): max(0, count) for stage, count in self._queued.items()}

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from singalong.environment import seconds_from
 from singalong.errors import UsageError
 from singalong.object_errors import fault_of
+from singalong.traffic import count
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -50,14 +51,25 @@ def retry_s() -> float:
     return seconds_from("SINGALONG_OBJECT_RETRY_S", RETRY_S, least_s=0, expected="a number such as 150")
 
 
-def call(work: Callable[[], Awaitable[T]], url: str) -> T:
+def call(work: Callable[[], Awaitable[T]], url: str, *, operation: str) -> T:
     """The result of `work()`, a coroutine of obstore's, done anew while the store is away.
+
+    `operation` is what it is counted as, see `singalong.traffic`.
 
     Raises FileNotFoundError, FileExistsError, UsageError, or, when the time is up, TransientIOError.
     """
+    started = time.monotonic()
+    try:
+        return _call(work, url, operation)
+    finally:
+        count("object_seconds", operation, time.monotonic() - started)
+
+
+def _call(work: Callable[[], Awaitable[T]], url: str, operation: str) -> T:
     pause_s, told, patience_s = _FIRST_PAUSE_S, False, retry_s()
     failed: float | None = None
     while True:
+        count("object_requests", operation)
         try:
             return _wait(_start(work))
         except Exception as error:
@@ -72,7 +84,10 @@ def call(work: Callable[[], Awaitable[T]], url: str) -> T:
             told = True
             left_s = fault.patience_s - away_s
             _log.warning("%s does not answer; trying again for another %.0f s", url, left_s)
-        time.sleep(pause_s * random.uniform(0.5, 1.0))
+        waited_s = pause_s * random.uniform(0.5, 1.0)
+        time.sleep(waited_s)
+        count("object_retries", operation)
+        count("object_wait_seconds", operation, waited_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 

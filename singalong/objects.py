@@ -21,6 +21,7 @@ from singalong.durable import atomic_file
 from singalong.errors import InputError
 from singalong.object_calls import bucket_client, call
 from singalong.object_errors import ObjectChangedError, bad_name, lost
+from singalong.traffic import count
 from singalong.urls import SCHEME, check_key, is_url, relative_url, split_url
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class ObjectFolder:
             result = await obstore.get_async(client, path)
             return bytes(await result.bytes_async())
 
-        return call(work, self.join(key))
+        data = call(work, self.join(key), operation="get")
+        count("object_bytes", "fetched", len(data))
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object, in the place of one that is there."""
@@ -128,7 +131,7 @@ class ObjectFolder:
 
             await obstore.copy_async(client, other, name)
 
-        call(work, source.join(source_key))
+        call(work, source.join(source_key), operation="copy")
 
     # ---- files
 
@@ -146,7 +149,9 @@ class ObjectFolder:
             sizes: dict[str, Any] = {"chunk_size": part_bytes, "max_concurrency": _PARTS_AT_ONCE}
             await obstore.put_async(client, name, path, use_multipart=True, **sizes)
 
-        call(work, self.join(key))
+        call(work, self.join(key), operation="put")
+        count("object_bytes", "sent", size)
+        count("object_requests", "put", -(-size // part_bytes) + 1)  # and the one that began it is counted
         found = self.head(key)
         if found is None or found.size != path.stat().st_size:
             raise lost("the object is not what was uploaded: somebody else wrote it meanwhile", self.join(key))
@@ -193,12 +198,13 @@ class ObjectFolder:
             first = first or _facts(result.meta, key)
             async for block in result.stream(min_chunk_size=1 << 20):
                 file.write(block)
+                count("object_bytes", "fetched", len(block))
             if file.tell() != first.size:
                 raise TimeoutError("the transfer ended early")
             return first
 
         try:
-            return call(work, self.join(key))
+            return call(work, self.join(key), operation="get")
         except (ObjectChangedError, FileNotFoundError):
             if first is None:
                 raise
@@ -216,7 +222,7 @@ class ObjectFolder:
             return await obstore.head_async(client, name)
 
         try:
-            return _facts(call(work, self.join(key)), key)
+            return _facts(call(work, self.join(key), operation="head"), key)
         except FileNotFoundError:
             return None
 
@@ -233,7 +239,7 @@ class ObjectFolder:
             return await anext(stream, [])
 
         while True:
-            page = call(work, self.join(prefix) if prefix else self.url)
+            page = call(work, self.join(prefix) if prefix else self.url, operation="list")
             yield from (_facts(meta, meta["path"][cut:]) for meta in page)
             if len(page) < _PAGE:
                 return
@@ -249,7 +255,7 @@ class ObjectFolder:
             await obstore.delete_async(client, name)
 
         try:
-            call(work, self.join(key))
+            call(work, self.join(key), operation="delete")
         except FileNotFoundError:
             return
 
@@ -270,7 +276,8 @@ class ObjectFolder:
 
             await obstore.put_async(client, name, data, use_multipart=False, **options)
 
-        call(work, self.join(key))
+        call(work, self.join(key), operation="put")
+        count("object_bytes", "sent", len(data))
 
     def _writer(self, key: str) -> str | None:
         """Who created an object, as `create` notes it; empty for others, None where there is no object."""
@@ -283,7 +290,7 @@ class ObjectFolder:
             return str(result.attributes.get(_WRITER, ""))
 
         try:
-            return call(work, self.join(key))
+            return call(work, self.join(key), operation="head")
         except FileNotFoundError:
             return None
 

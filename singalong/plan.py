@@ -229,6 +229,7 @@ def _plan_pair(
     return PairPlan(
         pair_id=row.pair_id,
         row=row.row,
+        place=row.place,
         clip=row.clip,
         clip_sha256=clip.sha256,
         clip_file_sha256=clip.file_sha256,
@@ -268,8 +269,7 @@ def _facts(known: Mapping[str, Facts | InputError], path: str) -> Facts:
 
 
 def _problem(row: PairRow, error: InputError) -> RowProblem:
-    if row.place is not None and error.row is not None:
-        error = error.within(row.place, has_rows=False)
+    error = error.at(row.place)
     return RowProblem(
         pair_id=row.pair_id,
         row=row.row,

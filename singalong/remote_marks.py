@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,8 @@ from singalong.objects import ObjectFolder
 from singalong.store_marks import CACHE_MARKER, STORE_VERSION, WORK_MARKER, CacheMarker, CommitMarker
 
 _WORK_PLACE = re.compile(r"work/[0-9a-f]{2}/([0-9a-f]{16,64})/(([0-9a-f]{64})(?:\.mp4|\.frames\.parquet))")
+_LISTED_A_KEY = 1000
+"""Objects that come with one request, instead of the two for a key."""
 _NAME = r"([A-Za-z0-9_-][\w.-]*)"
 _CACHE_PLACE = re.compile(rf"cache/{_NAME}/[0-9a-f]{{2}}/([0-9a-f]{{16,64}})/{_NAME}(?:/(.*))?")
 
@@ -31,6 +34,22 @@ def work_marker_of(remote: ObjectFolder, work_key: str) -> CommitMarker | None:
     except (FileNotFoundError, ValidationError):
         return None
     return marker if marker.result.work_key == work_key else None
+
+
+def sizes_of(remote: ObjectFolder, work_keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    """What lies in the folders of these keys, which begin alike: by key the sizes by name, also where there is nothing.
+
+    Nothing at all where there is so much beside it that a look at each key takes less.
+    """
+    found: dict[str, dict[str, int]] = {key: {} for key in work_keys}
+    listed = remote.list(f"work/{work_keys[0][:2]}")
+    for number, facts in enumerate(listed):
+        if number >= _LISTED_A_KEY * len(work_keys):
+            return {}
+        *_, key, name = facts.key.split("/")
+        if key in found:
+            found[key][name] = facts.size
+    return found
 
 
 def cache_marker_of(remote: ObjectFolder, entry: str) -> CacheMarker | None:

@@ -15,7 +15,8 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from singalong.errors import TransientIOError
 from singalong.media_cache import HashBook, MediaCache
 from singalong.object_calls import at_once
 from singalong.objects import ObjectFolder
-from singalong.remote_marks import WorkPlace, cache_marker_of, check_create_only, place_in, work_entry, work_marker_of
+from singalong.remote_marks import (
+    WorkPlace,
+    cache_marker_of,
+    check_create_only,
+    place_in,
+    sizes_of,
+    work_entry,
+    work_marker_of,
+)
 from singalong.store import Store
 from singalong.store_marks import (
     CACHE_MARKER,
@@ -95,6 +104,10 @@ class RemoteStore(Store):
         """Raise UsageError where bucket, credentials or address are wrong, or the store lets two create one object."""
         check_create_only(self._remote)
 
+    def tidy(self) -> int:
+        """Nothing: what is in the cache is removed by its use, and work that never got to the URL still may."""
+        return 0
+
     # ---- finished shards
 
     def find(self, work_key: str) -> ShardResult | None:
@@ -102,26 +115,36 @@ class RemoteStore(Store):
 
         Work that is whole here and gone there, such as what was finished while the store was away, is put back.
         """
+        return self._find(work_key, None)
+
+    def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
+        """`find` for many keys, many at once; what lies at the URL is listed a folder of many keys at a time."""
+        keys = list(dict.fromkeys(work_keys))
+        by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            by_folder[key[:2]].append(key)
+        listed: dict[str, dict[str, int]] = {}
+        for sizes in at_once(lambda own: sizes_of(self._remote, own), by_folder.values(), num=AT_ONCE):
+            listed |= sizes
+        found = zip(keys, at_once(lambda key: self._find(key, listed.get(key)), keys, num=AT_ONCE), strict=True)
+        return {key: result for key, result in found if result is not None}
+
+    def _find(self, work_key: str, sizes: Mapping[str, int] | None) -> ShardResult | None:
+        """`find`; `sizes` of what lies at the URL by name, if that is known."""
         seen = self._standing.get(work_key)
         if seen is not None and time.monotonic() - seen[0] < _TRUSTED_S:
             return seen[1]
         ours = self._marker(work_key)
-        if ours is not None and self._stands(ours):
+        if ours is not None and self._stands(ours, sizes):
             return self._seen(ours.result)
-        theirs = work_marker_of(self._remote, work_key)
-        if theirs is not None and self._stands(theirs):
+        theirs = work_marker_of(self._remote, work_key) if sizes is None or WORK_MARKER in sizes else None
+        if theirs is not None and self._stands(theirs, sizes):
             if ours is not None:
                 self._disk.drop(work_entry(work_key))  # never got there, or was discarded since
             return self._seen(theirs.result)
         if ours is not None and self._is_whole_here(ours):
             return self._seen(self._put_back(ours) or self._theirs(ours))
         return None
-
-    def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
-        """`find` for many keys, many at once."""
-        keys = list(dict.fromkeys(work_keys))
-        found = zip(keys, at_once(self.find, keys, num=AT_ONCE), strict=True)
-        return {key: result for key, result in found if result is not None}
 
     def fetch_frames(self, results: Iterable[ShardResult]) -> None:
         """Fetch frames tables, many at once."""
@@ -214,10 +237,11 @@ class RemoteStore(Store):
         self._disk.drop(entry)
         return theirs.result
 
-    def _stands(self, marker: CommitMarker) -> bool:
-        """Whether a marker and its files lie at the URL, in full size: one listing."""
-        entry = work_entry(marker.result.work_key)
-        sizes = {facts.key.rpartition("/")[2]: facts.size for facts in self._remote.list(entry)}
+    def _stands(self, marker: CommitMarker, sizes: Mapping[str, int] | None = None) -> bool:
+        """Whether a marker and its files lie at the URL, in full size: one listing, unless `sizes` are known."""
+        if sizes is None:
+            entry = work_entry(marker.result.work_key)
+            sizes = {facts.key.rpartition("/")[2]: facts.size for facts in self._remote.list(entry)}
         return (
             WORK_MARKER in sizes
             and sizes.get(Path(self.segment_place(marker.result)).name) == marker.segment_bytes

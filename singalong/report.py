@@ -1,309 +1,217 @@
-"""The report: plan, attempts and films folded into rows. Pure: what must be read is handed in.
+"""The report: plan, attempts and films folded into tables, by columns and in parts. What must be read is handed in.
 
 A verdict is of the scores only: an output that is badly in sync is still done, and its verdict says fail.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
-from singalong.contracts import (
-    Failure,
-    PairPlan,
-    Plan,
-    Row,
-    RowProblem,
-    ShardPlan,
-    ShardResult,
-    Status,
-    SyncScore,
-    Verdict,
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from singalong.contracts import Row, RowProblem, Status, Verdict
+from singalong.fold import RunFold
+from singalong.plan_table import PAIR_ORDER, plan_head
+from singalong.report_columns import (
+    OUTCOME_COLUMNS,
+    PLAN_COLUMNS,
+    Batch,
+    Columns,
+    Film,
+    Ints,
+    Judge,
+    Media,
+    Merge,
+    People,
+    pair_columns,
+    run_columns,
+    shard_columns,
 )
-from singalong.fold import RunFold, ShardFold
-from singalong.plan import montages
-from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
+from singalong.report_montages import PAIR_COLUMNS, montage_rows
+from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_schema, table_of
 from singalong.reviews import Decision
+from singalong.scoring import Scored
+from singalong.tables import to_table
 
-Judge = Callable[[SyncScore], Verdict]
-"""Turns a score into a verdict, by the thresholds of the scorer."""
-Merge = Callable[[PairPlan, Sequence[ShardPlan]], SyncScore | None]
-"""The score of a pair of several shards, all done; None when what it needs is not there any more."""
+__all__ = ["PLAN_COLUMNS", "Film", "Judge", "Media", "Merge", "Report", "judge_without_thresholds"]
 
-_WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
-
-
-class Film(Row):
-    """A pair's or montage's film as it stands on the disk; paths are relative to the run folder."""
-
-    path: str | None = None
-    sha256: str | None = None
-    duration_s: float | None = None
-    thumbnail: str | None = None
-    missing: tuple[str, ...] = ()
-    failure: Failure | None = None
+PART_ROWS = 1 << 15
+"""Shards, at least, that become rows at once, and a row group of the files."""
+NEEDED_OF_PLAN = (*PLAN_COLUMNS, PAIR_ORDER)
+"""Columns of the plan's table that a report is made from."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """The rows of the three report tables, in the order of the manifest."""
-
-    shards: list[ReportRow]
-    pairs: list[PairReportRow]
-    montages: list[MontageReportRow]
-
-
-def judge_without_thresholds(score: SyncScore) -> Verdict:
+def judge_without_thresholds(score: Scored) -> Verdict:
     """The verdict where the scorer's card has no thresholds: a person must look at whatever has a score."""
     return Verdict.NOT_SCORABLE if score.confidence is None else Verdict.REVIEW
 
 
-def fold_report(
-    plan: Plan,
-    fold: RunFold,
-    *,
-    merge: Merge,
-    judge: Judge = judge_without_thresholds,
-    segment_path: Callable[[ShardResult], str | None] = lambda _: None,
-    films: Mapping[str, Film] | None = None,
-    montage_films: Mapping[str, Film] | None = None,
-    takes: Mapping[str, Mapping[str, object]] | None = None,
-    decisions: Mapping[str, Decision] | None = None,
-) -> Report:
-    """Fold a run into its report.
+class Report:
+    """The report of a run. Nothing of it is held: its parts are made as they are asked for, the rows in manifest order.
 
-    Args:
-        plan: the current plan.
-        fold: where its shards stand.
-        merge: scores a pair from the frames tables of its shards; not asked for pairs of one shard.
-        judge: gives the verdicts.
-        segment_path: where a shard's segment lies in the store; None where it no longer does.
-        films: the pairs' films by pair id; a pair without one is not done.
-        montage_films: the montages' films by name.
-        takes: of pairs that were made more than once what `PairReportRow` says of takes, by pair id.
-        decisions: of people, by pair id; one about a film that has been replaced since does not count.
+    Attributes:
+        head: the plan without its pairs and shards.
+        tags: names of the manifest's own columns, sorted.
     """
-    folder = _Folder(
-        plan, fold, merge, judge, segment_path, films or {}, montage_films or {}, takes or {}, decisions or {}
-    )
-    shards_of: defaultdict[str, list[ShardPlan]] = defaultdict(list)
-    for shard in plan.shards:
-        shards_of[shard.pair_id].append(shard)
-    shards: list[ReportRow] = [folder.problem(ReportRow, problem) for problem in plan.problems]
-    pairs: list[PairReportRow] = [
-        folder.problem(PairReportRow, problem, **folder.ruling(problem.pair_id, None)) for problem in plan.problems
-    ]
-    for pair in plan.pairs:
-        own = sorted(shards_of[pair.pair_id], key=lambda shard: shard.start_frame)
-        shards += [folder.shard(pair, shard) for shard in own]
-        pairs.append(folder.pair(pair, own))
-    pairs.sort(key=lambda row: row.row)
-    shards.sort(key=lambda row: (row.row, row.start_frame or 0))
-    return Report(shards=shards, pairs=pairs, montages=folder.montages(pairs))
+
+    def __init__(
+        self,
+        plan: pa.Table,
+        fold: RunFold,
+        *,
+        merge: Merge,
+        judge: Judge = judge_without_thresholds,
+        media: Callable[[Ints], Media] = lambda _: Media({}, {}),
+        takes: Mapping[str, Mapping[str, object]] | None = None,
+        decisions: Mapping[str, Decision] | None = None,
+    ) -> None:
+        """Prepare the report.
+
+        Args:
+            plan: table of the plan, of which NEEDED_OF_PLAN will do.
+            fold: where its shards stand.
+            merge: scores a pair from the frames tables of its shards; not asked for pairs of one shard.
+            judge: gives the verdicts.
+            media: what there is of the pairs with these shards, by their numbers in the plan; a pair without a film is
+                not done.
+            takes: of pairs that were made more than once what `PairReportRow` says of takes, by pair id.
+            decisions: of people, by pair id; one about a film that has been replaced since does not count.
+        """
+        self.head = plan_head(plan)
+        self._plan = plan.select(list(NEEDED_OF_PLAN)).unify_dictionaries().combine_chunks()
+        self._fold, self._merge, self._judge, self._media = fold, merge, judge, media
+        self._people = People(takes or {}, decisions or {})
+        self._problems = to_table(RowProblem, self.head.problems)
+        self.tags = sorted(_tag_names(self._plan) | _tag_names(self._problems))
+
+    def parts(self) -> Iterator[Part]:
+        """The report in parts, each of some pairs."""
+        order, firsts = self._order
+        counts = np.diff(firsts, append=len(order))
+        numbers = np.append(np.arange(len(self._problems)), np.arange(len(firsts)))
+        is_pair = np.repeat([False, True], [len(self._problems), len(firsts)])
+        rows = np.append(self._problems["row"].to_numpy(), self._plan["row"].to_numpy()[order[firsts]])
+        items = np.argsort(rows, kind="stable")
+        weights = np.cumsum(np.append(np.ones(len(self._problems), np.int64), counts)[items])
+        ends = np.searchsorted(weights, np.arange(PART_ROWS, weights[-1], PART_ROWS) if len(weights) else [])
+        for own in np.split(items, np.unique(ends)):
+            if not len(own):
+                continue
+            pairs, problems = numbers[own[is_pair[own]]], numbers[own[~is_pair[own]]]
+            starts = np.cumsum(np.append(0, counts[pairs]))[:-1]
+            shards = order[np.repeat(firsts[pairs] - starts, counts[pairs]) + np.arange(counts[pairs].sum())]
+            yield Part(self, shards, starts, problems)
+
+    def pairs(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of pairs.parquet, or some of their columns."""
+        return _whole((part.pairs for part in self.parts()), self.schema(PairReportRow), columns)
+
+    def shards(self) -> pa.Table:
+        """All rows of report.parquet."""
+        return _whole((part.shards for part in self.parts()), self.schema(ReportRow), None)
+
+    def montages(self, films: Mapping[str, Film], pairs: pa.Table | None = None) -> list[MontageReportRow]:
+        """The rows of montages.parquet. `films`: by name. `pairs`: PAIR_COLUMNS of all pairs, if they are at hand."""
+        return montage_rows(self.head, self.pairs(PAIR_COLUMNS) if pairs is None else pairs, films)
+
+    def schema(self, model: type[Row]) -> pa.Schema:
+        """The schema of a table of these rows."""
+        return report_schema(model, self.tags)
+
+    @cached_property
+    def _order(self) -> tuple[Ints, Ints]:
+        """The shards' numbers by row, pair and first frame, and where in them each pair begins."""
+        start, pair, row = (self._plan[name].to_numpy() for name in ("start_frame", PAIR_ORDER, "row"))
+        order = np.lexsort((start, pair, row))
+        return order, np.flatnonzero(np.diff(pair[order], prepend=-1))
+
+    @cached_property
+    def _outcomes(self) -> pa.Table:
+        return self._fold.outcomes(OUTCOME_COLUMNS)
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """Makes rows; holds what all of them need."""
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some pairs of a report, with all of their shards, and rows that could not be planned."""
 
-    plan: Plan
-    fold: RunFold
-    merge: Merge
-    judge: Judge
-    segment_path: Callable[[ShardResult], str | None]
-    films: Mapping[str, Film]
-    montage_films: Mapping[str, Film]
-    takes: Mapping[str, Mapping[str, Any]]
-    decisions: Mapping[str, Decision]
+    report: Report
+    _shards: Ints
+    _firsts: Ints
+    _problems: Ints
 
-    def problem(self, model: Any, problem: RowProblem, **values: Any) -> Any:
-        """The row of a manifest row that could not be planned."""
-        return model(
-            **self._run(),
-            **problem.model_dump(exclude={"place", "error_class", "error_message"}),
-            status=Status.QUARANTINED,
-            error_class=problem.error_class,
-            error_message=problem.error_message,
-            **values,
+    @property
+    def shards(self) -> pa.Table:
+        """Rows of report.parquet."""
+        return self._table(ReportRow, self._shard_columns, self._shards, {})
+
+    @cached_property
+    def pairs(self) -> pa.Table:
+        """Rows of pairs.parquet."""
+        report, columns = self.report, dict[str, object]()
+        if len(self._shards):
+            columns = pair_columns(
+                *(self._batch, self._shard_columns, report.head),
+                judge=report._judge,
+                merge=report._merge,
+                people=report._people,
+            )
+        pair_ids = self._of_problems["pair_id"].to_pylist()
+        said = report._people.columns(pair_ids, [None] * len(pair_ids), planned=False)
+        return self._table(PairReportRow, columns, self._shards[self._firsts], said)
+
+    def _table(self, model: type[Row], columns: Columns, shards: Ints, of_problems: Columns) -> pa.Table:
+        """Rows that were planned and rows that could not be, in the order of the manifest."""
+        report, problems = self.report, self._of_problems
+        plan = report._plan["row"].to_numpy()[shards]
+        tags = _tags(report._plan["tags"].take(pa.array(shards)), report.tags)
+        planned = table_of(model, columns, num_rows=len(shards), tags=tags) if len(shards) else None
+        if not len(self._problems):
+            assert planned is not None
+            return planned
+        names = [name for name in problems.column_names if name not in ("place", "tags")]
+        facts: Columns = {name: problems[name].combine_chunks() for name in names}
+        facts |= run_columns(report.head) | {"status": Status.QUARANTINED} | of_problems
+        tags = _tags(problems["tags"], report.tags)
+        unplanned = table_of(model, facts, num_rows=len(self._problems), tags=tags)
+        if planned is None:
+            return unplanned
+        order = np.argsort(np.append(problems["row"].to_numpy(), plan), kind="stable")
+        return pa.concat_tables([unplanned, planned]).combine_chunks().take(pa.array(order))
+
+    @cached_property
+    def _of_problems(self) -> pa.Table:
+        return self.report._problems.take(pa.array(self._problems))
+
+    @cached_property
+    def _shard_columns(self) -> Columns:
+        return shard_columns(self._batch, self.report.head, self.report._judge) if len(self._shards) else {}
+
+    @cached_property
+    def _batch(self) -> Batch:
+        report, fold, numbers = self.report, self.report._fold, self._shards
+        return Batch(
+            report._plan.take(pa.array(numbers)),
+            report._outcomes.take(pa.array(numbers)),
+            fold.status[numbers],
+            fold.num_attempts[numbers],
+            self._firsts,
+            report._media(numbers),
         )
 
-    def ruling(self, pair_id: str, output_sha256: str | None) -> dict[str, Any]:
-        """What a person said of a pair's present film."""
-        decision = self.decisions.get(pair_id)
-        if decision is None or not decision.is_of(output_sha256):
-            return {}
-        return {
-            "review_ruling": decision.ruling,
-            "review_reason": "; ".join(filter(None, (decision.reason, decision.note))) or None,
-            "review_settings": decision.settings,
-            "reviewer": decision.reviewer,
-        }
 
-    def shard(self, pair: PairPlan, shard: ShardPlan) -> ReportRow:
-        state = self.fold.shards[shard.shard_id]
-        return ReportRow(
-            **self._run(),
-            **_pair_facts(pair),
-            shard_id=shard.shard_id,
-            work_key=shard.work_key,
-            start_frame=shard.start_frame,
-            end_frame=shard.end_frame,
-            num_frames=shard.num_frames,
-            status=state.status,
-            num_attempts=state.num_attempts,
-            **_error(state.failure),
-            **self._models(pair) | (self._shard_result(state.result) if state.result else {}),
-        )
-
-    def pair(self, pair: PairPlan, shards: Sequence[ShardPlan]) -> PairReportRow:
-        states = [self.fold.shards[shard.shard_id] for shard in shards]
-        film = self.films.get(pair.pair_id, Film())
-        status, failure = _pair_status(states, film)
-        results = [state.result for state in states if state.result is not None]
-        complete = len(results) == len(shards)
-        return PairReportRow(
-            **self._run(),
-            **_pair_facts(pair),
-            position=pair.position,
-            priority=pair.priority,
-            num_frames=pair.num_frames,
-            status=status,
-            **_error(failure),
-            num_shards=len(shards),
-            num_done=len(results),
-            num_attempts=sum(state.num_attempts for state in states),
-            **(_totals(results) if results else {}),
-            **self._models(pair) | (self._pair_score(pair, shards, results) if complete else {}),
-            output=film.path,
-            output_sha256=film.sha256,
-            thumbnail=film.thumbnail,
-            duration_s=film.duration_s,
-            **self.takes.get(pair.pair_id, {}),
-            **self.ruling(pair.pair_id, film.sha256),
-        )
-
-    def montages(self, pairs: Iterable[PairReportRow]) -> list[MontageReportRow]:
-        rows: defaultdict[str, list[PairReportRow]] = defaultdict(list)
-        order = {name: number for number, name in enumerate(montages(self.plan.pairs))}
-        for pair in pairs:
-            if pair.montage is not None:
-                rows[pair.montage].append(pair)
-        return [self._montage(name, rows[name]) for name in sorted(rows, key=lambda name: order.get(name, len(order)))]
-
-    def _montage(self, name: str, pairs: Sequence[PairReportRow]) -> MontageReportRow:
-        film = self.montage_films.get(name, Film())
-        num_done = sum(pair.status is Status.DONE for pair in pairs)
-        confidences = [pair.sync_confidence for pair in pairs if pair.sync_confidence is not None]
-        bad = [pair for pair in pairs if pair.status in (Status.FAILED, Status.QUARANTINED)]
-        whole = film.path is not None and num_done == len(pairs)
-        error = _error(film.failure)
-        if bad and film.failure is None:
-            error = {"error_class": bad[0].error_class, "error_message": f"{bad[0].pair_id}: {bad[0].error_message}"}
-        return MontageReportRow(
-            **self._run(),
-            montage=name,
-            status=Status.DONE if whole else Status.FAILED if bad or film.failure else Status.PENDING,
-            verdict=_worst(pair.verdict for pair in pairs),
-            **error,
-            num_pairs=len(pairs),
-            num_done=num_done,
-            missing=film.missing,
-            num_frames=sum(pair.num_frames for pair in pairs),
-            duration_s=film.duration_s,
-            sync_confidence_mean=sum(confidences) / len(confidences) if confidences else None,
-            sync_confidence_min=min(confidences, default=None),
-            output=film.path,
-            output_sha256=film.sha256,
-            thumbnail=film.thumbnail,
-            rights="; ".join(sorted({pair.rights for pair in pairs if pair.rights})) or None,
-        )
-
-    def _run(self) -> dict[str, Any]:
-        return {"run_id": self.plan.run_id, "parent_run_id": self.plan.parent_run_id}
-
-    def _models(self, pair: PairPlan) -> dict[str, Any]:
-        return {
-            "generator": pair.generator.name,
-            "weights_sha256": pair.generator.weights_sha256,
-            "enhancer": _enhancer(self.plan),
-            "scorer": self.plan.scorer.name if self.plan.scorer else None,
-            "detector": self.plan.detector.name,
-        }
-
-    def _shard_result(self, result: ShardResult) -> dict[str, Any]:
-        return _totals([result]) | {
-            **self._score(result.score),
-            "device": result.device,
-            "node": result.node,
-            "seconds": result.seconds,
-            "output": self.segment_path(result),
-            "output_sha256": result.segment_sha256,
-        }
-
-    def _pair_score(
-        self, pair: PairPlan, shards: Sequence[ShardPlan], results: Sequence[ShardResult]
-    ) -> dict[str, Any]:
-        score = results[0].score if len(results) == 1 else self.merge(pair, shards)
-        return {} if score is None else self._score(score)
-
-    def _score(self, score: SyncScore) -> dict[str, Any]:
-        scorer = {} if score.scorer is None else {"scorer": score.scorer}
-        return scorer | {
-            "verdict": self.judge(score),
-            "sync_confidence": score.confidence,
-            "sync_distance": score.distance,
-            "sync_offset_frames": score.offset_frames,
-            "confidence_mismatched": score.confidence_mismatched,
-            "confidence_untouched": score.confidence_untouched,
-            "num_windows": score.num_windows,
-        }
+def _tags(tags: pa.ChunkedArray, names: Sequence[str]) -> dict[str, pa.Array | None]:
+    whole = tags.combine_chunks()
+    return {name: pc.map_lookup(whole, name, "first") for name in names}
 
 
-def _enhancer(plan: Plan) -> str | None:
-    return f"{plan.enhancer.name} {plan.enhancer.weights_sha256}" if plan.enhancer else None
+def _tag_names(table: pa.Table) -> set[str]:
+    return {name for chunk in table["tags"].iterchunks() for name in chunk.keys.unique().to_pylist()}
 
 
-def _pair_facts(pair: PairPlan) -> dict[str, Any]:
-    names = ("pair_id", "row", "montage", "clip", "song", "clip_start_s", "clip_end_s", "song_start_s", "song_end_s")
-    more = ("width", "height", "rights", "tags")
-    return {name: getattr(pair, name) for name in (*names, *more)} | {"fps": float(pair.fps)}
-
-
-def _pair_status(states: Sequence[ShardFold], film: Film) -> tuple[Status, Failure | None]:
-    """A pair is as bad as its worst shard, and done only when its film stands."""
-    for status in (Status.QUARANTINED, Status.FAILED, Status.PENDING):
-        worst = next((state for state in states if state.status is status), None)
-        if worst is not None:
-            return status, worst.failure
-    if film.failure is not None:
-        return Status.FAILED, film.failure
-    return (Status.PENDING if film.path is None else Status.DONE), None
-
-
-def _totals(results: Sequence[ShardResult]) -> dict[str, Any]:
-    """What adds up, or averages, over finished shards."""
-    num_frames = sum(result.num_frames for result in results)
-    passed: Counter[str] = Counter()
-    for result in results:
-        passed.update(result.passed_through)
-    rests = [(result.rest_motion, result.num_frames) for result in results if result.rest_motion is not None]
-    return {
-        "face_coverage": sum(result.num_face_frames for result in results) / num_frames,
-        "passed_through": dict(passed),
-        "voiced_share": sum(result.num_voiced_frames for result in results) / num_frames,
-        "rest_motion": sum(rest * n for rest, n in rests) / sum(n for _, n in rests) if rests else None,
-        "seconds_total": sum(sum(result.seconds.values()) for result in results),
-        "peak_rss_mb": max(result.peak_rss_mb for result in results),
-        "created_at": max(result.created_at for result in results),
-    }
-
-
-def _error(failure: Failure | None) -> dict[str, Any]:
-    return {} if failure is None else {"error_class": failure.error_class, "error_message": failure.message}
-
-
-def _worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
-    there = set(verdicts)
-    return next((verdict for verdict in _WORST_FIRST if verdict in there), None)
+def _whole(tables: Iterator[pa.Table], schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    names = schema.names if columns is None else list(columns)
+    return pa.concat_tables([schema.empty_table().select(names), *(table.select(names) for table in tables)])

@@ -7,16 +7,18 @@ follow the columns named here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from singalong.contracts import Row, Status, Verdict
 from singalong.errors import ErrorClass
 from singalong.reviews import Ruling
-from singalong.tables import schema_of, to_table
+from singalong.tables import from_table, schema_of, to_table
 
 REPORT_SCHEMA_VERSION = 1
 VERSION_KEY = b"singalong.report"
@@ -168,7 +170,7 @@ class MontageReportRow(Row):
     rights: str | None = Field(default=None, description="those of its pairs, each once")
 
 
-OutcomeT = TypeVar("OutcomeT", ReportRow, PairReportRow, MontageReportRow, TakeRow)
+RowT = TypeVar("RowT", bound=Row)
 
 
 def report_schema(model: type[Row], tags: Sequence[str] = ()) -> pa.Schema:
@@ -179,11 +181,51 @@ def report_schema(model: type[Row], tags: Sequence[str] = ()) -> pa.Schema:
     return pa.schema(fields, metadata={VERSION_KEY: str(REPORT_SCHEMA_VERSION)})
 
 
-def report_table(model: type[OutcomeT], rows: Sequence[OutcomeT]) -> pa.Table:
-    """Report rows as a table of `report_schema`; the tags of all rows become columns, sorted by name."""
-    table = to_table(model, rows)
-    tags: list[dict[str, str]] = [row.tags if isinstance(row, _Outcome) else {} for row in rows]
-    names = sorted({name for row_tags in tags for name in row_tags})
-    arrays = [table[field.name] for field in report_schema(model)]
-    arrays += [pa.array([row_tags.get(name) for row_tags in tags], pa.string()) for name in names]
-    return pa.Table.from_arrays(arrays, schema=report_schema(model, names))
+def report_table(model: type[RowT], rows: Sequence[RowT]) -> pa.Table:
+    """Rows without tags as a table of `report_schema`; for tables of few rows."""
+    schema = report_schema(model)
+    return to_table(model, rows).select(schema.names).replace_schema_metadata(schema.metadata)
+
+
+def table_of(
+    model: type[Row], columns: Mapping[str, Any], *, num_rows: int, tags: Mapping[str, pa.Array | None]
+) -> pa.Table:
+    """Columns as a table of `report_schema`.
+
+    Args:
+        model: the record of its rows.
+        columns: by name an array, or one value for all rows; what is not named gets the record's default. Others than
+            the record's do not matter.
+        num_rows: of the table.
+        tags: by name, in the order of their columns; None: no row has it.
+    """
+    schema = report_schema(model, list(tags))
+    values = {TAG_PREFIX + name: column for name, column in tags.items()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    given = {**defaults, **columns, **values}
+    arrays = [_array(given[field.name], field.type, num_rows) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def rows_of(model: type[RowT], table: pa.Table) -> list[RowT]:
+    """The records of a report table, tags and all."""
+    names = [name for name in table.column_names if name.startswith(TAG_PREFIX)]
+    tags = {name.removeprefix(TAG_PREFIX): table[name].to_pylist() for name in names}
+    return [
+        row.model_copy(update={"tags": {name: own[n] for name, own in tags.items() if own[n] is not None}})
+        if tags
+        else row
+        for n, row in enumerate(from_table(model, table))
+    ]
+
+
+def _array(value: Any, kind: pa.DataType, num_rows: int) -> pa.Array:
+    """A column as the schema has it, of an array or of one value for all rows."""
+    if isinstance(value, pa.Array):
+        return value if value.type == kind else value.cast(kind)
+    if value is None:
+        return pa.nulls(num_rows, kind)
+    if pa.types.is_map(kind) or pa.types.is_list(kind):
+        one = list(value.items()) if isinstance(value, dict) else list(value)
+        return pa.array([one], kind).take(pa.array(np.zeros(num_rows, np.int64)))
+    return pa.repeat(pa.scalar(value.value if isinstance(value, Enum) else value, kind), num_rows)

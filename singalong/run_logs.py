@@ -4,6 +4,7 @@
     logs/<shard>/<attempt>.worker.jsonl the worker's, of runs at a URL, where it is on another machine than the driver
     logs/steps/<item>/<attempt>.jsonl   the same of what is prepared and joined
     logs/steps.jsonl                    how each of these steps ended, a line each
+    logs/traffic.json                   what went to and came from object stores, in all sessions of the run
 
 A line has `time` (UTC), `level`, `stage`, `message`, and `fields` where there is more to say. Logs are for people: the
 ledger is the truth, and a log that cannot be written stops nothing. What is not JSON in a file was written by a
@@ -25,6 +26,8 @@ from typing import Any
 from pydantic import Field
 
 from singalong.contracts import Row
+from singalong.durable import write_atomic
+from singalong.traffic import Traffic, rows_of, traffic_of
 
 LEVELS = ("debug", "info", "warning", "error")
 MAX_MESSAGE = 4_000
@@ -54,6 +57,7 @@ class RunLogs:
         self._run = run
         self.folder = run / "logs"
         self._steps = self.folder / "steps.jsonl"
+        self._traffic = self.folder / "traffic.json"
 
     def of_shard(self, shard_id: str, attempt: int) -> Path:
         """Where an attempt at a shard is logged."""
@@ -73,6 +77,19 @@ class RunLogs:
         """How steps ended, in all sessions of the run."""
         with contextlib.suppress(FileNotFoundError), self._steps.open("rb") as file:
             yield from (line for text in file if (line := parse_line(text)).message == "ended")
+
+    def note_traffic(self, traffic: Traffic) -> None:
+        """Note what went to and came from object stores, in all sessions of the run together."""
+        if self.begin(self._traffic):
+            with contextlib.suppress(OSError):
+                write_atomic(self._traffic, json.dumps(rows_of(traffic)).encode())
+
+    def read_traffic(self) -> Traffic:
+        """What was noted; nothing where it does not read."""
+        try:
+            return traffic_of(json.loads(self._traffic.read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return {}
 
     def attempts(self, name: str) -> list[int]:
         """Numbers of the logged attempts at a shard, or at `steps/<folder>`, in order."""

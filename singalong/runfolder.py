@@ -36,7 +36,7 @@ from singalong.fold import RunFold, fold_parts
 from singalong.heritage import read_heritage, write_heritage
 from singalong.listeners import Listeners
 from singalong.newer import refuse_newer
-from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table
+from singalong.plan_table import PLAN_VERSION_KEY, PlanOutline, plan_from_table, plan_to_table, read_plan_table
 from singalong.remote_run import location_of, mirror_of
 from singalong.run_logs import RunLogs
 from singalong.run_place import MARKER, check_is_ours, driving, iter_names, writable
@@ -139,7 +139,7 @@ class RunFolder:
     @property
     def run_id(self) -> str:
         """Id of the run; stays the same when the plan changes."""
-        return self.outline.run_id
+        return self.outline.head.run_id
 
     @cached_property
     def plan(self) -> Plan:
@@ -152,6 +152,16 @@ class RunFolder:
                     return plan
         raise UsageError("the plan cannot be read", file=kept, action=_PLAN_AGAIN)
 
+    def plan_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The table of that plan, or some of its columns; much smaller than the plan. See `singalong.plan_table`."""
+        kept = _version_path(self.path, self.version, ".parquet")
+        for file in (kept, self.path / "plan.parquet"):
+            with contextlib.suppress(*_UNREADABLE):
+                table = read_plan_table(file, columns)
+                if int(table.schema.metadata[PLAN_VERSION_KEY]) == self.version:
+                    return table
+        raise UsageError("the plan cannot be read", file=kept, action=_PLAN_AGAIN)
+
     @property
     def manifest(self) -> list[PairRow]:
         """The manifest rows the plan was made from."""
@@ -161,7 +171,7 @@ class RunFolder:
     def heritage(self) -> Heritage | None:
         """What this run makes again of another one, and the takes before; None for a run of its own."""
         heritage = read_heritage(self.path)
-        if heritage is None or heritage.order.parent_run_id != self.outline.parent_run_id:
+        if heritage is None or heritage.order.parent_run_id != self.outline.head.parent_run_id:
             return None  # the folder was given a plan of its own since
         return heritage
 

@@ -26,7 +26,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -227,7 +227,20 @@ class Thresholds(Row):
     min_margin: float = Field(default=0.0, description="confidence must exceed that of wrong audio by this to pass")
 
 
-def verdict(score: SyncScore, thresholds: Thresholds | None) -> Verdict:
+class Scored(Protocol):
+    """What of a `SyncScore` a verdict is made from."""
+
+    @property
+    def scorer(self) -> str | None: ...  # noqa: D102
+    @property
+    def confidence(self) -> float | None: ...  # noqa: D102
+    @property
+    def offset_frames(self) -> int | None: ...  # noqa: D102
+    @property
+    def confidence_mismatched(self) -> float | None: ...  # noqa: D102
+
+
+def verdict(score: Scored, thresholds: Thresholds | None) -> Verdict:
     """Pass, review or fail; not scorable where there is no score.
 
     Fails with a confidence below `fail_confidence` or an offset beyond `max_offset_frames`. Passes with a

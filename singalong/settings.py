@@ -91,7 +91,13 @@ class AnalysisSettings(Section):
     """Shots, faces and tracks of a clip; a change here makes a new analysis, but for READ_TIME_SETTINGS."""
 
     detector: str = Field(default="centerface", description="Registry name of the face detector.")
-    detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two detections, seconds.")
+    detect_every_s: float = Field(default=0.2, gt=0, description="Longest time between two looks at a face, seconds.")
+    follow_s: float = Field(
+        default=0.6,
+        ge=0,
+        description="Longest time in which looks may follow a face by its picture instead of detecting it, seconds; "
+        "0 detects it in each.",
+    )
     detect_side_px: int = Field(
         default=480,
         ge=64,

@@ -20,7 +20,9 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,6 +55,7 @@ from singalong.store_marks import (
     marker_data,
     size_of,
 )
+from singalong.store_strays import held, trim_now_and_then
 from singalong.tempdirs import TempDirs
 from singalong.urls import is_url
 
@@ -60,6 +63,8 @@ __all__ = ["CommitMarker", "Store", "atomic_file", "sha256_of", "write_atomic", 
 
 _KEY = re.compile(r"[0-9a-f]{16,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}")
+_LISTED_A_KEY = 16
+"""Names of a folder that are listed in the time that it takes to find that one key is not there: 20 were measured."""
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR})
 
 
@@ -168,11 +173,18 @@ class Store:
         """Remove temporary folders of dead processes (also done when a process first asks for one)."""
         return self._temp.sweep()
 
+    def tidy(self) -> int:
+        """Once a day, remove what commits of dead processes left among the finished work; the bytes freed.
+
+        See `singalong.store_strays`.
+        """
+        return trim_now_and_then(self.root / "work")
+
     # ---- finished shards
 
     def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
         """`find` for many keys, at once where that is faster; those that have a result."""
-        found = ((key, self.find(key)) for key in dict.fromkeys(work_keys))
+        found = ((key, self.find(key)) for key in self._maybe_there(work_keys))
         return {key: result for key, result in found if result is not None}
 
     def fetch_frames(self, results: Iterable[ShardResult]) -> None:
@@ -247,10 +259,22 @@ class Store:
             segment_bytes=segment.stat().st_size,
             frames_bytes=frames.stat().st_size,
         )
-        make_dirs(self._work_dir(result.work_key))
-        move_durably(segment, self.segment_path(marker.result))
-        move_durably(frames, self.frames_path(marker.result))
-        return self._publish(marker)
+        with held(self._work_dir(result.work_key)):
+            move_durably(segment, self.segment_path(marker.result))
+            move_durably(frames, self.frames_path(marker.result))
+            return self._publish(marker)
+
+    def _maybe_there(self, work_keys: Iterable[str]) -> Iterator[str]:
+        """Each key once, without those that surely have no result: of a new run's keys nearly none has.
+
+        A folder is listed instead of being asked for each, unless it holds so much that listing would take longer.
+        """
+        keys = list(dict.fromkeys(work_keys))
+        by_folder: defaultdict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            by_folder[key[:2]].append(key)
+        there = {name: _names(self.root / "work" / name, _LISTED_A_KEY * len(own)) for name, own in by_folder.items()}
+        return (key for key in keys if (names := there[key[:2]]) is None or key in names)
 
     def _publish(self, marker: CommitMarker) -> ShardResult:
         """Write the marker unless a sound one stands; the loser of a race leaves no files behind."""
@@ -333,6 +357,16 @@ class Store:
 
 def _store_at(kind: type[Store], root: Path, cache_bytes: int | None) -> Store:
     return kind(root, cache_bytes=cache_bytes)
+
+
+def _names(folder: Path, limit: int) -> set[str] | None:
+    """What lies in a folder; None where that is more than the limit."""
+    try:
+        with os.scandir(folder) as entries:
+            names = {entry.name for entry in islice(entries, limit + 1)}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    return names if len(names) <= limit else None
 
 
 def _flush_tree(folder: Path) -> None:

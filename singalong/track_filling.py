@@ -60,7 +60,7 @@ def fill_track(
         frames=frames,
         pts_s=pts_s,
         boxes=_whole_boxes(boxes_F4, settings, frame_size),
-        detected=np.isin(frames, [sample.frame for sample, face in seen if sample.scores[face] > 0]),
+        detected=np.isin(frames, [s.frame for s, face in seen if s.by_detector and s.scores[face] > 0]),
         scores=values_FV[:, _NUM_BOX],
         landmarks=landmarks_FL.reshape(-1, NUM_LANDMARKS, 2),
         sharpness=values_FV[:, _NUM_BOX + 1],

@@ -39,7 +39,7 @@ TRACKS_SCHEMA = pa.schema(
 )
 """Columns of tracks.parquet: one row a track a source frame. `track` numbers the tracks of the whole clip;
 the box is smoothed, in pixels of the upright frame, exclusive ends; `detected` is false where it was
-interpolated; `landmarks` are x, y of left eye, right eye, nose, left and right mouth corner (left of the
+followed or interpolated; `landmarks` are x, y of left eye, right eye, nose, left and right mouth corner (left of the
 image), NaN where the detector gives none; `sharpness` see `singalong.looks.sharpness_of`; `hidden` says that the
 face was looked for and not found, so that its box is a guess."""
 

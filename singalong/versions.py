@@ -4,10 +4,10 @@ All that do not say otherwise are part of every work key, so that shards made of
 are done again.
 """
 
-ALGORITHM_VERSION = 3
+ALGORITHM_VERSION = 4
 """Lip-sync, paste-back, encoding and scores."""
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 """Shots, faces, tracks and looks."""
 
 SONG_VERSION = "1"

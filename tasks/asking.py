@@ -18,7 +18,7 @@ from singalong.runfolder import RunFolder
 from singalong.tracks import choose_face
 from singalong.usable import FLAWS
 from tasks.analyse import CACHE_KIND, Analysis, analysis_version, load_analysis
-from tasks.clues import clues_of
+from tasks.clues import Where, clues_of
 from tasks.plan_run import resolve_models
 from tasks.replan import Replanner
 
@@ -117,7 +117,7 @@ class Asking:
         found = self._analysis(pair, settings_for(self._run.settings, pair.overrides), span)
         if found is None:
             return
-        clues = clues_of(found, start_s=span[0], end_s=span[1], clip=pair.clip, row=pair.row)
+        clues = clues_of(found, start_s=span[0], end_s=span[1], where=Where(pair.clip, pair.row, pair.place))
         face = choose_face(found.tracks, found.shots, pair.face, *span, clues)
         if not face.usable.any():
             raise UsageError(

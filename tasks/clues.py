@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -30,6 +31,14 @@ from tasks.analyse import Analysis, analysis_version
 
 SPEAKERS_KIND, LIKENESS_KIND = "speakers", "likeness"
 SPEAKERS_TABLE, LOOK_FILE, FACTS_FILE = "speakers.parquet", "look.npy", "facts.json"
+
+
+class Where(NamedTuple):
+    """What messages name: a clip, and the manifest row that asks for it, by number and by place as in `PairRow`."""
+
+    clip: str
+    row: int | None = None
+    place: str | None = None
 
 
 class SpeakersFacts(Row):
@@ -75,8 +84,7 @@ def clues_of(
     end_s: float,
     speakers: Path | str | None = None,
     likeness: Path | str | None = None,
-    clip: str,
-    row: int | None = None,
+    where: Where,
 ) -> Clues:
     """All clues for choosing a face in a span [start_s, end_s).
 
@@ -86,8 +94,7 @@ def clues_of(
         end_s: its end, exclusive.
         speakers: cache folder of the clip's speakers, where the speaker is asked for.
         likeness: cache folder of a picture's face, where one like it is asked for.
-        clip: path for messages.
-        row: manifest row for messages.
+        where: for messages.
 
     Raises InputError where the speaker is asked for among several people and nobody is heard.
     """
@@ -96,25 +103,26 @@ def clues_of(
         speaking = load_speaking(Path(speakers), analysis.tracks, start_s, end_s)
         people = people_of(analysis.tracks, start_s, end_s).values()
         if not speaking.by_track and any(len(singers_of(group, analysis.tracks)) > 1 for group in people):
-            raise _nobody_heard(clip, row, start_s, end_s)
+            raise _nobody_heard(where, start_s, end_s)
     wanted = None if likeness is None else np.load(Path(likeness) / LOOK_FILE)
     return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
 
 
-def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, *, clip: str, row: int | None = None) -> None:
+def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, where: Where) -> None:
     """Raise NoFaceError where people are seen and none of them is like the picture that `face` names."""
     picture = picture_of(face)
     if picture is not None and not len(chosen.pts_s) and len(analysis.tracks):
-        raise NoFaceError(
+        error = NoFaceError(
             "nobody who is seen there looks like the one in the picture",
-            file=clip,
-            row=row,
+            file=where.clip,
+            row=where.row,
             column="face",
             value=picture,
             expected="a picture of somebody in the clip's span, from the front",
             action="Give another picture, best a frame of the clip itself, or say who is to sing with index:N or "
             "at:X,Y@T.",
         )
+        raise error.at(where.place)
 
 
 def load_speaking(folder: Path, tracks: TrackTable, start_s: float, end_s: float) -> Speaking:
@@ -160,14 +168,15 @@ def judge(people: Sequence[Person], rows: Sequence[TrackEvidence]) -> dict[int, 
     return evidence_of({number: rows for number, rows in found.items() if rows})
 
 
-def _nobody_heard(clip: str, row: int | None, start_s: float, end_s: float) -> InputError:
-    return InputError(
+def _nobody_heard(where: Where, start_s: float, end_s: float) -> InputError:
+    error = InputError(
         f"nobody is heard between {start_s:.2f} s and {end_s:.2f} s for as long as several people are seen, so it "
         "cannot be told who speaks",
-        file=clip,
-        row=row,
+        file=where.clip,
+        row=where.row,
         column="face",
         value="speaker",
         expected="a span in which somebody talks for a second",
         action="Say who is to sing with index:N (from the left) or at:X,Y@T, or choose another span.",
     )
+    return error.at(where.place)

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from singalong.contracts import Row, Status, Verdict
 from singalong.remote_store import store_of
-from singalong.report_schema import PairReportRow
 from singalong.runfolder import RunFolder
 from singalong.scoring import LEVEL_CONFIDENCE
 from tasks.report import fold_run
@@ -110,29 +109,25 @@ def _rank(state: PairState) -> int:
     return -1 if state.verdict is None else _WORST_FIRST.index(state.verdict)
 
 
-def _compared(name: str, rows: Sequence[PairReportRow | None]) -> ComparedPair:
-    states = [None if row is None else _state(row) for row in rows]
+def _compared(name: str, states: Sequence[PairState | None]) -> ComparedPair:
     first, last = states[0], states[-1]
     confidences = [state.sync_confidence if state else None for state in (first, last)]
     moved = None if None in confidences else (confidences[1] or 0.0) - (confidences[0] or 0.0)
     return ComparedPair(pair_id=name, change=change_between(first, last), confidence_change=moved, runs=tuple(states))
 
 
-def _state(row: PairReportRow) -> PairState:
-    return PairState(**{name: getattr(row, name) for name in PairState.model_fields})
-
-
-def _pairs_of(run: RunFolder) -> dict[str, PairReportRow]:
+def _pairs_of(run: RunFolder) -> dict[str, PairState]:
     store = store_of(run.settings)
-    return {row.pair_id: row for row in fold_run(run, store, standing(run, store)).pairs}
+    rows = fold_run(run, store, standing(run, store)).pairs(["pair_id", *PairState.model_fields])
+    return {row.pop("pair_id"): PairState(**row) for batch in rows.to_batches() for row in batch.to_pylist()}
 
 
-def _totals(run: RunFolder, table: Mapping[str, PairReportRow]) -> RunTotals:
+def _totals(run: RunFolder, table: Mapping[str, PairState]) -> RunTotals:
     confidences = [row.sync_confidence for row in table.values() if row.sync_confidence is not None]
     return RunTotals(
         run=run.location,
         run_id=run.run_id,
-        parent_run_id=run.plan.parent_run_id,
+        parent_run_id=run.outline.head.parent_run_id,
         num_pairs=len(table),
         num_done=sum(row.status is Status.DONE for row in table.values()),
         verdicts=dict(Counter(row.verdict.value for row in table.values() if row.verdict)),

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from singalong.contracts import PairPlan, Row
 from singalong.durable import make_dirs, write_atomic
 from singalong.face_choice import SPEAKER
+from singalong.plan_table import plan_from_table
 from singalong.runfolder import RunFolder
 from tasks.analyse import load_analysis
 from tasks.clues import load_speaking
@@ -53,9 +56,9 @@ def note_speaker(run: RunFolder, pair: PairPlan, *, analysis: Path, speakers: Pa
 def doubts_of(run: RunFolder) -> tuple[str, ...]:
     """What is to be said of the pairs in doubt, in the plan's order."""
     told = []
-    for pair in run.plan.pairs:
-        if pair.face != SPEAKER:
-            continue
+    faces = run.plan_table(["face"])["face"]
+    asked = pc.equal(faces.cast(pa.string()), SPEAKER)
+    for pair in plan_from_table(run.plan_table().filter(asked)).pairs if pc.any(asked).as_py() else ():
         try:
             doubt = Doubt.model_validate_json(_path(run, pair).read_bytes())
         except (FileNotFoundError, ValidationError):

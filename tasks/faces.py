@@ -1,19 +1,22 @@
 """Detecting faces in some frames of each shot: often enough to follow them, no oftener.
 
-A face that the detector misses is followed by its picture (`tasks/held_faces.py`), as long as it is still to be seen.
+Between detections faces are followed by their pictures (`tasks/following.py`), and so is one that the detector misses
+(`tasks/held_faces.py`), as long as it is still to be seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from singalong.linking import NUM_LANDMARKS, Floats, Sample, samples_between
+from singalong.linking import NUM_LANDMARKS, Floats, Looks, Sample, samples_between
 from singalong.looks import look_of, sharpness_of
 from singalong.settings import AnalysisSettings
+from tasks.following import Follower, Seen
 from tasks.held_faces import HeldFace, HeldFaces
 from tasks.shots import ShotFrame
 
@@ -26,6 +29,8 @@ faces score 0.35 to 0.6, what is no face up to 0.24."""
 
 MAX_WINDOW_FRAMES = 48
 """Frames held between two detections at most, whatever the frame rate: bounds memory."""
+
+_ROUNDING_S = 1e-6
 
 
 @dataclass
@@ -44,10 +49,11 @@ class ShotSamples:
 
 
 class FaceSampler:
-    """Looks for faces in a stream of shot frames, holding only the frames since the last look.
+    """Looks for faces in a stream of shot frames, holding only the frames since the last detection.
 
     Every `detect_every_s` at least, in the first and last frame of each shot, and by bisection in between where
-    a face came, went or moved far (`singalong.linking.samples_between`).
+    a face came, went or moved far (`singalong.linking.samples_between`). A look is the detector's, but for those less
+    than `follow_s` from it on both sides where faces can surely be followed by their pictures.
     """
 
     def __init__(self, detector: Detector, settings: AnalysisSettings) -> None:
@@ -79,29 +85,42 @@ class FaceSampler:
             yield shot
 
     def _is_due(self, window: list[ShotFrame]) -> bool:
-        """Whether waiting for one more frame would make the time since the last look too long."""
+        """Whether waiting for one more frame would make the time since the last detection too long."""
         if len(window) < 2:
             return False
         step_s = window[-1].pts_s - window[-2].pts_s
-        too_late = window[-1].pts_s + step_s - window[0].pts_s > self._settings.detect_every_s + 1e-6
+        longest_s = max(self._settings.detect_every_s, self._settings.follow_s)
+        too_late = window[-1].pts_s + step_s - window[0].pts_s > longest_s + _ROUNDING_S
         return too_late or len(window) >= MAX_WINDOW_FRAMES
 
     def _look_until_end(self, shot: ShotSamples, window: list[ShotFrame]) -> None:
-        """Look at the last frame of the window, whose first one was looked at, and in between where needed."""
+        """Look at the last frame of the window, whose first one was looked at, and in between as often as needed."""
         if len(window) < 2:
             return
-        right = self._look(window[-1])
+        before, last = shot.samples[-1], self._detect(window[-1])
+        follower = Follower.between(Seen(window[0], _small_faces(before, window[0].scale)), last)
+        for frame in _stops(window, self._settings.detect_every_s):
+            faces = None if follower is None else follower.at(frame)
+            self._add(shot, window, self._look(frame) if faces is None else _sample(frame, faces, looks=before.looks))
+        self._add(shot, window, self._completed(last))
+
+    def _add(self, shot: ShotSamples, window: list[ShotFrame], sample: Sample) -> None:
+        """The next sample of the shot, and those between it and the last one where something happened there."""
         start = window[0].index
-        between = samples_between(
+        shot.samples += samples_between(
             shot.samples[-1],
-            right,
+            sample,
             lambda index: self._look(window[index - start]),
             min_score=self._settings.min_score,
         )
-        shot.samples += [*between, right]
-        self._held.remember(window[-1], right)
+        shot.samples.append(sample)
+        if sample.by_detector:
+            self._held.remember(window[sample.frame - start], sample)
 
     def _look(self, frame: ShotFrame) -> Sample:
+        return self._completed(self._detect(frame))
+
+    def _detect(self, frame: ShotFrame) -> Seen:
         self.num_detections += 1
         found = self._detector.detect([frame.bgr])[0]
         keep = found.scores >= WEAK_SCORE * self._settings.min_score
@@ -109,13 +128,38 @@ class FaceSampler:
         landmarks: Floats = np.full((len(boxes), NUM_LANDMARKS, 2), np.nan)
         if found.landmarks is not None:
             landmarks = found.landmarks[keep].astype(np.float64)
-        seen = [HeldFace(*face) for face in zip(boxes, landmarks, found.scores[keep].tolist(), strict=True)]
-        return _sample(frame, [*seen, *self._held.missed(frame, boxes)])
+        faces = zip(boxes, landmarks, found.scores[keep].tolist(), strict=True)
+        return Seen(frame, [HeldFace(*face) for face in faces])
+
+    def _completed(self, seen: Seen) -> Sample:
+        """What was detected, and what is still to be seen though it was not."""
+        return _sample(seen.frame, [*seen.faces, *self._held.missed(seen.frame, seen.boxes)])
 
 
-def _sample(frame: ShotFrame, faces: list[HeldFace]) -> Sample:
-    """The faces of a frame, in pixels of the source, with what their pictures tell."""
-    looks = [look_of(frame.bgr, face.box, face.landmarks) for face in faces]
+def _stops(window: list[ShotFrame], every_s: float) -> Iterator[ShotFrame]:
+    """Frames within the window to look at, so that no two looks are further apart than asked, if frames allow."""
+    last_s = window[0].pts_s
+    for frame, after in pairwise(window[1:]):
+        if after.pts_s - last_s > every_s + _ROUNDING_S:
+            yield frame
+            last_s = frame.pts_s
+
+
+def _small_faces(sample: Sample, scale: float) -> list[HeldFace]:
+    """The faces of a sample in pixels of its small frame."""
+    faces = zip(sample.boxes * scale, sample.landmarks * scale, sample.scores.tolist(), strict=True)
+    return [HeldFace(*face) for face in faces]
+
+
+def _sample(frame: ShotFrame, faces: list[HeldFace], *, looks: Looks | None = None) -> Sample:
+    """The faces of a frame, in pixels of the source, with what their pictures tell.
+
+    Faces that were followed have the `looks` of before.
+    """
+    by_detector = looks is None
+    if looks is None:
+        found = [look_of(frame.bgr, face.box, face.landmarks) for face in faces]
+        looks = np.stack(found).astype(np.float16) if found else np.empty((0, 0), np.float16)
     return Sample(
         frame.index,
         frame.pts_s,
@@ -123,5 +167,6 @@ def _sample(frame: ShotFrame, faces: list[HeldFace]) -> Sample:
         scores=np.array([face.score for face in faces]),
         landmarks=np.array([face.landmarks for face in faces]).reshape(-1, NUM_LANDMARKS, 2) / frame.scale,
         sharpness=np.array([sharpness_of(frame.bgr, face.box, face.landmarks) for face in faces]),
-        looks=np.stack(looks).astype(np.float16) if looks else np.empty((0, 0), np.float16),
+        looks=looks,
+        by_detector=by_detector,
     )

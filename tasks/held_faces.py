@@ -95,14 +95,14 @@ class HeldFaces:
 
 
 def _picture(frame: ShotFrame, face: HeldFace) -> _Picture:
-    return _Picture(frame.pts_s, face, _patch(frame.bgr, face.box, 0.0))
+    return _Picture(frame.pts_s, face, patch(frame.bgr, face.box, 0.0))
 
 
 def _find(bgr: NDArray[np.uint8], picture: _Picture) -> Floats | None:
     """How far (2,) a face has moved, in pixels; None where it is not to be seen."""
     if picture.template.std() < MIN_DEVIATION:
         return None
-    around = _patch(bgr, picture.face.box, REACH)
+    around = patch(bgr, picture.face.box, REACH)
     scores = cv2.matchTemplate(around, picture.template, cv2.TM_CCOEFF_NORMED)
     _, best, _, place = cv2.minMaxLoc(scores)
     if not MIN_CORRELATION <= best <= 1.01:
@@ -112,13 +112,26 @@ def _find(bgr: NDArray[np.uint8], picture: _Picture) -> Floats | None:
     return np.asarray((np.array(place) - centre) * height / TEMPLATE_PX)
 
 
-def _patch(bgr: NDArray[np.uint8], box: Floats, margin: float) -> NDArray[np.uint8]:
-    """The box with `margin` of its sides around it, TEMPLATE_PX for the box's height; edges are repeated."""
+def patch(bgr: NDArray[np.uint8], box: Floats, margin: float) -> NDArray[np.uint8]:
+    """The box with `margin` of its sides around it, TEMPLATE_PX for the box's height, grey; edges are repeated."""
     width, height = box[2:] - box[:2]
     scale = TEMPLATE_PX / max(float(height), 1.0)
     size = np.maximum(np.rint(np.array([width, height]) * scale * (1 + 2 * margin)), 3).astype(int)
     corner = box[:2] - margin * np.array([width, height])
+    blur_px = 0.4 / scale if scale < 0.8 else 0.0
+    first, cut = _cut(bgr, corner, corner + size / scale, round(4 * blur_px) + 2)
+    soft = cv2.GaussianBlur(cut, (0, 0), blur_px) if blur_px else cut
+    corner = corner - first
     matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-    soft = cv2.GaussianBlur(bgr, (0, 0), 0.4 / scale) if scale < 0.8 else bgr
     shown = cv2.warpAffine(soft, matrix, tuple(size.tolist()), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def _cut(
+    bgr: NDArray[np.uint8], corner: Floats, end: Floats, margin_px: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """What of the picture lies between two corners and around them, at least a pixel, and where it begins (2,)."""
+    limits = np.array(bgr.shape[1::-1])
+    first = np.clip(np.floor(corner).astype(np.int64) - margin_px, 0, limits - 1)
+    last = np.clip(np.ceil(end).astype(np.int64) + margin_px, first + 1, limits)
+    return first, bgr[first[1] : last[1], first[0] : last[0]]

@@ -252,6 +252,7 @@ class Outcome(Row):
     node_lost: bool = Field(default=False, description="whether it failed because its whole node went away")
     seconds: float = 0.0
     worker: str = ""
+    traffic: dict[tuple[str, str], float] = Field(default={}, description="see `singalong.traffic`")
 
     @property
     def ok(self) -> bool:

@@ -42,7 +42,7 @@ from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
 from tasks.attempt_log import next_chunk
-from tasks.clues import check_likeness, clues_of
+from tasks.clues import Where, check_likeness, clues_of
 from tasks.jobs import LipsyncJob
 from tasks.memory import peak_rss_mb
 from tasks.painter import FacePainter, Spot
@@ -333,11 +333,10 @@ def chosen_face(
     """
     start_s, end_s = pair.clip_start_s, pair.clip_end_s
     found = load_analysis(analysis, start_s, end_s, settings=settings)
-    clues = clues_of(
-        found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, clip=pair.clip, row=pair.row
-    )
+    where = Where(pair.clip, pair.row, pair.place)
+    clues = clues_of(found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
     face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
-    check_likeness(pair.face, face, found, clip=pair.clip, row=pair.row)
+    check_likeness(pair.face, face, found, where)
     if not face.usable.any():
         raise NoFaceError(
             f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"

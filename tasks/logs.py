@@ -42,8 +42,9 @@ def names_of(run: RunFolder, wanted: str) -> list[str]:
         return [shard.shard_id for shard in run.plan.shards if shard.pair_id == wanted]
     for problem in run.plan.problems:
         if problem.pair_id == wanted:
+            where = problem.place or f"row {problem.row}"
             raise UsageError(
-                f"row {problem.row} could not be planned, so it was never tried: {problem.error_message}", value=wanted
+                f"{where} could not be planned, so it was never tried: {problem.error_message}", value=wanted
             )
     steps = _steps(run)
     for known in (shards, _former(run), steps):

@@ -16,6 +16,7 @@ from singalong.metrics import LIPSYNC, RunMetrics
 from singalong.metrics_output import MetricsFile, MetricsServer, last_success_in
 from singalong.run_logs import LogLine
 from singalong.runfolder import RunFolder
+from singalong.traffic import take
 from tasks.dispatch import Item, Recorder
 from tasks.jobs import LogPlace, Outcome
 from tasks.pool import Pool
@@ -42,6 +43,8 @@ class Meter:
         self.metrics.report(_pair_verdicts(run.path / "pairs.parquet"))
         for line in run.logs.read_steps():
             self._count_step(line)
+        self.metrics.traffic(run.logs.read_traffic())
+        self.metrics.traffic(take())  # planning's
         self._file, self._server = None, None
         if settings.metrics_file is not None:
             path = Path(settings.metrics_file).expanduser().absolute()
@@ -62,6 +65,7 @@ class Meter:
         """Some of the stage's time went by: look at the workers, and write the file if it is due."""
         free, size = pool.free_slots(), getattr(pool, "size", 1)
         self.metrics.workers(up=size, busy=max(0, size - free))
+        self.metrics.traffic(take())
         if time.monotonic() - self._written_s >= WRITE_EVERY_S:
             self.write()
 
@@ -81,11 +85,15 @@ class Meter:
         self._ended = True
         self.metrics.report(_pair_verdicts(self._run.path / "pairs.parquet"))
         self.metrics.end(state)
+        self.metrics.traffic(take())
         self.write()
 
     def write(self) -> None:
-        """Write the file, if there is to be one."""
+        """Write the file, if there is to be one, and note what the ledger does not know, for who goes on."""
         self._written_s = time.monotonic()
+        traffic = self.metrics.traffic_so_far()
+        if traffic:
+            self._run.logs.note_traffic(traffic)
         if self._file is not None:
             with contextlib.suppress(OSError):  # a run does not fail for its metrics; the old ones grow old, and tell
                 self._file.write()
@@ -117,6 +125,7 @@ class Metered:
         """Pass it on, and count it; shards are counted where they are recorded."""
         self._recorder.ended(item, outcome, final=final)
         self._metrics.queue(self._stage, 0 if final else 1, running=-1)
+        self._metrics.traffic(outcome.traffic)
         if self._stage != LIPSYNC:
             failure = outcome.failure
             error_class = None if failure is None else str(failure.error_class)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from singalong.media.align import add_detail, aligned_face, alignment
 from singalong.media.color_match import ColorMatch
-from singalong.media.detail import DetailTransfer
+from singalong.media.detail import WHOLE, DetailTransfer, Part
 from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
 from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
 from singalong.media.jaw import jaw_outline
@@ -32,6 +33,8 @@ U8 = NDArray[np.uint8]
 
 _MIN_BOX_PX = 8
 """A box with less than this inside the frame shows no mouth."""
+_UNSEEN = 1 / 2048
+"""A share that changes no sample, not even one of 10 bits, by half a step."""
 _MIN_FADE = 0.1
 """Share of the box over which a bend fades at least: two pixels that move apart by more than one would tear."""
 
@@ -136,20 +139,28 @@ class FacePainter:
 
     def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
         """The frame with a drawing in it, and the drawn face."""
+        spot, crop = sitting.spot, sitting.crop
+        enhancer = self.enhancer if spot.landmarks is not None else None
         with self._watch.stage("paste"):
             if isinstance(drawing, np.ndarray):
-                made, face, mask = drawing, self._finished(sitting, shown, drawing), self.mask(sitting.spot)
+                made, mask = drawing, self.mask(spot)
+                part = _seen(mask, spot.box) if enhancer is None else WHOLE
+                face, mask = self._finished(sitting, shown, drawing, part), mask[part]
             else:
-                calm = hold_still(drawing.flow, drawing.patch, self._soft_mask(sitting.spot))
-                made = face = apply_warp(sitting.crop, *calm)
+                cells = (drawing.flow.shape[1], drawing.flow.shape[0])
+                calm = hold_still(drawing.flow, drawing.patch, self._soft_mask(spot, cells))
+                made = face = apply_warp(crop, *calm)
                 # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
-                mask = _changed(face, sitting.crop)
-        if self.enhancer is not None and sitting.spot.landmarks is not None:
+                mask, part = _changed(face, crop), WHOLE
+        if enhancer is not None:
             with self._watch.stage("enhance"):
-                face, mask = self._enhanced(sitting, face, mask, self.enhancer)
+                face, mask = self._enhanced(sitting, face, mask, enhancer)
         with self._watch.stage("paste"):
+            if part is WHOLE:
+                part = _seen(mask, spot.box)
+                face, mask = face[part], mask[part]
             output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
-            paste_bgr(output, sitting.spot.box, face, mask)
+            paste_bgr(output, _part_of(spot.box, part), face, mask)
         return output, made
 
     def _enhanced(
@@ -172,34 +183,60 @@ class FacePainter:
             return paste_mask(x2 - x1, y2 - y1, style="box", feather=self.settings.feather)
         return _lower_face(spot, self.settings.feather) * np.float32(spot.weight)
 
-    def _soft_mask(self, spot: Spot) -> NDArray[np.float32]:
+    def _soft_mask(self, spot: Spot, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Where bends and enhancers act: within the lower face whatever the setting, as neither has a box to show."""
-        return _lower_face(spot, max(self.settings.feather, _MIN_FADE)) * np.float32(spot.weight)
+        return _lower_face(spot, max(self.settings.feather, _MIN_FADE), size) * np.float32(spot.weight)
 
-    def _finished(self, sitting: _Sitting, shown: U8, made: U8) -> U8:
-        """A painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+    def _finished(self, sitting: _Sitting, shown: U8, made: U8, part: Part) -> U8:
+        """A part of a painted face at the size of its box, in the clip's colours and with its detail, if so set."""
         if sitting.spot.shot != self._shot:
             self._colors.cut()
             self._detail.cut()
             self._shot = sitting.spot.shot
         matched = self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
         if self.settings.keep_detail:
-            return self._detail.enlarge(sitting.crop, matched)
-        return fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
+            return self._detail.enlarge(sitting.crop, matched, part)
+        whole = fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
+        return whole[part]
 
 
-def _lower_face(spot: Spot, feather: float) -> NDArray[np.float32]:
+def _lower_face(spot: Spot, feather: float, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """The lower face in the pixels of the box, or in as many cells across and down as `size` says."""
     x1, y1, x2, y2 = spot.box
-    mask = paste_mask(x2 - x1, y2 - y1, style="lower_face", feather=feather)
+    width, height = size or (x2 - x1, y2 - y1)
+    mask = paste_mask(width, height, style="lower_face", feather=feather)
     if spot.landmarks is None:
         return mask
-    jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather * min(x2 - x1, y2 - y1))
+    feather_px = feather * min(x2 - x1, y2 - y1)
+    jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather_px, size=(width, height))
     return mask if jaw is None else mask * jaw
 
 
 def _changed(face: U8, crop: U8) -> NDArray[np.float32]:
     """1 where a face is not the clip's, float32 (h, w)."""
-    return np.asarray((face != crop).any(axis=2), np.float32)
+    same = cv2.inRange(cv2.absdiff(face, crop), (0, 0, 0), (0, 0, 0))
+    return np.asarray(same == 0, np.float32)
+
+
+def _seen(mask: NDArray[np.float32], box: Box) -> Part:
+    """The rows and columns of a box in which a mask shows anything, from even pixels of the frame to even ones.
+
+    All of them where it shows nothing.
+    """
+    left, top, width, height = cv2.boundingRect(np.asarray(mask > _UNSEEN, np.uint8))
+    if not height:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    x1, y1, x2, y2 = box
+    first_row, last_row = max(0, top - (y1 + top) % 2), top + height + (y1 + top + height) % 2
+    first_column, last_column = max(0, left - (x1 + left) % 2), left + width + (x1 + left + width) % 2
+    return slice(first_row, min(last_row, y2 - y1)), slice(first_column, min(last_column, x2 - x1))
+
+
+def _part_of(box: Box, part: Part) -> Box:
+    """The box of some of its rows and columns."""
+    rows, columns = part
+    x1, y1 = box[:2]
+    return x1 + columns.start, y1 + rows.start, x1 + columns.stop, y1 + rows.stop
 
 
 class _Sitting(NamedTuple):

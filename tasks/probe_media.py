@@ -31,7 +31,7 @@ def clip_facts(path: str, *, settings: Settings, store: Store) -> ClipFacts:
     sha256 = _hash(path, store)
 
     def probe() -> ClipFacts:
-        with _at_hand(path, store) as file:
+        with at_hand(path, store) as file:
             return probe_clip_apart(file, sha256=sha256, limits=limits, still_fps=still_fps)
 
     facts = _remembered(store, "clip-facts", sha256, f"{limits}{still_fps}", ClipFacts, probe)
@@ -70,7 +70,7 @@ def song_facts(path: str, *, settings: Settings, store: Store) -> SongFacts:
     sha256 = _hash(path, store)
 
     def probe() -> SongFacts:
-        with _at_hand(path, store) as file:
+        with at_hand(path, store) as file:
             return probe_song_apart(file, sha256=sha256, limits=settings.limits)
 
     return _remembered(store, "song-facts", sha256, str(settings.limits), SongFacts, probe).model_copy(
@@ -123,8 +123,11 @@ def _hash(path: str, store: Store) -> str:
 
 
 @contextlib.contextmanager
-def _at_hand(path: str, store: Store) -> Iterator[Path]:
-    """The file of a path or URL, kept for as long as it is read; what is wrong with it is told of the URL."""
+def at_hand(path: str, store: Store) -> Iterator[Path]:
+    """The file of a path or URL, kept for as long as it is read; what is wrong with it is told of the URL.
+
+    Raises as `Store.local_media`, with errors of the file system as ours.
+    """
     with store.using():
         try:
             file = store.local_media(path)
@@ -133,7 +136,7 @@ def _at_hand(path: str, store: Store) -> Iterator[Path]:
         try:
             yield file
         except SingalongError as error:
-            if not is_url(path):
+            if not is_url(path) or str(error.file or file) != str(file):
                 raise
             raise type(error)(
                 error.problem, file=path, value=error.value, expected=error.expected, action=error.action

@@ -80,7 +80,7 @@ def progress_of(run: RunFolder, *, now: datetime | None = None) -> RunProgress:
         run_id=run.run_id,
         holder=holder,
         num_pairs=run.outline.num_pairs,
-        num_problems=len(run.outline.problems),
+        num_problems=len(run.outline.head.problems),
         shards={str(status): count for status, count in fold.counts().items() if count},
         running=tuple(
             fold.shard_ids[number]

@@ -4,26 +4,29 @@ links.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from singalong import __version__
 from singalong.contracts import Status, Verdict
 from singalong.errors import ErrorClass
 from singalong.fold import RunFold
-from singalong.report import Report
-from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow
+from singalong.report_schema import MontageReportRow, PairReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
 from singalong.scoring import LEVEL_CONFIDENCE
+from tasks.report_files import STATUS_ORDER, VERDICT_ORDER, Ints, ReportFiles
 
 MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
@@ -35,10 +38,10 @@ MAX_MONTAGES = 500
 MAX_STRIP_PARTS = 20_000
 """Pairs in the strips of all montages; a montage beyond that has none."""
 MAX_FAILURES_SHOWN = 60
+MAX_CHANGED = 5_000
+"""Pairs that were made again and are shown before and after; all are counted."""
 NUM_HISTOGRAM_BINS = 16
 
-_STATUS_ORDER = (Status.FAILED, Status.QUARANTINED, Status.PENDING, Status.DONE)
-_VERDICT_ORDER = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS, None)
 _MEANINGS = {
     ErrorClass.INPUT: "The input cannot be used; trying again will not help. Mend the clip, the song or the row.",
     ErrorClass.TRANSIENT_IO: "Storage failed again and again. Run the same command again.",
@@ -89,62 +92,62 @@ class PairGroup:
     pairs: tuple[PairReportRow, ...]
 
 
-@dataclass(frozen=True)
-class FailureGroup:
-    """Failures that share class and message."""
-
-    error_class: ErrorClass
-    meaning: str
-    message: str
-    names: tuple[str, ...]
-
-
-def render_page(run: RunFolder, fold: RunFold, report: Report, *, notes: Sequence[str]) -> str:
-    """The page of a run. All text from outside is escaped by the template."""
-    pairs = sorted(report.pairs, key=_worst_first)
-    groups = _failure_groups(report)
-    changed = [pair for pair in pairs if pair.confidence_before is not None or pair.verdict_before is not None]
+def render_page(
+    run: RunFolder,
+    fold: RunFold,
+    files: ReportFiles,
+    montages: Sequence[MontageReportRow],
+    *,
+    notes: Sequence[str],
+) -> str:
+    """The page of a run, from its tables. All text from outside is escaped by the template."""
+    order, groups = files.worst_first(), files.failures()
+    seconds, again = files.seconds_by_stage(), _made_again(files, order)
+    changed, shown = files.rows(again[:MAX_CHANGED]), files.rows(order[: MAX_CARDS + MAX_LINES])
+    cut = _cut_notes(files.num_pairs, len(montages), len(again))
     return _template().render(
         run=run,
-        notes=[*notes, *_damage_notes(fold), *_cut_notes(len(pairs), len(report.montages))],
-        report=report,
+        head=run.outline.head,
+        notes=[*notes, *_damage_notes(fold), *cut],
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
-        tiles=_tiles(report),
-        status_bar=bar(Counter(row.status.value for row in report.shards), [s.value for s in reversed(_STATUS_ORDER)]),
+        tiles=_tiles(files, montages),
+        status_bar=bar(files.shards_by_status(), [s.value for s in reversed(STATUS_ORDER)]),
         verdict_bar=bar(
-            Counter(pair.verdict.value for pair in pairs if pair.verdict),
-            [verdict.value for verdict in reversed(_VERDICT_ORDER) if verdict],
+            Counter(files.pairs["verdict"].drop_null().to_pylist()),
+            [verdict.value for verdict in reversed(VERDICT_ORDER) if verdict],
         ),
-        histogram=histogram([pair.sync_confidence for pair in pairs if pair.sync_confidence is not None]),
-        time_bar=_time_bar(report.shards),
+        histogram=histogram(files.pairs["sync_confidence"].drop_null().to_pylist()),
+        time_bar=bar(seconds, [name for name, _ in seconds.most_common()]),
         failures=groups[:MAX_FAILURES_SHOWN],
+        meanings=_MEANINGS,
         num_failures_hidden=max(0, len(groups) - MAX_FAILURES_SHOWN),
-        montages=report.montages[:MAX_MONTAGES],
-        strips=strips(report.pairs),
-        pairs=pairs[:MAX_CARDS],
-        pair_groups=_pair_groups(pairs[MAX_CARDS : MAX_CARDS + MAX_LINES]),
+        montages=montages[:MAX_MONTAGES],
+        strips=strips(files, [montage.montage for montage in montages[:MAX_MONTAGES]]),
+        pairs=shown[:MAX_CARDS],
+        pair_groups=_pair_groups(shown[MAX_CARDS:]),
+        num_changed=len(again),
         changed=changed,
-        effects=_effects(changed),
+        effects=_effects(files, again),
         shifts=_shifts(changed),
     )
 
 
-def strips(pairs: Iterable[PairReportRow]) -> dict[str, list[StripPart]]:
-    """The pairs of each montage in playing order, as wide as they are long; those without frames are a sliver."""
-    films: defaultdict[str, list[PairReportRow]] = defaultdict(list)
-    for pair in sorted(pairs, key=lambda row: (row.position is None, row.position or 0.0, row.row)):
-        if pair.montage is not None:
-            films[pair.montage].append(pair)
-    found, room = dict[str, list[StripPart]](), MAX_STRIP_PARTS
-    for name, own in films.items():
-        room -= len(own)
-        if room < 0:
-            found[name] = []
-            continue
+def strips(files: ReportFiles, names: Sequence[str]) -> dict[str, list[StripPart]]:
+    """The pairs of these montages in playing order, as wide as they are long; those without frames are a sliver."""
+    pairs = files.pairs
+    position = pairs["position"].fill_null(np.inf).to_numpy()
+    order = np.lexsort((pairs["row"].to_numpy(), position))
+    number = pc.index_in(pairs["montage"], value_set=pa.array(names, pa.string())).fill_null(-1).to_numpy()[order]
+    order = order[np.argsort(number, kind="stable")]
+    sizes = np.bincount(number + 1, minlength=len(names) + 1)
+    num_shown = int(np.searchsorted(np.cumsum(sizes[1:]), MAX_STRIP_PARTS, side="right"))
+    rows = iter(files.rows(order[sizes[0] : sizes[: num_shown + 1].sum()]))
+    found = dict[str, list[StripPart]]()
+    for name, size in zip(names, sizes[1:].tolist(), strict=True):
+        own = list(islice(rows, size if len(found) < num_shown else 0))
         seconds = [max(pair.num_frames, 1) / (pair.fps or 25.0) for pair in own]
-        starts = accumulate(seconds, initial=0.0)
-        scale = 100 / sum(seconds)
+        starts, scale = accumulate(seconds, initial=0.0), 100 / sum(seconds) if seconds else 0.0
         found[name] = [
             StripPart(pair, start * scale, length * scale)
             for pair, start, length in zip(own, starts, seconds, strict=False)
@@ -185,17 +188,25 @@ def histogram(values: Sequence[float]) -> list[Part]:
     ]
 
 
-def _effects(changed: Sequence[PairReportRow]) -> str:
+def _made_again(files: ReportFiles, order: Ints) -> Ints:
+    """Those of the pairs, in this order, of which another take stood before."""
+    pairs = files.pairs
+    was = pc.or_(pairs["confidence_before"].is_valid(), pairs["verdict_before"].is_valid()).to_numpy()
+    return np.asarray(order[was[order]], np.int64)
+
+
+def _effects(files: ReportFiles, changed: Ints) -> str:
     """How many of the pairs that were made again got better, worse or stayed as they were."""
-    effects = Counter(_effect(pair) for pair in changed)
+    names = ["verdict", "verdict_before", "sync_confidence", "confidence_before"]
+    columns = files.pairs.select(names).take(pa.array(changed)).to_pydict()
+    effects = Counter(_effect(*row) for row in zip(*columns.values(), strict=True))
     return ", ".join(f"{effects[word]} {word}" for word in ("better", "worse", "as good as before") if effects[word])
 
 
-def _effect(pair: PairReportRow) -> str:
-    order = {verdict: place for place, verdict in enumerate(_VERDICT_ORDER)}
-    moved = order[pair.verdict] - order[pair.verdict_before] if pair.verdict and pair.verdict_before else 0
-    if moved == 0 and pair.sync_confidence is not None and pair.confidence_before is not None:
-        change = pair.sync_confidence - pair.confidence_before
+def _effect(verdict: str | None, before: str | None, confidence: float | None, confidence_before: float | None) -> str:
+    moved = VERDICT_ORDER.index(Verdict(verdict)) - VERDICT_ORDER.index(Verdict(before)) if verdict and before else 0
+    if moved == 0 and confidence is not None and confidence_before is not None:
+        change = confidence - confidence_before
         moved = 0 if abs(change) < LEVEL_CONFIDENCE else 1 if change > 0 else -1
     return "better" if moved > 0 else "worse" if moved < 0 else "as good as before"
 
@@ -213,53 +224,23 @@ def _shifts(changed: Sequence[PairReportRow]) -> dict[str, Shift]:
     }
 
 
-def _tiles(report: Report) -> list[tuple[str, str]]:
-    done = [pair for pair in report.pairs if pair.status is Status.DONE]
-    seconds = sum(pair.num_frames / pair.fps for pair in done if pair.fps)
+def _tiles(files: ReportFiles, montages: Sequence[MontageReportRow]) -> list[tuple[str, str]]:
+    pairs = files.pairs
+    done = pairs.filter(pc.equal(pairs["status"], Status.DONE.value))
+    seconds = pc.sum(pc.divide(done["num_frames"].cast(pa.float64()), done["fps"])).as_py() or 0.0
     tiles = [
-        ("pairs done", f"{len(done)} of {len(report.pairs)}"),
+        ("pairs done", f"{done.num_rows} of {files.num_pairs}"),
         ("video made", _duration(seconds)),
-        ("frames", f"{sum(row.num_frames for row in report.shards if row.status is Status.DONE):,}"),
+        ("frames", f"{files.frames_made():,}"),
     ]
-    judged = [pair for pair in report.pairs if pair.review_ruling]
-    if judged:
-        rejected = sum(pair.review_ruling is Ruling.REJECT for pair in judged)
-        tiles.append(("reviewed", f"{len(judged)} of {len(report.pairs)}, {rejected} sent back"))
-    if report.montages:
-        made = sum(montage.output is not None for montage in report.montages)
-        tiles.append(("montages made", f"{made} of {len(report.montages)}"))
+    rulings = Counter(pairs["review_ruling"].drop_null().to_pylist())
+    if rulings:
+        rejected = rulings[Ruling.REJECT.value]
+        tiles.append(("reviewed", f"{rulings.total()} of {files.num_pairs}, {rejected} sent back"))
+    if montages:
+        made = sum(montage.output is not None for montage in montages)
+        tiles.append(("montages made", f"{made} of {len(montages)}"))
     return tiles
-
-
-def _time_bar(shards: Sequence[ReportRow]) -> list[Part]:
-    seconds: Counter[str] = Counter()
-    for row in shards:
-        seconds.update(row.seconds)
-    return bar(seconds, [name for name, _ in seconds.most_common()])
-
-
-def _failure_groups(report: Report) -> list[FailureGroup]:
-    """Failures by class and message, the most frequent first; films that failed though their shards did
-    not.
-    """
-    rows: list[tuple[ErrorClass, str, str]] = [
-        (row.error_class, row.error_message or "", row.shard_id or row.pair_id)
-        for row in report.shards
-        if row.error_class and row.status is not Status.PENDING
-    ]
-    rows += [
-        (row.error_class, row.error_message or "", row.pair_id)
-        for row in report.pairs
-        if row.error_class and row.num_shards and row.num_done == row.num_shards
-    ]
-    names: dict[tuple[ErrorClass, str], list[str]] = {}
-    for error_class, message, name in rows:
-        names.setdefault((error_class, message), []).append(name)
-    groups = [
-        FailureGroup(error_class, _MEANINGS[error_class], message, tuple(own))
-        for (error_class, message), own in names.items()
-    ]
-    return sorted(groups, key=lambda group: -len(group.names))
 
 
 def _pair_groups(pairs: Sequence[PairReportRow]) -> list[PairGroup]:
@@ -289,19 +270,17 @@ def _damage_notes(fold: RunFold) -> list[str]:
     ]
 
 
-def _cut_notes(num_pairs: int, num_montages: int) -> list[str]:
+def _cut_notes(num_pairs: int, num_montages: int, num_changed: int) -> list[str]:
     notes = []
     if num_pairs > MAX_CARDS + MAX_LINES:
         shown = f"the {MAX_CARDS + MAX_LINES:,} worst of {num_pairs:,} pairs"
         notes.append(f"This page shows {shown}. All are in pairs.parquet.")
     if num_montages > MAX_MONTAGES:
         notes.append(f"This page shows {MAX_MONTAGES:,} of {num_montages:,} montages. All are in montages.parquet.")
+    if num_changed > MAX_CHANGED:
+        shown = f"{MAX_CHANGED:,} of {num_changed:,} pairs that were made again"
+        notes.append(f"This page shows {shown}. All are in pairs.parquet.")
     return notes
-
-
-def _worst_first(pair: PairReportRow) -> tuple[int, int, float, int]:
-    confidence = pair.sync_confidence if pair.sync_confidence is not None else float("inf")
-    return _STATUS_ORDER.index(pair.status), _VERDICT_ORDER.index(pair.verdict), confidence, pair.row
 
 
 def _duration(seconds: float) -> str:

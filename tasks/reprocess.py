@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from singalong.asked import Asked, read_asked
 from singalong.config import Settings, with_overrides
@@ -38,6 +39,10 @@ _SAME = (
     "it would come out just as it is. Ask for something else in the review (key s: another face, generator, mask, part "
     "of the song), or give --set for all, e.g. --set lipsync.mask=box"
 )
+
+
+Judged = Mapping[str, Mapping[str, Any]]
+"""By pair id what pairs.parquet says of where it stands and of what a person decided."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,16 @@ def plan_pass(
     settings = with_overrides(parent.settings, overrides)
     stands = standing(parent, store)
     report = fold_run(parent, store, stands)
-    rejected = frozenset(pair.pair_id for pair in report.pairs if pair.review_ruling is Ruling.REJECT)
+    judged = _judged(report)
+    rejected = frozenset(pair_id for pair_id, pair in judged.items() if pair["review_ruling"] == Ruling.REJECT)
     selection = select_pairs(report, wanted)
     if not selection.reasons:
         return None
-    asked, unreadable = _asked(parent, report, frozenset(selection.reasons) & rejected, settings)
+    asked, unreadable = _asked(parent, judged, frozenset(selection.reasons) & rejected, settings)
     chosen = frozenset(selection.reasons) - unreadable.keys()
     replanner = Replanner(parent, store, settings, overrides, progress)
     found = replanner.plan(chosen, asked)
-    same = _same_as_before(found, chosen - found.refused.keys(), settings, stands, report)
+    same = _same_as_before(found, chosen - found.refused.keys(), settings, stands, judged)
     if same:  # once more without them, so that nothing of theirs is touched
         chosen -= same.keys()
         found = replanner.plan(chosen, asked)
@@ -112,7 +118,7 @@ def plan_pass(
         overrides=tuple(overrides),
         pairs=tuple(reasons),
         earlier=_earlier(parent, stands, rejected & reasons.keys()),
-        asked=_asked_for(parent, report, rejected & reasons.keys()),
+        asked=_asked_for(parent, judged, rejected & reasons.keys()),
         rejections=_rejections(parent, wanted),
     )
     return PlannedPass(
@@ -138,23 +144,26 @@ def begin_pass(path: Path, planned: PlannedPass, parent: RunFolder) -> RunFolder
 
 def inherit_failures(child: RunFolder, parent: RunFolder) -> None:
     """Have the child know why pairs that are not for it to make came to nothing; what it knows it keeps."""
-    theirs, ours = parent.fold().shards, child.fold().shards
-    for shard in child.plan.shards:
-        state = theirs.get(shard.shard_id)
-        if child.makes(shard.pair_id) or state is None or state.failure is None or ours[shard.shard_id].num_attempts:
+    theirs, ours = parent.fold(), child.fold()
+    failed = {*theirs.having(Status.FAILED, Status.QUARANTINED, Status.PENDING)}
+    for number, shard in enumerate(child.plan.shards):
+        if child.makes(shard.pair_id) or shard.shard_id not in failed or ours.num_attempts[number]:
+            continue
+        failure = theirs.shards[shard.shard_id].failure
+        if failure is None:
             continue
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        child.record(
-            AttemptRow(
-                run_id=child.run_id,
-                shard_id=shard.shard_id,
-                attempt=child.next_attempt(shard.shard_id),
-                work_key=shard.work_key,
-                failure=state.failure,
-                started_at=now,
-                finished_at=now,
-            )
+        attempt = AttemptRow(
+            run_id=child.run_id,
+            shard_id=shard.shard_id,
+            attempt=child.next_attempt(shard.shard_id),
+            work_key=shard.work_key,
+            failure=failure,
+            started_at=now,
+            finished_at=now,
         )
+        child.record(attempt, flush=False)
+    child.flush_attempts()
 
 
 def pass_folder(
@@ -216,7 +225,7 @@ def _rejections(parent: RunFolder, wanted: Wanted) -> str:
 
 
 def _asked(
-    parent: RunFolder, report: Report, rejected: frozenset[str], settings: Settings
+    parent: RunFolder, judged: Judged, rejected: frozenset[str], settings: Settings
 ) -> tuple[dict[str, Asked], dict[str, str]]:
     """What people asked for as they rejected these pairs; and why some of it cannot be read, by pair id.
 
@@ -224,36 +233,41 @@ def _asked(
     """
     rows = {row.pair_id: row for row in parent.manifest}
     asked, unreadable = {}, {}
-    for pair in report.pairs:
-        if pair.pair_id in rejected and pair.review_settings:
+    for pair_id, pair in judged.items():
+        if pair_id in rejected and pair["review_settings"]:
             try:
-                asked[pair.pair_id] = read_asked(pair.review_settings, row=rows[pair.pair_id], settings=settings)
+                asked[pair_id] = read_asked(tuple(pair["review_settings"]), row=rows[pair_id], settings=settings)
             except UsageError as error:
-                unreadable[pair.pair_id] = f"what {pair.reviewer} asked for cannot be done: {error}"
+                unreadable[pair_id] = f"what {pair['reviewer']} asked for cannot be done: {error}"
     return asked, unreadable
 
 
-def _asked_for(parent: RunFolder, report: Report, made: frozenset[str]) -> tuple[AskedFor, ...]:
+def _judged(report: Report) -> Judged:
+    columns = ("pair_id", "status", "review_ruling", "review_settings", "reviewer", "review_reason")
+    return {row["pair_id"]: row for batch in report.pairs(columns).to_batches() for row in batch.to_pylist()}
+
+
+def _asked_for(parent: RunFolder, judged: Judged, made: frozenset[str]) -> tuple[AskedFor, ...]:
     """Why the rejected pairs that are made were sent back; of all others what earlier passes say."""
     now = [
         AskedFor(
-            pair_id=pair.pair_id,
-            settings=pair.review_settings,
-            reviewer=pair.reviewer,
-            reason=pair.review_reason,
+            pair_id=pair_id,
+            settings=tuple(pair["review_settings"]),
+            reviewer=pair["reviewer"],
+            reason=pair["review_reason"],
         )
-        for pair in report.pairs
-        if pair.pair_id in made
+        for pair_id, pair in judged.items()
+        if pair_id in made
     ]
     earlier = parent.heritage.order.asked if parent.heritage else ()
     return (*(one for one in earlier if one.pair_id not in made), *now)
 
 
 def _same_as_before(
-    found: Replanned, chosen: Iterable[str], settings: Settings, stands: Standing, report: Report
+    found: Replanned, chosen: Iterable[str], settings: Settings, stands: Standing, judged: Judged
 ) -> dict[str, str]:
     """Pairs that are done and would come out just as they are, by pair id, each with what to do about it."""
-    done = {pair.pair_id for pair in report.pairs if pair.status is Status.DONE}.intersection(chosen)
+    done = {pair_id for pair_id, pair in judged.items() if pair["status"] == Status.DONE}.intersection(chosen)
     if not done:
         return {}
     again = [pair for pair in found.pairs if pair.pair_id in done]

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from singalong.contracts import PairPlan, Plan
 from singalong.remote_run import refresh
 from singalong.remote_store import store_of
-from singalong.report_schema import TAG_PREFIX, PairReportRow
+from singalong.report_schema import PairReportRow, rows_of
 from singalong.runfolder import RunFolder
-from singalong.tables import from_table
 from tasks.analyse import CACHE_KIND, analysis_version
 from tasks.report import fold_run
 from tasks.standing import standing
@@ -43,7 +42,8 @@ class Look:
         if written is not None:
             return written, run.plan, run.holder()
         stands = standing(run, store)
-        return fold_run(run, store, stands).pairs, stands.plan, run.holder()
+        rows = [row for part in fold_run(run, store, stands).parts() for row in rows_of(PairReportRow, part.pairs)]
+        return rows, stands.plan, run.holder()
 
 
 def shot_starts(run: RunFolder) -> Callable[[PairPlan], tuple[float, ...]]:
@@ -76,18 +76,9 @@ def _written_report(run: RunFolder) -> list[PairReportRow] | None:
         table = pq.read_table(path)
         if not set(PairReportRow.model_fields) - {"tags"} <= set(table.column_names):
             return None  # of an earlier version
-        rows = from_table(PairReportRow, table)
+        return rows_of(PairReportRow, table)
     except (OSError, pa.ArrowException, ValueError):
         return None
-    tags = {name.removeprefix(TAG_PREFIX): table[name].to_pylist() for name in table.column_names if _is_tag(name)}
-    return [
-        row.model_copy(update={"tags": {name: own[n] for name, own in tags.items() if own[n] is not None}})
-        for n, row in enumerate(rows)
-    ]
-
-
-def _is_tag(name: str) -> bool:
-    return name.startswith(TAG_PREFIX)
 
 
 def _last_change_ns(run: Path) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,13 @@ from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.units import SCORE_FPS
 from singalong.scoring import WINDOW_STEPS
-from singalong.settings import AnalysisSettings
 from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import analyse_clip, load_analysis
-from tasks.clues import check_likeness, clues_of, likeness_version, speakers_version
+from tasks.clues import Where, check_likeness, clues_of, likeness_version, speakers_version
 from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
-from tasks.probe_media import clip_facts, picture_facts
+from tasks.probe_media import at_hand, clip_facts, local_clip, picture_facts
 from tasks.shard_score import ShardScorer
 from tasks.speakers import find_speakers
 
@@ -60,7 +59,7 @@ class VideoScore(Row):
 
 
 def score_video(
-    path: Path,
+    path: str | Path,
     *,
     scorer: Scorer,
     detector: Detector,
@@ -68,49 +67,49 @@ def score_video(
     store: Store,
     settings: Settings,
     scorer_ref: ModelRef | None = None,
-    audio: Path | None = None,
+    audio: str | Path | None = None,
     face: str = "largest",
 ) -> VideoScore:
     """Score a video against its own sound, or against `audio` from its start.
 
     Args:
-        path: a video that shows somebody talking or singing.
+        path: a video that shows somebody talking or singing, or its URL in an object store.
         scorer: see `models.scorers.load_scorer`.
         detector: finds the faces, unless the store holds their analysis.
         detector_ref: which detector that is.
         store: keeps the analysis and the prepared sound for the next time.
         settings: sections limits, analysis and score are used.
-        audio: any file with sound; its time 0 is heard at the video's time 0.
+        audio: any file with sound, or its URL; its time 0 is heard at the video's time 0.
         scorer_ref: which scorer that is; only `speaker` needs to know.
         face: `largest`, `index:N`, `at:X,Y@T`, `speaker` (by the video's own sound) or `like:IMAGE`, as in a manifest;
-            the picture is looked for from the current folder.
+            the picture is looked for from the current folder, or at its URL.
 
     Raises MediaError for a still, or a file that cannot be read or has no sound; NoFaceError where no usable face is
     found; InputError where it cannot be told who speaks. Too little voice or face is no error: the score's numbers
     are None then, and `reason` says why.
     """
-    clip = clip_facts(str(path), settings=settings, store=store)
+    clip, heard = clip_facts(str(path), settings=settings, store=store), str(audio or path)
     _check(clip, audio)
-    heard = audio or path
-    voice = load_song(prepare_song(heard, sha256=store.file_sha256(heard), store=store, checks_channels=True))
-    analysis = analyse_clip(clip, detector=detector, detector_ref=detector_ref, settings=settings.analysis, store=store)
     num_steps = int(clip.duration_s * SCORE_FPS)
-    shard = ShardScorer(
-        scorer,
-        voice,
-        song_start_s=0.0,
-        start_frame=0,
-        end_frame=num_steps,
-        fps=Fraction(SCORE_FPS),
-        min_windows=settings.score.min_windows,
-    )
-    finder = _ClueFinder(clip, analysis, settings, store, detector, detector_ref, scorer, scorer_ref)
-    num_seen = _push_frames(shard, clip, _chosen_face(clip, analysis, face, finder, settings.analysis), num_steps)
+    with at_hand(str(path), store) as file, at_hand(heard, store) as sound:
+        voice = load_song(prepare_song(sound, sha256=store.file_sha256(heard), store=store, checks_channels=True))
+        here = clip.model_copy(update={"path": str(file)})
+        finder = _ClueFinder(here, settings, store, detector, detector_ref, scorer, scorer_ref)
+        shard = ShardScorer(
+            scorer,
+            voice,
+            song_start_s=0.0,
+            start_frame=0,
+            end_frame=num_steps,
+            fps=Fraction(SCORE_FPS),
+            min_windows=settings.score.min_windows,
+        )
+        num_seen = _push_frames(shard, here, _chosen_face(face, finder), num_steps)
     result = shard.finish()
     num_voiced = int(result.voiced.sum())
     return VideoScore(
         video=str(path),
-        audio=str(heard),
+        audio=heard,
         face=face,
         score=result.score,
         duration_s=clip.duration_s,
@@ -120,7 +119,7 @@ def score_video(
     )
 
 
-def _check(clip: ClipFacts, audio: Path | None) -> None:
+def _check(clip: ClipFacts, audio: str | Path | None) -> None:
     if clip.is_still:
         raise MediaError("a still picture has no lips that move", file=clip.path, expected="a video")
     if audio is None and not clip.has_audio:
@@ -137,13 +136,20 @@ class _ClueFinder:
     """What it takes to find out more of a clip's people than where they are."""
 
     clip: ClipFacts
-    analysis: Path
     settings: Settings
     store: Store
     detector: Detector
     detector_ref: ModelRef
     scorer: Scorer
     scorer_ref: ModelRef | None
+
+    @cached_property
+    def analysis(self) -> Path:
+        """Cache folder of where the faces are."""
+        settings = self.settings.analysis
+        return analyse_clip(
+            self.clip, detector=self.detector, detector_ref=self.detector_ref, settings=settings, store=self.store
+        )
 
     def speakers(self, face: str) -> Path | None:
         """Cache folder of who speaks; None where that is not asked for."""
@@ -166,7 +172,7 @@ class _ClueFinder:
         if picture is None:
             return None
         return find_likeness(
-            picture_facts(picture, settings=self.settings, store=self.store),
+            local_clip(picture_facts(picture, settings=self.settings, store=self.store), self.store),
             version=likeness_version(self.settings.analysis, self.detector_ref),
             detector=self.detector,
             settings=self.settings.analysis,
@@ -174,15 +180,14 @@ class _ClueFinder:
         )
 
 
-def _chosen_face(
-    clip: ClipFacts, analysis: Path, face: str, finder: _ClueFinder, settings: AnalysisSettings
-) -> ChosenFace:
-    end_s = clip.duration_s
-    found = load_analysis(analysis, 0.0, end_s, settings=settings)
+def _chosen_face(face: str, finder: _ClueFinder) -> ChosenFace:
+    clip, end_s = finder.clip, finder.clip.duration_s
+    found = load_analysis(finder.analysis, 0.0, end_s, settings=finder.settings.analysis)
     speakers, likeness = finder.speakers(face), finder.likeness(face)
-    clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, clip=clip.path)
+    where = Where(clip.path)
+    clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
     chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
-    check_likeness(face, chosen, found, clip=clip.path)
+    check_likeness(face, chosen, found, where)
     if not chosen.usable.any():
         raise NoFaceError(
             "no usable face in the whole video"

@@ -5,6 +5,7 @@ query on the report finds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 from pydantic import Field
@@ -12,8 +13,9 @@ from pydantic import Field
 from singalong.contracts import Row, Status
 from singalong.errors import UsageError
 from singalong.report import Report
-from singalong.report_schema import ReportRow, report_table
 from singalong.reviews import Ruling
+
+_ASKED_OF = ("pair_id", "status", "error_message", "sync_confidence", "review_ruling", "review_reason")
 
 
 class Wanted(Row):
@@ -49,24 +51,31 @@ def select_pairs(report: Report, wanted: Wanted) -> Selection:
     """
     found = set() if wanted.where is None else _where(report, wanted.where)
     reasons = {}
-    for pair in report.pairs:
-        own = []
-        if wanted.failed and pair.status is not Status.DONE:
-            own.append(f"{pair.status.value}: {pair.error_message}" if pair.error_message else pair.status.value)
-        if wanted.rejected and pair.review_ruling is Ruling.REJECT:
-            own.append(f"rejected: {pair.review_reason}" if pair.review_reason else "rejected")
-        if wanted.below is not None and pair.sync_confidence is not None and pair.sync_confidence < wanted.below:
-            own.append(f"confidence {pair.sync_confidence:.2f}")
-        if pair.pair_id in found:
-            own.append("found by the query")
-        if own:
-            reasons[pair.pair_id] = tuple(own)
+    for batch in report.pairs(_ASKED_OF).to_batches():
+        for pair in batch.to_pylist():
+            own = _reasons(pair, wanted)
+            if pair["pair_id"] in found:
+                own.append("found by the query")
+            if own:
+                reasons[pair["pair_id"]] = tuple(own)
     return Selection(reasons)
+
+
+def _reasons(pair: dict[str, Any], wanted: Wanted) -> list[str]:
+    status, error, confidence = pair["status"], pair["error_message"], pair["sync_confidence"]
+    own = []
+    if wanted.failed and status != Status.DONE:
+        own.append(f"{status}: {error}" if error else status)
+    if wanted.rejected and pair["review_ruling"] == Ruling.REJECT:
+        own.append(f"rejected: {pair['review_reason']}" if pair["review_reason"] else "rejected")
+    if wanted.below is not None and confidence is not None and confidence < wanted.below:
+        own.append(f"confidence {confidence:.2f}")
+    return own
 
 
 def _where(report: Report, condition: str) -> set[str]:
     """Pairs with a shard, or an unusable row, for which the condition is true."""
-    table = report_table(ReportRow, report.shards)
+    table = report.shards()
     try:
         with duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"}) as database:
             database.register("report", table)

@@ -54,6 +54,7 @@ class Session:
 
     def __enter__(self) -> Session:
         self.store.check_reachable()
+        self.store.tidy()
         self.meter = open_meter(self.run)
         return self
 

@@ -13,6 +13,7 @@ from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
 from singalong.media.decode import SmallFrame
+from singalong.media.small import SmallPlanes
 
 SHOT_SIDE_PX = 256
 """Longest side of the picture in which cuts are looked for; PySceneDetect, too, scales films to about this."""
@@ -37,16 +38,21 @@ class ShotFrame:
     Attributes:
         index: number of the frame in the clip.
         pts_s: its presentation time.
-        bgr: the small picture, uint8 (h, w, 3).
+        picture: the small picture, see `SmallFrame`.
         scale: side of the small picture over that of the upright source frame.
         starts_shot: whether a cut lies just before it; true of the first frame.
     """
 
     index: int
     pts_s: float
-    bgr: NDArray[np.uint8]
+    picture: NDArray[np.uint8] | SmallPlanes
     scale: float
     starts_shot: bool
+
+    @property
+    def bgr(self) -> NDArray[np.uint8]:
+        """The picture, upright, uint8 (h, w, 3); made when it is asked for first."""
+        return self.picture.bgr if isinstance(self.picture, SmallPlanes) else self.picture
 
 
 def split_shots(frames: Iterable[SmallFrame]) -> Iterator[ShotFrame]:
@@ -55,7 +61,7 @@ def split_shots(frames: Iterable[SmallFrame]) -> Iterator[ShotFrame]:
     waiting: deque[tuple[int, SmallFrame]] = deque()
     for index, frame in enumerate(frames):
         waiting.append((index, frame))
-        decided = finder.push(frame.bgr)
+        decided = finder.push(frame.picture)
         if len(waiting) > WINDOW_FRAMES:
             yield _marked(*waiting.popleft(), decided)
     for _ in range(len(waiting)):
@@ -63,7 +69,7 @@ def split_shots(frames: Iterable[SmallFrame]) -> Iterator[ShotFrame]:
 
 
 def _marked(index: int, frame: SmallFrame, is_cut: bool) -> ShotFrame:
-    return ShotFrame(index, frame.pts_s, frame.bgr, frame.scale, starts_shot=index == 0 or is_cut)
+    return ShotFrame(index, frame.pts_s, frame.picture, frame.scale, starts_shot=index == 0 or is_cut)
 
 
 class CutFinder:
@@ -79,9 +85,9 @@ class CutFinder:
         self._num_seen = 0
         self._last: NDArray[np.uint8] | None = None
 
-    def push(self, bgr: NDArray[np.uint8]) -> bool:
+    def push(self, picture: NDArray[np.uint8] | SmallPlanes) -> bool:
         """Take the next picture; whether a cut lies just before the picture `WINDOW_FRAMES` back."""
-        small = _shrunk(bgr)
+        small = _shrunk(picture)
         if self._last is None:
             # As if the first picture had stood still before: so a cut may come right after it.
             for _ in range(WINDOW_FRAMES):
@@ -101,8 +107,10 @@ class CutFinder:
         return bool(proposed) and float(np.mean(self._patterns[0] * self._patterns[1])) < MAX_LIKENESS
 
 
-def _shrunk(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _shrunk(bgr: NDArray[np.uint8] | SmallPlanes) -> NDArray[np.uint8]:
     """The picture at most `SHOT_SIDE_PX` large, by a whole factor: averaging whole pixels is ten times as fast."""
+    if isinstance(bgr, SmallPlanes):
+        return bgr.coarse_bgr(SHOT_SIDE_PX)
     height, width = bgr.shape[:2]
     factor = -(-max(height, width) // SHOT_SIDE_PX)
     if factor == 1:

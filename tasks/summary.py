@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from singalong.contracts import Plan, Row, Status
@@ -17,6 +19,7 @@ from tasks.doubts import doubts_of
 from tasks.films import read_film_record
 
 _MAX_NAMED = 5
+_NOTED = ("pair_id", "montage", "generator_name", "generator_trained")
 _NOT_JOINED = "its shards were finished, but their files are no longer in the store. Run again to make it anew."
 
 
@@ -102,28 +105,33 @@ def _own_part(run: RunFolder) -> Plan:
 
 def run_notes(run: RunFolder) -> tuple[str, ...]:
     """What must be said of a run's models, doubts and mute pairs, in the terminal and in the report alike."""
-    notes = []
-    untrained = sorted({pair.generator.name for pair in run.plan.pairs if not pair.generator.trained})
+    notes, plan = [], run.plan_table(_NOTED)
+    untrained = pc.unique(plan["generator_name"].filter(pc.invert(plan["generator_trained"]))).to_pylist()
     if untrained:
         notes.append(
-            f"The generator '{untrained[0]}' has untrained weights: mouths are noise, good only for trying the "
+            f"The generator '{min(untrained)}' has untrained weights: mouths are noise, good only for trying the "
             "pipeline. Add a checkpoint with: singalong models add NAME checkpoint.pth"
         )
-    if run.plan.scorer is None:
+    if run.outline.head.scorer is None:
         notes.append("No scorer was used (score.scorer=none), so nothing was scored: every output is 'not scorable'.")
-    return (*notes, *doubts_of(run), *_mute(run), *_left_behind(run))
+    return (*notes, *doubts_of(run), *_mute(run, plan), *_left_behind(run, plan))
 
 
-def _left_behind(run: RunFolder) -> Iterator[str]:
+def _left_behind(run: RunFolder, plan: pa.Table) -> Iterator[str]:
     """Films of pairs and montages that an earlier manifest asked for: they are somebody's, so nothing removes them."""
-    pairs, problems = run.plan.pairs, run.plan.problems
-    planned: dict[str, set[str | None]] = {
-        "outputs": {*(pair.pair_id for pair in pairs), *(problem.pair_id for problem in problems)},
-        "montages": {*(pair.montage for pair in pairs), *(problem.montage for problem in problems)},
+    problems = run.outline.head.problems
+    unplanned: dict[str, set[str | None]] = {
+        "outputs": {problem.pair_id for problem in problems},
+        "montages": {problem.montage for problem in problems},
     }
-    for folder, names in planned.items():
-        films = (Path(name) for name in names_in(run.path / folder) if name.endswith(".mp4"))
-        over = sorted(film.stem for film in films if film.stem not in names)
+    for folder, column in (("outputs", "pair_id"), ("montages", "montage")):
+        films = [Path(name).stem for name in names_in(run.path / folder) if name.endswith(".mp4")]
+        planned = pc.is_in(pa.array(films, pa.string()), value_set=pc.unique(plan[column]).cast(pa.string()))
+        over = sorted(
+            film
+            for film, is_planned in zip(films, planned.to_pylist(), strict=True)
+            if not is_planned and film not in unplanned[folder]
+        )
         if over:
             more = f" and {len(over) - _MAX_NAMED} more" if len(over) > _MAX_NAMED else ""
             yield (
@@ -132,18 +140,17 @@ def _left_behind(run: RunFolder) -> Iterator[str]:
             )
 
 
-def _mute(run: RunFolder) -> Iterator[str]:
+def _mute(run: RunFolder, plan: pa.Table) -> Iterator[str]:
     """Pairs that are done but sing in no frame: a face there is in the clip's span, but not in what is shown of it."""
-    faces = run.fold().outcomes(["result_num_face_frames"])["result_num_face_frames"].to_pylist()
-    is_mute: dict[str, bool] = {}
-    for shard, num_faces in zip(run.plan.shards, faces, strict=True):
-        is_mute[shard.pair_id] = is_mute.get(shard.pair_id, True) and num_faces == 0
-    for pair_id, mute in is_mute.items():
-        if mute:
-            yield (
-                f"{pair_id} sings in none of its frames: its face is usable in other parts of the clip's span only. "
-                "Choose another span (clip_start_s, clip_end_s) or another face."
-            )
+    faces = run.fold().outcomes(["result_num_face_frames"])["result_num_face_frames"]
+    sings = pc.fill_null(pc.not_equal(faces, 0), True)
+    maybe = pc.unique(plan["pair_id"].filter(pc.invert(sings)))
+    heard = pc.unique(plan["pair_id"].filter(sings)) if len(maybe) else maybe
+    for pair_id in maybe.filter(pc.invert(pc.is_in(maybe, value_set=heard))).to_pylist() if len(maybe) else ():
+        yield (
+            f"{pair_id} sings in none of its frames: its face is usable in other parts of the clip's span only. "
+            "Choose another span (clip_start_s, clip_end_s) or another face."
+        )
 
 
 def _films(folder: Path, names: Mapping[str, bool]) -> tuple[tuple[str, ...], list[FailureNote]]:

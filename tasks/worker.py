@@ -20,6 +20,7 @@ from singalong.errors import BugError, InputError, ResourceError, SingalongError
 from singalong.objects import is_url
 from singalong.remote_store import open_store
 from singalong.store import Store
+from singalong.traffic import take
 from tasks.attempt_log import attempt_log
 from tasks.attempt_log_lines import tell_begin, tell_end
 from tasks.checked_store import PlannedFile, checked_store
@@ -84,7 +85,8 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - the border where every error becomes a row
                 outcome = Outcome(failure=localiser.told(failure_of(_cause(error, job, store))))
         release_memory()
-        return outcome.model_copy(update={"seconds": time.monotonic() - started, "worker": self.name})
+        told = {"seconds": time.monotonic() - started, "worker": self.name, "traffic": take()}
+        return outcome.model_copy(update=told)
 
     def _dispatch(self, job: Job, store: Store) -> Outcome:
         match job:

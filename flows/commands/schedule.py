@@ -113,7 +113,7 @@ def remove_command(name: str, *, as_json: bool) -> int:
     """Remove a schedule; its run folder stays."""
     with server() as client:
         remove(client, name)
-    text = f"{name} removed; a firing that is under way goes on, and its run folder stays"
+    text = f"{name} removed; its run folder stays"
     return _done({"schedule": name, "removed": True}, text, as_json)
 
 

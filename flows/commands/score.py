@@ -10,15 +10,17 @@ from models.detectors import load_detector
 from models.scorers import load_scorer
 from singalong.config import default_models_home, load_settings
 from singalong.errors import InputError, UsageError
+from singalong.remote_run import refuse_other_urls
 from singalong.remote_store import store_of
 from singalong.tracks import parse_face_spec
+from singalong.urls import is_url
 from tasks.score import VideoScore, score_video
 
 
 def score_command(
-    videos: list[Path],
+    videos: list[str],
     *,
-    audio: Path | None,
+    audio: str | None,
     face: str,
     config: Path | None,
     overrides: list[str],
@@ -27,6 +29,9 @@ def score_command(
     """Score videos; exit code 1 if one could not be scored at all, 2 without a scorer or such a choice of face."""
     settings = load_settings(config, overrides)
     parse_face_spec(face)
+    for location in (*videos, audio or ""):
+        if not is_url(location):
+            refuse_other_urls(location)
     home = default_models_home()
     scorer_ref = registry.resolve(settings.score.scorer, "scorer", home=home)
     if scorer_ref is None:

@@ -3,7 +3,8 @@
 A generator repeats most of what it is shown, but often a little brighter, flatter or of another hue. How much is
 measured where it does nothing but repeat: on the upper half of the crop and on the cheeks, never on the mouth.
 
-Legend: N = 96, the network's side; P = 4 parameters of a channel: offset, contrast, slope across, slope down.
+Legend: N = 96, the network's side; P = 4 parameters of a channel: offset, contrast, slope across, slope down; C cells
+that tell.
 """
 
 from __future__ import annotations
@@ -57,43 +58,52 @@ class ColorMatch:
 
 def color_shift(shown: U8, made: U8) -> F64:
     """What to add to a drawing, (3, P), told from one frame; all 0 where the drawing does not repeat what was shown."""
-    source, drawn = (
+    source_C3, drawn_C3 = (
         cv2.resize(cv2.GaussianBlur(face, (0, 0), 1.5), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        .reshape(-1, 3)
+        .reshape(-1, 3)[_TELLING]
         .astype(np.float64)
         for face in (shown, made)
     )
-    fits = [_fit(source[:, channel], drawn[:, channel]) for channel in range(3)]
+    shift_3P, misfit_3 = _fit(source_C3.T, drawn_C3.T)
     # One channel that does not fit means that none is to be trusted.
-    misfit = max(misfit for _, misfit in fits)
-    trust = _smooth_fall((misfit - _FIT_LEVELS) / (_MISFIT_LEVELS - _FIT_LEVELS))
-    return trust * np.clip(np.stack([shift for shift, _ in fits]), -_LIMITS, _LIMITS)
+    trust = _smooth_fall((float(misfit_3.max()) - _FIT_LEVELS) / (_MISFIT_LEVELS - _FIT_LEVELS))
+    return np.asarray(trust * np.clip(shift_3P, -_LIMITS, _LIMITS))
 
 
 def apply_shift(made: U8, shift_3P: F64) -> F32:
     """A drawing uint8 (N, N, 3) with a shift (3, P) added, float32 in [0, 255]."""
-    offset, contrast, across, down = shift_3P.T.astype(np.float32)
-    place = _places(made.shape[1]), _places(made.shape[0])
-    field = offset + across * place[0][None, :, None] + down * place[1][:, None, None]
-    return np.asarray(np.clip(made + field + contrast * (made - np.float32(128)), 0, 255), np.float32)
+    height, width = made.shape[:2]
+    offset_3, contrast_3, across_3, down_3 = shift_3P.T.astype(np.float32)
+    # Rows of all channels side by side: long rows are what numpy is fast at.
+    row = (offset_3 - 128 * contrast_3 + across_3 * _places(width)[:, None]).ravel()
+    column = np.outer(_places(height), np.tile(down_3, width))
+    levels = made.reshape(height, -1) * np.tile(1 + contrast_3, width) + row + column
+    return np.asarray(np.clip(levels, 0, 255, out=levels).reshape(made.shape), np.float32)
 
 
-def _fit(source: F64, drawn: F64) -> tuple[F64, float]:
-    """Parameters (P,) of one channel and the median misfit, by least squares that give outliers no say."""
-    place = _places(_SIDE).astype(np.float64)
-    x, y = np.tile(place, _SIDE), np.repeat(place, _SIDE)
-    terms = np.stack([np.ones_like(x), drawn - 128, x, y], axis=1)
-    missing, weight = source - drawn, _BELIEF
-    shift, misfit = np.zeros(terms.shape[1]), np.abs(missing)
+def _fit(source_3C: F64, drawn_3C: F64) -> tuple[F64, F64]:
+    """Parameters (3, P) and median misfits (3,) of the channels, by least squares that give outliers no say."""
+    missing_3C = source_3C - drawn_3C
+    terms_3PC = np.empty((3, 4, missing_3C.shape[1]))
+    terms_3PC[:, 0], terms_3PC[:, 1], terms_3PC[:, 2:] = 1, drawn_3C - 128, _CELLS_2C
+    weight_3C, diagonal = _WEIGHT_C, np.arange(4)
     for _ in range(_ROUNDS):
-        weighted = terms * weight[:, None]
-        square = weighted.T @ terms
-        square += np.diag(_RIDGE * np.diag(square) + 1e-9)
-        shift = np.asarray(np.linalg.solve(square, weighted.T @ missing), np.float64)
-        misfit = np.abs(missing - terms @ shift)
-        spread = max(1.0, 1.5 * float(np.median(misfit[_BELIEF > 0])))
-        weight = _BELIEF * np.clip(1 - (misfit / (3 * spread)) ** 2, 0, 1) ** 2  # Tukey's biweight
-    return shift, float(np.median(misfit[_BELIEF > 0]))
+        weighted_3PC = terms_3PC * weight_3C[..., None, :]
+        square_3PP = weighted_3PC @ terms_3PC.transpose(0, 2, 1)
+        square_3PP[:, diagonal, diagonal] += _RIDGE * square_3PP[:, diagonal, diagonal] + 1e-9
+        shift_3P1 = np.linalg.solve(square_3PP, weighted_3PC @ missing_3C[..., None])
+        misfit_3C = np.abs(missing_3C - (shift_3P1.transpose(0, 2, 1) @ terms_3PC)[:, 0])
+        spread_3 = np.maximum(1.0, 1.5 * _medians(misfit_3C))
+        # Tukey's biweight
+        weight_3C = _WEIGHT_C * np.maximum(1 - (misfit_3C / (3 * spread_3[:, None])) ** 2, 0) ** 2
+    return np.asarray(shift_3P1[..., 0], np.float64), _medians(misfit_3C)
+
+
+def _medians(values_3C: F64) -> F64:
+    """Medians of the rows, (3,): `np.median` without its care for NaN and for odd numbers, which takes most of it."""
+    half = values_3C.shape[1] // 2
+    ordered = np.partition(values_3C, (half - 1, half), axis=1)
+    return np.asarray((ordered[:, half - 1] + ordered[:, half]) / 2)
 
 
 def _places(num: int) -> F32:
@@ -114,4 +124,8 @@ def _belief() -> F64:
     return np.where(mouth | edge, 0.0, np.where(y > 0, 2.0, 1.0)).ravel()
 
 
-_BELIEF = _belief()
+_TELLING = np.flatnonzero(_belief())
+"""Cells that say anything."""
+_WEIGHT_C = _belief()[_TELLING]
+_CELLS_2C = np.stack([np.tile(_places(_SIDE), _SIDE), np.repeat(_places(_SIDE), _SIDE)])[:, _TELLING].astype(np.float64)
+assert len(_TELLING) % 2 == 0  # as `_medians` wants it

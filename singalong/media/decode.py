@@ -25,6 +25,7 @@ from singalong.media.containers import DEFAULT_MAX_PIXELS, map_av_error, open_in
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
+from singalong.media.small import SmallPlanes
 from singalong.media.still_motion import moved_frame, moved_picture, path_times_s
 from singalong.media.stills import load_still
 
@@ -175,11 +176,16 @@ class ClipReader:
 
 @dataclass(frozen=True)
 class SmallFrame:
-    """A frame for analysis: upright, BGR uint8 (h, w, 3), `scale` times the size of the clip's frames."""
+    """A frame for analysis, `scale` times the size of the clip's frames."""
 
     pts_s: float
-    bgr: U8
+    picture: U8 | SmallPlanes
     scale: float
+
+    @property
+    def bgr(self) -> U8:
+        """The picture, upright, BGR uint8 (h, w, 3); made when it is asked for first."""
+        return self.picture.bgr if isinstance(self.picture, SmallPlanes) else self.picture
 
 
 def iter_small_frames(facts: ClipFacts, *, max_side_px: int, decoder: Choice = ON_CPU) -> Iterator[SmallFrame]:
@@ -203,8 +209,10 @@ def iter_small_frames(facts: ClipFacts, *, max_side_px: int, decoder: Choice = O
         source = VideoSource(container, path, max_pixels=most)
         while (timed := source.next()) is not None:
             num_frames += 1
-            bgr = small_bgr(timed.frame, reformatter, width=width, height=height, facts=facts)
-            yield SmallFrame(timed.time_s, bgr, scale)
+            picture: U8 | SmallPlanes | None = SmallPlanes.of(timed.frame, size=(width, height), facts=facts)
+            if picture is None:
+                picture = small_bgr(timed.frame, reformatter, width=width, height=height, facts=facts)
+            yield SmallFrame(timed.time_s, picture, scale)
     if num_frames == 0:
         raise MediaError("no frame of it can be decoded", file=path, action="Get the file again.")
 

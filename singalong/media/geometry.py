@@ -41,6 +41,11 @@ def fit_to_box(face_bgr: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(face_bgr, (x2 - x1, y2 - y1)), dtype=np.uint8)
 
 
+def to_levels(face: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Values rounded to whole levels and cut to 0 to 255: in one pass, where numpy takes three and their memory."""
+    return np.asarray(cv2.addWeighted(face, 1.0, face, 0.0, 0.0, dtype=cv2.CV_8U), np.uint8)
+
+
 @lru_cache(maxsize=64)
 def paste_mask(width: int, height: int, *, style: str, feather: float) -> NDArray[np.float32]:
     """Weight of the generated face in each pixel of its box, float32 (height, width) in [0, 1].
@@ -54,7 +59,7 @@ def paste_mask(width: int, height: int, *, style: str, feather: float) -> NDArra
     top = _smoothstep((rows - 0.40) / 0.10) if style == "lower_face" else _fade(rows, feather)
     edge_row = top * _fade(1 - rows, feather)
     edge_column = _fade(columns, feather) * _fade(1 - columns, feather)
-    mask = np.outer(edge_row, edge_column).astype(np.float32)
+    mask = np.outer(edge_row.astype(np.float32), edge_column.astype(np.float32))
     mask.setflags(write=False)  # shared by the cache
     return mask
 

@@ -31,12 +31,14 @@ _GRID = 96
 """The outline is smooth: so many cells across and down are computed, and enlarged."""
 
 
-def jaw_outline(box: Box, landmarks: Landmarks, *, feather_px: float) -> F32 | None:
+def jaw_outline(
+    box: Box, landmarks: Landmarks, *, feather_px: float, size: tuple[int, int] | None = None
+) -> F32 | None:
     """How much each pixel of a box belongs to the lower face, float32 (h, w) in [0, 1]; None for impossible landmarks.
 
     1 inside, fading to 0 at the outline over `feather_px`, whatever the pixel's height: above the nose it goes straight
     up, as the paste mask decides there. landmarks (5, 2) are eyes, nose and mouth corners in pixels of the frame, each
-    pair from the left of the image.
+    pair from the left of the image. `size`: width and height of the result, if not those of the box.
     """
     eyes, nose, mouth = landmarks[:2].mean(axis=0), landmarks[2], landmarks[3:].mean(axis=0)
     down = mouth - eyes
@@ -60,7 +62,7 @@ def jaw_outline(box: Box, landmarks: Landmarks, *, feather_px: float) -> F32 | N
     # one unit of radius is about the shorter half axis long
     width = max(feather_px, 1.0) / (min(left, right) * scale)
     t = np.clip((1 - radius) / np.float32(min(width, 0.6)), 0, 1)
-    return np.asarray(cv2.resize(t * t * (3 - 2 * t), (x2 - x1, y2 - y1)), np.float32)
+    return np.asarray(cv2.resize(t * t * (3 - 2 * t), size or (x2 - x1, y2 - y1)), np.float32)
 
 
 def _cells(start: int, end: int) -> F32:

@@ -72,7 +72,7 @@ class PlaneMaker:
             frame = self._convert(frame, color, width, height, wanted[0])
         elif frame.format.name not in wanted:
             frame = self._convert(frame, color, frame.width, frame.height, wanted[0])
-        y, u, v = _split(frame)
+        y, u, v = plane_views(frame)
         # the odd row or column goes before the turn, so that chroma stays where it was
         y, u, v = y[:height, :width], u[: height // 2, : width // 2], v[: height // 2, : width // 2]
         return YuvFrame(self._upright(y), self._upright(u), self._upright(v), timed.time_s, color)
@@ -99,8 +99,8 @@ class PlaneMaker:
         )
 
     def _upright(self, plane: Samples) -> Samples:
-        upright = _upright(plane, self._facts)
-        return np.array(upright) if upright is plane else upright
+        turned = upright(plane, self._facts)
+        return np.array(turned) if turned is plane else turned
 
 
 def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, height: int, facts: ClipFacts) -> U8:
@@ -121,7 +121,7 @@ def small_bgr(frame: VideoFrame, reformatter: VideoReformatter, *, width: int, h
     bgr = np.array(_view(small.planes[0], channels=3))
     if color.is_hdr:  # detectors know faces as they look on an ordinary screen
         bgr = _shown(bgr[..., ::-1], 255, color)
-    return _upright(bgr, facts)
+    return upright(bgr, facts)
 
 
 def hdr_as_bgr(frame: VideoFrame, width: int, height: int, reformatter: VideoReformatter) -> VideoFrame:
@@ -150,7 +150,7 @@ def _shown(rgb: Samples, white: int, color: ColorInfo) -> U8:
     return np.ascontiguousarray((shown * 255 + 0.5).astype(np.uint8)[..., ::-1])
 
 
-def _upright(pixels: Samples, facts: ClipFacts) -> Samples:
+def upright(pixels: Samples, facts: ClipFacts) -> Samples:
     """Turned and mirrored as the clip's display matrix says; the array given, where it says nothing."""
     turn = _TURNS.get(facts.rotation_deg)
     if turn is not None:
@@ -168,7 +168,7 @@ def _swscale_matrix(matrix: int) -> Colorspace:
     return Colorspace.ITU709 if matrix == MATRIX_BT709 else Colorspace.ITU601
 
 
-def _split(frame: VideoFrame) -> tuple[Samples, Samples, Samples]:
+def plane_views(frame: VideoFrame) -> tuple[Samples, Samples, Samples]:
     """Views of the planes of a planar or semi-planar 4:2:0 frame."""
     planes = frame.planes
     if frame.format.name in _SEMIPLANAR:

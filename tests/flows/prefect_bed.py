@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,13 @@ from flows.schedule_help import LEASES
 PATIENCE_S = float(os.environ.get("PATIENCE", "240"))
 ROOT = Path(__file__).resolve().parents[2]
 _PREFECT = [sys.executable, "-m", "prefect"]
+_OFTEN = (
+    "WORKER_QUERY_SECONDS",
+    "WORKER_CANCELLATION_POLL_SECONDS",
+    "SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS",
+    "SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS",
+)
+"""Every second, what Prefect does every 5 to 15 s: tests wait for the same thing to happen, less long."""
 Found = TypeVar("Found")
 
 
@@ -45,7 +52,8 @@ def free_port() -> int:
 class Bed:
     """A server on a port and a database of its own, and its workers."""
 
-    def __init__(self, folder: Path, database: str | None = None) -> None:
+    def __init__(self, folder: Path, database: str | None = None, more: Mapping[str, str] | None = None) -> None:
+        """`more`: of the environment of server and workers."""
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._server: subprocess.Popen[bytes] | None = None
@@ -62,7 +70,10 @@ class Bed:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            **{f"PREFECT_{name}": "1" for name in _OFTEN},
+            "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+            "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "3",
+            **(more or {}),
         }
         (folder / "tmp").mkdir()
         if database:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -96,13 +97,17 @@ class Place:
         assert schedule_command(self.wish(**changes), as_json=True) == 0
 
     def made(self) -> dict[str, int]:
-        """How often each shard was made."""
-        rows = [row for row in RunFolder.open(self.run).attempts() if row.result is not None and not row.reused]
-        return {row.shard_id: sum(other.shard_id == row.shard_id for other in rows) for row in rows}
+        """How often each shard was made; nothing as long as there is no run."""
+        return made_in(RunFolder.open(self.run)) if (self.run / "plan.parquet").exists() else {}
 
     def events(self) -> list[str]:
         lines = (self.run / "logs" / "firings.jsonl").read_text().splitlines()
         return [json.loads(line)["event"] for line in lines]
+
+
+def made_in(run: RunFolder) -> dict[str, int]:
+    """How often each shard was made."""
+    return dict(Counter(row.shard_id for row in run.attempts() if row.result is not None and not row.reused))
 
 
 class Looker:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import wave
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -24,16 +27,20 @@ from flows.commands.schedule import list_command, now_command, pause_command
 from flows.schedule_automations import ensure_automations
 from flows.schedule_deploy import find, remove
 from singalong.errors import UsageError
+from singalong.objects import ObjectFolder
+from singalong.remote_run import run_at
+from singalong.runfolder import RunFolder
 from tests.flows.prefect_bed import ROOT, Bed, pids_of_flow, running_postgres, until
-from tests.flows.scheduled import BAD_ROW, GATED_ROW, PLAIN_ROW, Looker, Place
+from tests.flows.scheduled import BAD_ROW, GATED_ROW, PLAIN_ROW, Looker, Place, made_in
+from tests.object_server import ObjectServer
 
 pytestmark = pytest.mark.ray  # slow, as those are
 
 
 @pytest.fixture(scope="module")
-def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """A server on SQLite, with a worker of the pool quick."""
-    made = Bed(tmp_path_factory.mktemp("prefect"))
+def bed(tmp_path_factory: pytest.TempPathFactory, started_object_server: ObjectServer) -> Iterator[Bed]:
+    """A server on SQLite, with a worker of the pool quick that reaches the object store."""
+    made = Bed(tmp_path_factory.mktemp("prefect"), more=started_object_server.env)
     try:
         made.start_server()
         made.start_worker("quick")
@@ -52,7 +59,8 @@ def look(bed: Bed) -> Iterator[Looker]:
 def place(request: pytest.FixtureRequest, tmp_path: Path, demo_inputs: Path, bed: Bed, look: Looker) -> Iterator[Place]:
     made = Place(tmp_path, demo_inputs, bed, request.node.name.removeprefix("test_")[:30])
     yield made
-    remove(look.client, made.name)
+    with contextlib.suppress(UsageError):  # where the test failed, and never made it or left it running
+        remove(look.client, made.name)
 
 
 def test_a_firing_of_the_scheduler_makes_what_is_new_and_a_cancelled_one_goes_on_at_retry(
@@ -121,6 +129,61 @@ def test_a_run_goes_on_after_every_way_to_die(place: Place, look: Looker, bed: B
     look.wait(third, "Completed", "Failed", "SomeFailed")
     assert look.state(third).is_completed()
     assert set(place.made().values()) == {1}
+
+
+def test_a_run_whose_own_process_is_told_to_stop_hands_itself_back_and_goes_on_by_itself(
+    place: Place, look: Looker
+) -> None:
+    """As Kubernetes stops a pod. In the middle of the shards, with Ray, which has handlers of SIGTERM of its own."""
+    place.write("long,clip1_640x360.mp4,song.wav,vocals.wav,3\n")
+    place.schedule(overrides=[*place.wish().overrides[1:], "run.executor=ray", "run.num_actors=1"], retries=0)
+    run = look.fire(place)
+    before = until(place.made, "a shard is made")
+    with pytest.raises(UsageError, match="while a firing is under way"):
+        remove(look.client, place.name)  # it could never end, and keep its place in the pool
+    (engine,) = pids_of_flow(run, b"prefect.engine")
+    os.kill(engine, signal.SIGTERM)
+    until(lambda: engine not in pids_of_flow(run), "its process ended", patience_s=30)  # then Kubernetes kills
+    look.wait(run, "Completed", "Crashed", "Failed", "SomeFailed")
+    names = [state.name for state in look.client.read_flow_run_states(run)]
+    assert names.count("AwaitingRetry") == 1
+    assert not {"Crashed", "Cancelled", "Failed"} & set(names), names
+    assert names[-1] == "Completed"
+    assert look.latest(place) == run, "it was taken for dead, and fired once more"
+    assert 0 < len(before) < len(place.made()) == 15
+    assert set(place.made().values()) == {1}
+    assert place.events() == ["began", "stopped", "began", "ended"]
+
+
+def test_a_prefix_of_an_object_store_is_looked_through_at_each_firing_and_only_the_new_pair_is_made(
+    place: Place, look: Looker, bucket_url: str, demo_inputs: Path
+) -> None:
+    """With manifest, run and store in the object store, nothing of the schedule lies on the worker's disk."""
+    media, run = ObjectFolder.at(f"{bucket_url}/what came in"), f"{bucket_url}/runs/night"
+    media.upload("clips/a.mp4", demo_inputs / "clip1_640x360.mp4")
+    media.write("songs/song.wav", beginning_of(demo_inputs / "song.wav", seconds=0.4))
+    settings = ["run.executor=inprocess", "score.scorer=none", f"run.store={bucket_url}/store"]
+    place.schedule(manifest=media.url, run=run, overrides=settings)
+    assert "made: 1 of 1 pairs" in str(look.wait(look.fire(place), "Completed", "Failed").message)
+    assert made_at(run) == {"a__song-0000": 1}
+    media.upload("clips/b.mp4", demo_inputs / "clip2_360x640.mp4")
+    assert "made: 2 of 2 pairs" in str(look.wait(look.fire(place), "Completed", "Failed").message)
+    assert made_at(run) == {"a__song-0000": 1, "b__song-0000": 1}
+    page = look.artifact(f"{place.name.replace('_', '-')}-summary")["data"]
+    assert f"singalong review {run}" in page
+
+
+def beginning_of(song: Path, *, seconds: float) -> bytes:
+    out = io.BytesIO()
+    with wave.open(str(song)) as whole, wave.open(out, "wb") as part:
+        part.setparams(whole.getparams())
+        part.writeframes(whole.readframes(int(seconds * whole.getframerate())))
+    return out.getvalue()
+
+
+def made_at(url: str) -> dict[str, int]:
+    with run_at(url) as folder:
+        return made_in(RunFolder.open(folder))
 
 
 def other_than(one: UUID, found: UUID) -> UUID | None:

@@ -368,3 +368,8 @@ def test_the_summary_is_ready_for_json_and_names_what_is_untrained() -> None:
     assert summary["montages"] == {"film": 1}
     assert summary["untrained_generators"] == ["seeded"]
     assert summary["problems"][0]["row"] == 2
+
+
+def test_pairs_know_their_place_in_the_manifest_for_messages() -> None:
+    plan = plan_of([pair_row(1, place="people/b.csv row 1"), pair_row(2)])
+    assert [pair.place for pair in plan.pairs] == ["people/b.csv row 1", None]

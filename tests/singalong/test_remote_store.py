@@ -271,6 +271,21 @@ def test_many_keys_are_looked_up_at_once(machine: Machine, object_server: Object
     assert found.keys() == set(keys[:3])
 
 
+def test_of_many_keys_only_those_that_are_there_are_asked_for(
+    machine: Machine, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine()
+    keys = [f"{number:040x}" for number in range(60)]
+    for key in keys[:3]:
+        here.commit(shard_result(key), **made(here))
+    for limit, most in ((1000, 1 + 3), (0, 1 + 60 + 3)):  # where too much lies beside them, each is asked for
+        monkeypatch.setattr("singalong.remote_marks._LISTED_A_KEY", limit)
+        there = machine()
+        object_server.requests()
+        assert there.find_many(keys).keys() == set(keys[:3])
+        assert 3 < len(object_server.requests()) <= most
+
+
 def test_ctrl_c_is_heard_while_many_wait_for_a_lost_store(
     url: str, tmp_path: Path, object_server: ObjectServer
 ) -> None:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from singalong.contracts import AttemptRow, Failure, PairPlan, Plan, ShardPlan, Status, SyncScore, Verdict
+from singalong.contracts import AttemptRow, Failure, Plan, ShardResult, Status, SyncScore, Verdict
 from singalong.errors import ErrorClass
 from singalong.fold import fold_attempts
-from singalong.report import Film, Report, fold_report, judge_without_thresholds
+from singalong.plan_table import plan_to_table
+from singalong.report import Film, Media, Report, judge_without_thresholds
 from singalong.report_schema import (
     REPORT_SCHEMA_VERSION,
     VERSION_KEY,
@@ -18,8 +18,10 @@ from singalong.report_schema import (
     ReportRow,
     report_schema,
     report_table,
+    rows_of,
 )
 from tests.singalong.builders import attempt, pair_row, plan_of, sha, shard_result
+from tests.singalong.report_rows import Rows
 
 MERGED = SyncScore(scorer="expert", num_windows=20, confidence=5.0, distance=8.0, offset_frames=2)
 
@@ -113,13 +115,23 @@ def test_reports_carry_their_version() -> None:
 # ---- the fold
 
 
-def reported(plan: Plan, attempts: Sequence[AttemptRow] = (), **options: Any) -> Report:
-    def merge(pair: PairPlan, shards: Sequence[ShardPlan]) -> SyncScore:
-        assert len(shards) > 1
+def report_of(plan: Plan, attempts: Sequence[AttemptRow] = (), **options: Any) -> Report:
+    def merge(shard_ids: Sequence[str], results: Sequence[ShardResult]) -> SyncScore:
+        assert len(shard_ids) == len(results) > 1
         return MERGED
 
     films = options.pop("films", {pair.pair_id: film(pair.pair_id) for pair in plan.pairs})
-    return fold_report(plan, fold_attempts(plan, attempts), films=films, **{"merge": merge} | options)
+    media = Media(options.pop("segments", {}), films)
+    table, fold = plan_to_table(plan), fold_attempts(plan, attempts)
+    return Report(table, fold, media=lambda _: media, **{"merge": merge} | options)
+
+
+def reported(plan: Plan, attempts: Sequence[AttemptRow] = (), **options: Any) -> Rows:
+    """The rows of a report."""
+    montage_films = options.pop("montage_films", {})
+    report = report_of(plan, attempts, **options)
+    shards, pairs = rows_of(ReportRow, report.shards()), rows_of(PairReportRow, report.pairs())
+    return Rows(shards, pairs, report.montages(montage_films))
 
 
 def film(name: str, **values: Any) -> Film:
@@ -137,7 +149,7 @@ def test_a_shard_row_tells_where_it_comes_from_and_what_came_of_it() -> None:
     (shard,) = plan.shards
     result = shard_result(shard, num_face_frames=140, num_voiced_frames=35)
     report = reported(
-        plan, [attempt(shard, 1, "INFRA"), attempt(shard, 2, result=result)], segment_path=lambda _: "/s.mp4"
+        plan, [attempt(shard, 1, "INFRA"), attempt(shard, 2, result=result)], segments={shard.work_key: "/s.mp4"}
     )
     assert report.shards[0].model_dump(exclude_defaults=True) == {
         **{"run_id": "run-1", "parent_run_id": "run-0", "pair_id": "p1", "shard_id": "p1-0000", "row": 1},
@@ -285,13 +297,20 @@ def test_a_montage_made_without_a_pair_names_it_and_is_not_done() -> None:
 
 def test_tables_hold_every_row_and_a_column_for_every_tag() -> None:
     plan = plan_of([pair_row(1, tags={"b": "1"}), pair_row(2, tags={"a": "é"}), pair_row(3, clip_end_s=99)])
-    report = reported(plan, [attempt(plan.shards[0])])
-    for model, rows in ((ReportRow, report.shards), (PairReportRow, report.pairs)):
-        table: pa.Table = report_table(model, rows)
+    report = report_of(plan, [attempt(plan.shards[0])])
+    shards, pairs = report.shards(), report.pairs()
+    for model, table in ((ReportRow, shards), (PairReportRow, pairs)):
+        table.validate(full=True)
         assert table.schema.equals(report_schema(model, ["a", "b"]), check_metadata=True)
         assert table.column_names[-2:] == ["tag_a", "tag_b"]
-        assert table.num_rows == len(rows)
-    assert report_table(PairReportRow, report.pairs).select(["tag_a", "tag_b"]).to_pylist() == [
+    assert (shards.num_rows, pairs.num_rows) == (len(plan.shards) + 1, 3)
+    assert pairs.select(["tag_a", "tag_b"]).to_pylist() == [
         *[{"tag_a": None, "tag_b": "1"}, {"tag_a": "é", "tag_b": None}, {"tag_a": None, "tag_b": None}],
     ]
     assert report_table(MontageReportRow, []).schema.equals(report_schema(MontageReportRow), check_metadata=True)
+
+
+def test_an_empty_run_has_empty_tables() -> None:
+    report = report_of(plan_of([]))
+    assert report.pairs().schema.equals(report_schema(PairReportRow), check_metadata=True)
+    assert (report.shards().num_rows, report.pairs().num_rows, report.montages({})) == (0, 0, [])

@@ -69,6 +69,21 @@ def test_commit_names_the_files_by_their_content_and_find_returns_the_result(sto
     assert store.verify(KEY)
 
 
+@pytest.mark.parametrize("beside", [0, 300])
+def test_of_many_keys_those_are_looked_at_that_may_be_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, beside: int
+) -> None:
+    """`beside`: a folder that holds too much is not listed, and every key is asked for."""
+    for number in range(beside):
+        (store.root / "work" / "ab" / f"ab{number:038x}").mkdir(parents=True)
+    result = store.commit(shard_result(), **made(store))
+    asked, find = list[str](), Store.find
+    monkeypatch.setattr(Store, "find", lambda self, key: (asked.append(key), find(self, key))[1])
+    missing = [f"{first}{number:038x}" for first in ("ab", "cd") for number in range(1000, 1010)]
+    assert store.find_many([*missing, KEY, KEY]) == {KEY: result}
+    assert asked == ([KEY] if not beside else [*missing[:10], KEY])
+
+
 def test_everything_but_the_hashes_is_kept_as_handed_in(store: Store) -> None:
     result = store.commit(shard_result(), **made(store))
     assert result.model_copy(update={"segment_sha256": "", "frames_sha256": ""}) == shard_result()

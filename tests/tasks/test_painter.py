@@ -223,3 +223,20 @@ def test_on_a_real_face_a_colour_shift_shows_no_box(shared_data: Path) -> None:
     for name, delta in outputs.items():
         steps[name] = np.hypot(*np.gradient(cv2.GaussianBlur(delta.astype(np.float32), (0, 0), 2.0))).max()
     assert steps["ours"] < 0.25 * steps["paper"]
+
+
+def test_only_what_a_mask_shows_is_finished() -> None:
+    sizes = []
+    made = painter(darker, feather=0.1)
+    enlarge = made._detail.enlarge
+
+    def watched(source: np.ndarray, drawn: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+        result = enlarge(source, drawn, part)
+        sizes.append((result.size / source.size, part))
+        return result
+
+    made._detail.enlarge = watched  # type: ignore[method-assign]
+    made.paint([face_frame()], [replace(SPOT, box=(61, 41, 260, 280))], mels(1))
+    ((share, (rows, columns)),) = sizes
+    assert share < 0.65
+    assert (41 + rows.start) % 2 == (61 + columns.start) % 2 == 0  # whole samples of chroma: nothing is added

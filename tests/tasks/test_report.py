@@ -27,9 +27,10 @@ from tasks import report_page
 from tasks.credentials import signing_of
 from tasks.films import pair_films
 from tasks.jobs import FilmFacts
-from tasks.report import fold_run, write_reports
+from tasks.report import write_reports
+from tasks.report_files import ReportFiles
 from tasks.report_page import bar, histogram
-from tasks.standing import scorer_thresholds, standing
+from tasks.standing import scorer_thresholds
 from tests.singalong.builders import attempt, model, pair_row, plan_of, sha, shard_result, touch
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
@@ -375,7 +376,7 @@ def test_a_montages_strip_shows_its_pairs_in_playing_order_as_wide_as_they_are_l
         finish(run, store, shard, sharp=shard.pair_id == "p1")
     join_films(run, store)
     write_reports(run, store)
-    found = report_page.strips(fold_run(run, store, standing(run, store)).pairs)["film"]
+    found = report_page.strips(ReportFiles(run.path), ["film"])["film"]
     assert [(part.pair.pair_id, part.start, part.share) for part in found] == [("p2", 0.0, 75.0), ("p1", 75.0, 25.0)]
     assert page(run).index("<title>p2: ") < page(run).index("<title>p1: ")
 

@@ -7,7 +7,8 @@ import pytest
 from singalong.contracts import Plan, SyncScore
 from singalong.errors import ErrorClass, UsageError
 from singalong.fold import fold_attempts
-from singalong.report import Film, Report, fold_report
+from singalong.plan_table import plan_to_table
+from singalong.report import Film, Media, Report
 from singalong.reviews import Decision, Ruling
 from tasks.selection import Wanted, select_pairs
 from tests.singalong.builders import attempt, pair_row, plan_of, shard_result
@@ -25,7 +26,13 @@ def report(decisions: Mapping[str, Decision] | None = None) -> Report:
         attempt(shards["p3"], outcome=ErrorClass.INPUT.value),
     ]
     films = {name: Film(path=f"outputs/{name}.mp4") for name in ("p1", "p2")}
-    return fold_report(PLAN, fold_attempts(PLAN, rows), merge=lambda *_: None, films=films, decisions=decisions)
+    return Report(
+        plan_to_table(PLAN),
+        fold_attempts(PLAN, rows),
+        merge=lambda *_: None,
+        media=lambda _: Media({}, films),
+        decisions=decisions,
+    )
 
 
 def chosen(**wanted: object) -> list[str]:

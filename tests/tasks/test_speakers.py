@@ -21,7 +21,7 @@ from singalong.store import Store
 from singalong.tracks import ChosenFace, choose_face
 from tasks import speakers as speakers_module
 from tasks.analyse import Analysis, analyse_clip, load_analysis
-from tasks.clues import clues_of, load_speaking, speakers_version
+from tasks.clues import Where, clues_of, load_speaking, speakers_version
 from tasks.probe_media import clip_facts
 from tasks.score import score_video
 from tasks.speakers import find_speakers
@@ -73,7 +73,7 @@ def found_in(path: Path, store: Store) -> tuple[ClipFacts, Analysis, Path]:
 
 def chosen(path: Path, store: Store, face: str) -> ChosenFace:
     clip, analysis, folder = found_in(path, store)
-    clues = clues_of(analysis, start_s=0.0, end_s=clip.duration_s, speakers=folder, clip=clip.path)
+    clues = clues_of(analysis, start_s=0.0, end_s=clip.duration_s, speakers=folder, where=Where(clip.path))
     return choose_face(analysis.tracks, analysis.shots, face, 0.0, clip.duration_s, clues)
 
 
@@ -129,9 +129,13 @@ def test_a_span_in_which_nobody_is_heard_is_refused_with_what_to_do(folder: Path
     silent = write_two_people(folder / "silent.mp4", late_s=9.0)
     clip, analysis, found = found_in(silent, store)
     with pytest.raises(InputError, match="nobody is heard") as caught:
-        clues_of(analysis, start_s=0.0, end_s=2.4, speakers=found, clip=clip.path, row=3)
+        clues_of(analysis, start_s=0.0, end_s=2.4, speakers=found, where=Where(clip.path, 3))
     for part in (clip.path, "row 3", "index:N", "at:X,Y@T"):
         assert part in str(caught.value)
+    with pytest.raises(InputError, match="nobody is heard") as caught:
+        clues_of(analysis, start_s=0.0, end_s=2.4, speakers=found, where=Where(clip.path, 3, "people/b.csv row 1"))
+    assert "people/b.csv row 1" in str(caught.value)
+    assert "row 3" not in str(caught.value)
 
 
 def test_a_shot_that_shows_one_person_needs_no_scoring(

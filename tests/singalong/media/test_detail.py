@@ -95,3 +95,11 @@ def test_any_size_of_face_will_do(size: tuple[int, int]) -> None:
     assert result.shape == source.shape
     assert result.dtype == np.uint8
     assert np.abs(result.astype(int) - source).mean() < 6
+
+
+def test_a_part_is_what_the_whole_has_there() -> None:
+    part = np.s_[100:230, 20:171]
+    wanted = small(crop(mouth_open=1.0, grain=0)).astype(np.float32)
+    for made in (small(crop()).astype(np.float32), wanted, np.full((96, 96, 3), 255, np.float32)):
+        whole = DetailTransfer(25).enlarge(crop(), made)[part]
+        assert np.abs(DetailTransfer(25).enlarge(crop(), made, part).astype(int) - whole).max() <= 1

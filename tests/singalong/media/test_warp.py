@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 
 from singalong.media.warp import apply_warp
@@ -51,3 +52,17 @@ def test_a_patch_at_the_crops_rim_stays_in_place():
     out = apply_warp(np.zeros((192, 192, 3), np.uint8), np.zeros((96, 96, 2), np.float32), patch)
     assert (out[184:, 184:] > 250).all()
     assert out[:170].max() == 0
+
+
+def test_bending_only_what_moves_gives_what_bending_all_gives():
+    face = np.random.default_rng(0).integers(0, 256, (151, 203, 3), np.uint8)
+    flow = np.zeros((96, 96, 2), np.float32)
+    flow[60:70, 30:52] = (0.02, -0.01)
+    found = apply_warp(face, flow, np.zeros((4, 96, 96), np.float32))
+    fine = cv2.resize(flow, (203, 151))
+    map_x = np.arange(203, dtype=np.float32) + fine[..., 0] * 203
+    map_y = np.arange(151, dtype=np.float32)[:, None] + fine[..., 1] * 151
+    wanted = cv2.remap(face, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    assert (wanted != face).any()
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    assert (found[:85] == face[:85]).all()
