@@ -40,15 +40,20 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 
 USER singalong
 WORKDIR /home/singalong
-# No telemetry. Store, models and caches outlive the container on the volume.
+# No telemetry. Store, models and caches outlive the container on the volume. The worker says how it is to this
+# container alone.
 ENV DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     RAY_USAGE_STATS_ENABLED=0 \
     SINGALONG_STORE=/data/store \
     SINGALONG_MODELS=/data/models \
     SINGALONG_CACHE=/data/cache \
-    SINGALONG_POOL=singalong
-# exec: the worker itself hears `docker stop`; what it ran goes on with the next worker. No --with-healthcheck: with it
-# Prefect 3.8's worker does not end at SIGTERM.
+    SINGALONG_POOL=singalong \
+    PREFECT_WORKER_WEBSERVER_HOST=127.0.0.1 \
+    PREFECT_WORKER_WEBSERVER_PORT=8080
+# Whether the worker has asked for work lately.
+HEALTHCHECK --interval=60s --timeout=10s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+# exec: the worker itself hears `docker stop`; what it ran goes on with the next worker.
 STOPSIGNAL SIGTERM
-CMD ["sh", "-c", "exec prefect worker start --pool \"$SINGALONG_POOL\" --type process"]
+CMD ["sh", "-c", "exec prefect worker start --pool \"$SINGALONG_POOL\" --type process --with-healthcheck"]

@@ -4,19 +4,23 @@
     python -m bench.startup --only start
 
 start: from the command to the first shard's beginning, everything in memory and all caches warm. overhead: two hundred
-small shards through Prefect, Ray and the ledger; what their workers did not take is set beside two hundred real shards
-of 5 s, whose cost is that of the last `bench.throughput`. scaling: shards of one pair by one actor and by two.
+small shards through Prefect, Ray and the ledger, from the first one's start to the last one's end: what their workers
+did not take is time in which workers wait for the driver. To it comes what Prefect's and Ray's processes take of a core
+while they wait, for as long as two hundred real shards of 5 s last, whose cost is that of the last `bench.throughput`.
+The start is not counted again. scaling: shards of one pair by one actor and by two.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -24,14 +28,18 @@ import cv2
 from bench.inputs import make_clip, make_song
 from bench.pipeline import FULL_SIZE, SMALL, Counted
 from bench.targets import RESULTS, Target, report
+from flows.own_server import own_server
 from singalong.config import load_settings
+from singalong.contracts import ModelRef
 from singalong.runfolder import RunFolder
 from singalong.store import Store
+from tasks.jobs import WorkerSpec
 from tasks.plan_run import plan_run
-from tasks.session import Session
+from tasks.session import Session, open_pool
 
 MOST_START_S, MOST_OVERHEAD, LEAST_SCALING = 12.0, 0.03, 1.85
 NUM_SHARDS, SHARD_S = 200, 5.0
+_SETTLE_S, _WAIT_S = 5.0, 30.0
 _REAL_FPS = 25
 
 
@@ -60,7 +68,10 @@ def _until_first_shard(manifest: Path, run: Path, store: Path) -> float:
 
 
 def overhead_s(folder: Path) -> float:
-    """Seconds that a run of 200 shards takes beyond what its actors work, all of it on the actors' clock."""
+    """Seconds between the first start and the last end of 200 shards in which an actor did not work.
+
+    Loading of models, opening of files and commits count as not working.
+    """
     _still(folder)
     make_song(folder / "long.wav", seconds=NUM_SHARDS * SHARD_S / 10 + 1)
     overrides = {
@@ -78,15 +89,51 @@ def overhead_s(folder: Path) -> float:
     (folder / "m.csv").write_text("\n".join([heading, *rows]) + "\n")
     arguments = [part for key, value in overrides.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "flows", "run", str(folder / "m.csv"), "--run", str(folder / "run"), *arguments]
-    started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wall_s = time.perf_counter() - started
-    import singalong
+    attempts = RunFolder.open(folder / "run").attempts()
+    assert len(attempts) == NUM_SHARDS, len(attempts)
+    worked_s = sum(sum(attempt.result.seconds.values()) for attempt in attempts if attempt.result is not None)
+    starts = [datetime.fromisoformat(attempt.started_at) for attempt in attempts]
+    ends = [datetime.fromisoformat(attempt.finished_at) for attempt in attempts]
+    return max(0.0, (max(ends) - min(starts)).total_seconds() - worked_s / _num_actors())
 
-    rows_done = singalong.load_report(folder / "run")
-    assert (rows_done["status"] == "done").all()
-    worked_s = float(rows_done[[name for name in rows_done.columns if name.startswith("seconds_")]].sum().sum())
-    return max(0.0, wall_s - worked_s / min(2, os.cpu_count() or 1))
+
+def waiting_share(folder: Path) -> float:
+    """Share of one core that Prefect, Ray and two idle actors take together while they wait."""
+    os.environ["PREFECT_HOME"] = str(folder)
+    server = own_server()
+    settings = load_settings(None, [f"run.num_actors={_num_actors()}"])
+    detector = ModelRef(name="none", architecture="none", weights_sha256="0" * 64)
+    pool = open_pool(WorkerSpec(settings=settings, store=str(folder / "store"), detector=detector, scorer=None))
+    try:
+        server.wait()
+        while pool.free_slots() < _num_actors():
+            pool.wait(0.2)
+        time.sleep(_SETTLE_S)  # what is started late, is started
+        before, begun = _computed_s(), time.monotonic()
+        while time.monotonic() - begun < _WAIT_S:
+            pool.wait(0.5)  # as a run's driver does
+        return (_computed_s() - before) / (time.monotonic() - begun)
+    finally:
+        pool.close()
+        server.stop()
+
+
+def _computed_s() -> float:
+    """Processor time of this process and all below it that live, seconds."""
+    stats = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            stats[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    ours = {os.getpid()}
+    while more := {pid for pid, (parent, _) in stats.items() if parent in ours} - ours:
+        ours |= more
+    return sum(stats[pid][1] for pid in ours) / os.sysconf("SC_CLK_TCK")
+
+
+def _num_actors() -> int:
+    return min(2, os.cpu_count() or 1)
 
 
 def _still(folder: Path) -> Path:
@@ -147,10 +194,14 @@ def _targets(name: str, found: float) -> list[Target]:
         return [Target(name, found, MOST_START_S, higher_is_better=False, unit=" s")]
     if name == "scaling":
         return [Target("two actors over one, on two cores", found, LEAST_SCALING)]
-    work_s = NUM_SHARDS * real_shard_s() / min(2, os.cpu_count() or 1)
+    work_s = NUM_SHARDS * real_shard_s() / _num_actors()
+    with tempfile.TemporaryDirectory() as temp:
+        waiting = waiting_share(Path(temp)) / (os.cpu_count() or 1)
+    share = (found + waiting * work_s) / (found + work_s)
     return [
-        Target(f"beside the work of {NUM_SHARDS} shards", found, None, higher_is_better=False, unit=" s"),
-        Target("share of wall time", found / (found + work_s), MOST_OVERHEAD, higher_is_better=False),
+        Target(f"between {NUM_SHARDS} shards", found, None, higher_is_better=False, unit=" s"),
+        Target("of all cores by what waits", waiting, None, higher_is_better=False),
+        Target("share of wall time", share, MOST_OVERHEAD, higher_is_better=False),
     ]
 
 

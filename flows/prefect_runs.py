@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,14 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import task  # noqa: E402
 from prefect.artifacts import create_progress_artifact, update_progress_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.context import refresh_global_settings_context  # noqa: E402
 from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE  # noqa: E402
 from prefect.states import Cancelled  # noqa: E402
 
 from flows.interrupts import end_soon, owns_process  # noqa: E402
 from flows.order import Stage  # noqa: E402
-from flows.own_server import make_server  # noqa: E402
+from flows.own_server import own_server  # noqa: E402
 from singalong.errors import InfraError, SingalongError  # noqa: E402
 
 INTERRUPTS = (KeyboardInterrupt, TerminationSignal)
@@ -46,7 +48,7 @@ def run_to_end(flow: Callable[..., Any], *parameters: Any) -> Any:
     _interrupted.clear()
     _raised.clear()
     try:
-        _start_own_server()
+        _use_own_server()
         state = flow(*parameters, return_state=True)
         return None if _interrupted.is_set() or state.is_cancelled() else state.result()
     except Exception as error:
@@ -112,8 +114,14 @@ def cancelled() -> Any:
     return Cancelled(message="interrupted: give the same command again to go on")
 
 
-def _start_own_server() -> None:
-    """Start the server that Prefect would start by itself, our way."""
+def _use_own_server() -> None:
+    """Have Prefect use the server of this command, where it would start a temporary one: both live as long as it."""
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return
-    make_server().start()
+    try:
+        url = own_server().wait()
+    except InfraError as error:
+        raise PrefectFailedError(error.problem, action=error.action) from error
+    # In the environment and not in a context: Prefect's threads do not all get the contexts of those who start them.
+    os.environ[PREFECT_API_URL.name] = url
+    refresh_global_settings_context()

@@ -17,6 +17,7 @@ prepare_environment()  # Prefect reads its settings when it is imported
 from prefect import flow  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
 
+from flows.early_workers import current_workers  # noqa: E402
 from flows.order import run_stages  # noqa: E402
 from flows.prefect_runs import INTERRUPTS, as_task, cancelled, noting_interrupts, progress_artifact  # noqa: E402
 from flows.watchers import current_watcher, tell_metrics  # noqa: E402
@@ -35,7 +36,7 @@ def run_planned(run: str) -> Any:
     """
     folder = RunFolder.open(Path(run))
     try:
-        with folder.lock(), Session(folder, current_watcher()) as session, noting_interrupts():
+        with folder.lock(), Session(folder, current_watcher(), current_workers()) as session, noting_interrupts():
             tell_metrics(session)
             summary = run_stages(session, wrap=as_task, on_progress=progress_artifact(f"run {folder.location}"))
     except INTERRUPTS:

@@ -295,7 +295,7 @@ class RunSettings(Section):
         description="Label `run` of the metrics; default: the run folder's name.",
     )
     ray_metrics_port: int | None = Field(
-        default=None, ge=1, le=65535, description="Where the run's own Ray serves its metrics; default: any port."
+        default=None, ge=1, le=65535, description="Where the run's own Ray serves its metrics; default: it serves none."
     )
 
     @field_validator("metrics_file")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Protocol
 
 from singalong.config import Settings
@@ -42,8 +42,12 @@ class Watcher(Protocol):
 class Session:
     """One driver's hold on a run; use as a context manager, so that the pool is closed whatever happens."""
 
-    def __init__(self, run: RunFolder, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, run: RunFolder, watcher: Watcher | None = None, open_workers: Callable[[], Pool] | None = None
+    ) -> None:
+        """`open_workers`: opens the pool in another way than the settings say."""
         self.run, self.watcher = run, watcher or Unwatched()
+        self._open_workers = open_workers or partial(open_workers_of, run)
         self.plan: Plan = run.plan
         self.settings: Settings = run.settings
         self.store = store_of(self.settings)
@@ -77,8 +81,7 @@ class Session:
     def pool(self) -> Pool:
         """The workers, started when first needed."""
         if self._pool is None:
-            spec = worker_spec(self.plan, self.settings)
-            self._pool = open_pool(spec.model_copy(update={"files": files_to_see(self.run, self.plan)}))
+            self._pool = self._open_workers()
         return self._pool
 
     # ---- what is left to do
@@ -230,6 +233,12 @@ def worker_spec(plan: Plan, settings: Settings) -> WorkerSpec:
         scorer=plan.scorer,
         enhancer=plan.enhancer,
     )
+
+
+def open_workers_of(run: RunFolder) -> Pool:
+    """The workers of a run."""
+    spec = worker_spec(run.plan, run.settings)
+    return open_pool(spec.model_copy(update={"files": files_to_see(run, run.plan)}))
 
 
 def open_pool(spec: WorkerSpec) -> Pool:

@@ -40,7 +40,7 @@ from tasks.jobs import (
     WorkerSpec,
 )
 from tasks.localise import Localiser
-from tasks.memory import keep_pandas_out, release_memory
+from tasks.memory import keep_pandas_out, release_code, release_memory
 
 if TYPE_CHECKING:
     from models.detectors import Detector
@@ -255,6 +255,8 @@ class Worker:
             )
             self._generator = (ref, engine)
             release_memory()  # weights are read in float32 and kept in less
+            if self._owns_process:
+                release_code()
         engine = self._generator[1]
         if batch_size < self.spec.settings.run.batch_size:
             engine.fit.limit(batch_size)

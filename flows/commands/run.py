@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from flows.early_workers import current_workers, early_workers
+from flows.own_server import begin_server
 from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
 from singalong.config import Settings, load_settings
 from singalong.contracts import Status
@@ -53,6 +55,8 @@ def _run(
 ) -> RunSummary | None:
     """Plan and run; None if it was interrupted."""
     with run_at(run, drive=True) as folder:
+        if settings.run.executor != "inprocess":
+            begin_server()  # it takes as long to come up as the plan takes to be made
         return _run_in(folder, manifest, settings, require_rights=require_rights)
 
 
@@ -82,10 +86,16 @@ def finish(summary: RunSummary | None, *, as_json: bool) -> int:
 
 def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
     """Run the flow; None if it was interrupted."""
-    from flows.watchers import terminal_progress
-
     if settings.run.executor == "inprocess":
         return _execute_plainly(folder)
+    begin_server()
+    with early_workers(folder):
+        return _execute_by_prefect(folder)
+
+
+def _execute_by_prefect(folder: RunFolder) -> RunSummary | None:
+    from flows.watchers import terminal_progress
+
     with err.status("starting Prefect"):
         from flows.prefect_runs import PrefectFailedError, run_to_end
         from flows.run_flow import run_planned
@@ -103,7 +113,7 @@ def _execute_plainly(folder: RunFolder) -> RunSummary:
     from flows.order import run_stages
     from flows.watchers import current_watcher, tell_metrics, terminal_progress
 
-    with terminal_progress(), folder.lock(), Session(folder, current_watcher()) as session:
+    with terminal_progress(), folder.lock(), Session(folder, current_watcher(), current_workers()) as session:
         tell_metrics(session)
         return run_stages(session)
 

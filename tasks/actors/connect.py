@@ -15,10 +15,14 @@ from ray.exceptions import RayError
 
 from singalong.errors import UsageError
 from tasks.actors.code import as_zip, wheel
+from tasks.actors.lean import lean_head
 from tasks.actors.probe import listens
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
+_QUIET = {"RAY_event_stats": "0", "RAY_task_events_report_interval_ms": "0", "RAY_enable_metrics_collection": "0"}
+"""What Ray's processes of a local cluster count and report to its dashboard, which is not there; each of them wakes
+for it all the time."""
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 _MAX_REASON = 300
 _HEAD_S, _PAUSE_S = 5.0, 0.2
@@ -27,7 +31,7 @@ _HEAD_S, _PAUSE_S = 5.0, 0.2
 def connect(address: str | None, *, share_code: bool = True, metrics_port: int | None = None) -> bool:
     """Start a local cluster or join an existing one; True if we own it.
 
-    metrics_port: where a local one serves Ray's own metrics; None: anywhere.
+    metrics_port: where a local one serves Ray's own metrics; None: it has none.
     share_code: hand an existing cluster this program's code. UsageError where nobody answers at the address.
     """
     if ray.is_initialized():
@@ -39,8 +43,11 @@ def connect(address: str | None, *, share_code: bool = True, metrics_port: int |
             _join(address, share_code=share_code, **common)
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
+            for name, value in (_QUIET if metrics_port is None else {}).items():
+                os.environ.setdefault(name, value)
             own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
-            ray.init(address="local", include_dashboard=False, **own, **common)
+            with lean_head():
+                ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 
 

@@ -59,7 +59,9 @@ class Muster:
 
     def fleet_of(self, job: Job) -> Fleet:
         """The actors that do such jobs."""
-        share = self._shares[stage_of(job)]
+        return self._fleet(self._shares[stage_of(job)])
+
+    def _fleet(self, share: Share) -> Fleet:
         if share not in self._fleets:
             self._fleets[share] = Fleet(share, self._spec, self._files, self._told)
         return self._fleets[share]
@@ -86,6 +88,11 @@ class Muster:
                 if fleet not in self._wanted and fleet.empty_since is not None:
                     fleet.empty_since = now
             self._wanted, self._tend_at, self._speak_at = wanted, 0.0, 0.0
+
+    def ask_ahead(self) -> None:
+        """Ask for all actors of a local cluster: they come up before there is a job for them."""
+        self.want([self._fleet(self._shares["lipsync"])])
+        self.tend(is_idle=False)
 
     def rest(self, slot: Slot) -> None:
         """An actor has done its job."""

@@ -72,6 +72,8 @@ class RayPool:
         files = files if self._marker is None else (self._marker.path, *files)
         self._muster = Muster(self._spec, self._nodes, self._told, is_local=self._is_local, files=files)
         self._suspects = Suspects(self._nodes)
+        if self._is_local:
+            self._muster.ask_ahead()
 
     @property
     def size(self) -> int:

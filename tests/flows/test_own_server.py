@@ -11,17 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from flows.own_server import OwnServer
+from singalong.errors import InfraError
+
 pytestmark = pytest.mark.ray
 
 PATIENCE_S = 90.0
 COMMAND = """
 import sys, time
-from flows.environment import prepare_environment
-prepare_environment()
-from flows.own_server import make_server
-server = make_server()
-server.start()
-print(server.server_process.pid, server.api_url, flush=True)
+from flows.own_server import begin_server, own_server
+begin_server()
+server = own_server()
+print(server.pid, server.wait(), any(name in sys.modules for name in ("prefect", "uvicorn")), flush=True)
 time.sleep(600)
 """
 
@@ -49,7 +50,8 @@ def test_the_server_outlives_signals_to_the_group_but_not_the_command(tmp_path: 
         [sys.executable, "-c", COMMAND], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as command:
         assert command.stdout is not None
-        word, url = command.stdout.readline().split()
+        word, url, heavy = command.stdout.readline().split()
+        assert heavy == "False", "the command imported what the server consists of"
         server = int(word)
         assert os.getsid(server) != os.getsid(command.pid)
         os.kill(server, signal.SIGKILL)
@@ -64,6 +66,16 @@ def test_the_server_outlives_signals_to_the_group_but_not_the_command(tmp_path: 
     while lives(again) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not lives(again), "it was left running"
+
+
+def test_a_server_that_a_profile_makes_needless_ends_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # as a profile would
+    server = OwnServer()
+    started = time.monotonic()
+    with pytest.raises(InfraError, match="ended with code 0"):
+        server.wait(PATIENCE_S)
+    assert time.monotonic() - started < PATIENCE_S / 2
+    server.stop()
 
 
 def children_of(pid: int) -> list[int]:

@@ -69,6 +69,15 @@ def process_of(outcome: Outcome) -> int:
     return int(outcome.worker.rpartition(":")[2] or 0)
 
 
+def test_workers_come_up_unasked_and_no_process_that_nobody_needs_stands_beside_them(pool: RayPool) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not pool.free_slots():
+        assert time.monotonic() < deadline, "no worker came up before there was a job"
+        assert pool.wait(0.2) == []
+    kinds = {kind for kind, infos in ray._private.worker._global_node.all_processes.items() if infos}
+    assert kinds <= {"gcs_server", "raylet", "reaper"}
+
+
 def test_a_job_runs_in_another_process_and_answers_with_a_row(pool: RayPool, song: SongJob) -> None:
     outcome = run(pool, song)
     assert outcome.ok
