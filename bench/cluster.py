@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.rough import make_inputs
+from flows.interrupts import EXIT_INTERRUPTED
 from flows.order import run_stages
 from singalong.config import load_settings
 from singalong.contracts import AttemptRow
@@ -31,10 +33,12 @@ from singalong.store import Store
 from tasks.plan_run import plan_run
 from tasks.session import Session
 from tests.cluster_driver import Driver
-from tests.raylets import Raylets
+from tests.raylets import Raylets, RayNode
 
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 _LOST_STORE_S = 60.0
+_SHORT_CUT_S = 10.0
+_UNNOTICED_S = 2.0
 _SONG_S = 6.0
 _GENERATOR = "lipsync.generator=auto"
 
@@ -72,14 +76,16 @@ class Bed:
             assert run_stages(session).complete
         self.truth = _bytes_of(run.attempts())
 
-    def drive(self, cluster: Raylets, name: str, *settings: str) -> Driver:
-        """Start a run of its own; or resume it."""
-        return Driver(cluster, self.home / name.replace(" ", "-"), self.manifest, _GENERATOR, *settings)
+    def drive(self, cluster: Raylets, name: str, *settings: str, with_prefect: bool = False) -> Driver:
+        """Start a run of its own; or resume it. Without Prefect's server, whose start is a third of so short a run."""
+        folder = self.home / name.replace(" ", "-")
+        return Driver(cluster, folder, self.manifest, _GENERATOR, *settings, with_prefect=with_prefect)
 
     def judge(self, driver: Driver, began: float, struck: float | None) -> Came:
         """What came of a run, once it has ended."""
         driver.wait()
         rows = driver.rows()
+        done = _bytes_of(rows)
         made = Counter(row.shard_id for row in rows if row.result is not None and not row.reused)
         failed = [row for row in rows if row.failure is not None]
         told = [datetime.fromisoformat(row.finished_at).timestamp() for row in failed]
@@ -88,8 +94,8 @@ class Bed:
             ended=driver.process.returncode == 0,
             num_shards=len(self.truth),
             num_made_twice=sum(count > 1 for count in made.values()),
-            num_missing=len(self.truth.keys() - made.keys()),
-            same_bytes=_bytes_of(rows) == self.truth,
+            num_missing=len(self.truth.keys() - done.keys()),
+            same_bytes=done == self.truth,
             num_workers=len(driver.workers()),
             failures=dict(Counter(row.failure.message for row in failed if row.failure is not None)),
             noticed_s=round(min(noticed), 1) if noticed else None,
@@ -101,16 +107,16 @@ def _bytes_of(rows: list[AttemptRow]) -> dict[str, str]:
     return {row.shard_id: row.result.segment_sha256 for row in rows if row.result is not None}
 
 
-def _with_two_nodes(bed: Bed, name: str, strike: Callable[[Raylets, Driver], None] | None) -> Came:
-    """A run on two nodes that is struck when both are at work."""
-    with Raylets(bed.home / "ray", namespaces=True) as cluster:
+def _with_two_nodes(bed: Bed, name: str, strike: Callable[[RayNode, Driver], None] | None) -> Came:
+    """A run on two nodes, of which one that is at work is struck."""
+    with Raylets(bed.home / "ray") as cluster:
         nodes = [cluster.add_node(), cluster.add_node()]
-        assert len(nodes) == 2
+        assert all(node.wait() for node in nodes)
         began, driver = time.time(), bed.drive(cluster, name)
-        driver.until(lambda: len(driver.workers()) == 2)
-        struck = time.time()
+        driver.until(driver.workers)
+        struck = time.time() if strike is not None else None
         if strike is not None:
-            strike(cluster, driver)
+            strike(cluster.node_at_work(driver.workers()), driver)
         return bed.judge(driver, began, struck)
 
 
@@ -121,36 +127,51 @@ def undisturbed(bed: Bed) -> Came:
 
 def add_a_node(bed: Bed) -> Came:
     """A run begins where there is no node at all; one comes, and later another."""
-    with Raylets(bed.home / "ray", namespaces=True) as cluster:
+    with Raylets(bed.home / "ray") as cluster:
         began, driver = time.time(), bed.drive(cluster, "add a node")
-        cluster.add_node()
+        assert cluster.add_node().wait()
         driver.until(driver.workers)
-        struck = time.time()
-        cluster.add_node()
-        return bed.judge(driver, began, struck)
+        assert cluster.add_node().wait()
+        return bed.judge(driver, began, None)
 
 
 def kill_a_node(bed: Bed) -> Came:
     """One of two nodes ends at once, with all its processes."""
-    return _with_two_nodes(bed, "kill a node", lambda cluster, _driver: cluster.nodes[1].kill())
+    return _with_two_nodes(bed, "kill a node", lambda node, _driver: node.kill())
 
 
-def cut_a_nodes_network(bed: Bed) -> Came:
+def cut_and_mend_soon(bed: Bed) -> Came:
+    """One of two nodes is cut off for a few seconds, and back before anybody gives it up."""
+
+    def strike(node: RayNode, _driver: Driver) -> None:
+        node.cut()
+        time.sleep(_SHORT_CUT_S)
+        node.mend()
+
+    return _with_two_nodes(bed, "cut and mend soon", strike)
+
+
+def cut_and_mend_late(bed: Bed) -> Came:
     """One of two nodes is cut off, works on alone, and comes back when the run has gone on without it."""
 
-    def strike(cluster: Raylets, driver: Driver) -> None:
-        cluster.nodes[1].cut()
+    def strike(node: RayNode, driver: Driver) -> None:
+        node.cut()
         driver.until(lambda: any(row.failure is not None for row in driver.rows()))
-        cluster.nodes[1].mend()
+        node.mend()
 
-    return _with_two_nodes(bed, "cut a node's network", strike)
+    return _with_two_nodes(bed, "cut and mend late", strike)
+
+
+def cut_for_ever(bed: Bed) -> Came:
+    """One of two nodes is cut off and never comes back."""
+    return _with_two_nodes(bed, "cut for ever", lambda node, _driver: node.cut())
 
 
 def lose_the_head(bed: Bed) -> Came:
     """The head ends; the run says so and ends, and the same command on another cluster brings it to its end."""
     began = time.time()
-    with Raylets(bed.home / "ray", namespaces=True) as cluster:
-        cluster.add_node()
+    with Raylets(bed.home / "ray") as cluster:
+        assert cluster.add_node().wait()
         driver = bed.drive(cluster, "lose the head")
         driver.until(lambda: len(driver.workers()) == 1 and len(driver.rows()) > 3)
         struck = time.time()
@@ -159,9 +180,30 @@ def lose_the_head(bed: Bed) -> Came:
         noticed_s = time.time() - struck
         assert "the head of the Ray cluster has not answered" in said, said
         assert "Traceback" not in said, said
-    with Raylets(bed.home / "ray2", namespaces=True) as cluster:
+    with Raylets(bed.home / "ray2") as cluster:
         cluster.add_node()
         came = bed.judge(bed.drive(cluster, "lose the head"), began, None)
+    return Came(**asdict(came) | {"noticed_s": round(noticed_s, 1)})
+
+
+def interrupt_without_a_head(bed: Bed) -> Came:
+    """The head ends, and Ctrl-C comes before the run has noticed; `noticed_s`: until the command has ended."""
+    began = time.time()
+    with Raylets(bed.home / "ray") as cluster:
+        assert cluster.add_node().wait()
+        driver = bed.drive(cluster, "interrupt without a head", with_prefect=True)
+        driver.until(lambda: len(driver.rows()) > 3)
+        cluster.nodes[0].kill()
+        time.sleep(_UNNOTICED_S)
+        struck = time.time()
+        driver.process.send_signal(signal.SIGINT)
+        said = driver.wait()
+        noticed_s = time.time() - struck
+        assert driver.process.returncode == EXIT_INTERRUPTED, said
+        assert "Traceback" not in said, said
+    with Raylets(bed.home / "ray2") as cluster:
+        cluster.add_node()
+        came = bed.judge(bed.drive(cluster, "interrupt without a head"), began, None)
     return Came(**asdict(came) | {"noticed_s": round(noticed_s, 1)})
 
 
@@ -171,8 +213,7 @@ def lose_the_object_store(bed: Bed) -> Came:
 
     server = ObjectServer()
     try:
-        with Raylets(bed.home / "ray", environment=server.env) as cluster:
-            cluster.add_node(cpus=2)
+        with Raylets(bed.home / "ray", head_cpus=2, environment=server.env) as cluster:
             url = f"run.store=s3://{server.make_bucket()}/store"
             began, driver = time.time(), bed.drive(cluster, "lose the store", url)
             driver.until(lambda: len(driver.rows()) > 3)
@@ -186,12 +227,15 @@ def lose_the_object_store(bed: Bed) -> Came:
 
 
 FAULTS: dict[str, Callable[[Bed], Came]] = {
-    "kill a node": kill_a_node,
-    "cut a node's network": cut_a_nodes_network,
-    "lose the head": lose_the_head,
-    "lose the object store": lose_the_object_store,
-    "add a node": add_a_node,
     "undisturbed": undisturbed,
+    "add a node": add_a_node,
+    "kill a node": kill_a_node,
+    "cut a node's network for ten seconds": cut_and_mend_soon,
+    "cut a node's network until it is given up": cut_and_mend_late,
+    "cut a node's network for ever": cut_for_ever,
+    "lose the head": lose_the_head,
+    "interrupt without a head": interrupt_without_a_head,
+    "lose the object store": lose_the_object_store,
 }
 
 

@@ -1,4 +1,7 @@
-"""A `singalong run` on a cluster of raylets, and what became of it."""
+"""A `singalong run` on a cluster of raylets, and what became of it.
+
+python -m tests.cluster_driver MANIFEST RUN [KEY=VALUE ...]    the same without Prefect, which takes seconds to start
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,29 @@ PATIENCE_S = 420.0
 class Driver:
     """A `singalong run` on a cluster, from a checkout that may be another than the nodes'."""
 
-    def __init__(self, cluster: Raylets, folder: Path, manifest: Path, *settings: str, checkout: Path = ROOT) -> None:
+    def __init__(
+        self,
+        cluster: Raylets,
+        folder: Path,
+        manifest: Path,
+        *settings: str,
+        checkout: Path = ROOT,
+        with_prefect: bool = True,
+    ) -> None:
         self.run, self.store, self._log = folder / "run", folder / "store", folder / "log"
-        told = ["plan.shard_s=0.2", "lipsync.generator=untrained", f"run.store={self.store}", *settings]
-        command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", str(self.run), "--json"]
-        command += ["--ray-address", cluster.address, *(word for value in told for word in ("--set", value))]
+        told = ["plan.shard_s=0.2", f"run.store={self.store}", *settings]
+        command = [*cluster.prefix, sys.executable, "-m"]
+        if with_prefect:
+            command += ["flows", "run", str(manifest), "--run", str(self.run), "--json"]
+            command += ["--ray-address", cluster.address, *(word for value in told for word in ("--set", value))]
+        else:
+            command += [
+                "tests.cluster_driver",
+                str(manifest),
+                str(self.run),
+                f'run.ray_address="{cluster.address}"',
+                *told,
+            ]
         environment = cluster.environment | {
             "PREFECT_HOME": str(folder / "prefect"),
             "SINGALONG_MODELS": str(folder / "models"),
@@ -66,3 +87,32 @@ class Driver:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.1)
+
+
+def main() -> None:
+    """What `singalong run` does when Prefect does not work."""
+    from flows.cli import EXIT_USAGE
+    from flows.commands.run import _execute_plainly
+    from flows.interrupts import EXIT_INTERRUPTED, Interrupted, interruptible
+    from flows.terminal import EXIT_OK, EXIT_SOME_FAILED, print_error
+    from singalong.config import load_settings
+    from singalong.errors import InputError, SingalongError
+    from singalong.remote_store import store_of
+    from tasks.plan_run import plan_run
+
+    manifest, run, *told = sys.argv[1:]
+    settings = load_settings(None, told)
+    try:
+        with interruptible():
+            plan, rows = plan_run(manifest, settings=settings, store=store_of(settings))
+            summary = _execute_plainly(RunFolder.create(Path(run), plan, settings, manifest=rows))
+    except (Interrupted, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except SingalongError as error:
+        print_error(error)
+        sys.exit(EXIT_USAGE if isinstance(error, InputError) else EXIT_SOME_FAILED)
+    sys.exit(EXIT_OK if summary.complete else EXIT_SOME_FAILED)
+
+
+if __name__ == "__main__":
+    main()

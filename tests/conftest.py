@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.object_server import ObjectServer
@@ -13,6 +14,10 @@ from tests.object_server import ObjectServer
 if "PYTEST_XDIST_WORKER" in os.environ:
     # before librosa is imported: its code is compiled into a cache, and of two processes that fill it one may crash
     os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix) / "numba" / os.environ["PYTEST_XDIST_WORKER"])
+
+# a busy machine is no failure: speeds are measured in bench/
+hypothesis.settings.register_profile("singalong", deadline=None)
+hypothesis.settings.load_profile("singalong")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

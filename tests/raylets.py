@@ -1,7 +1,9 @@
 """A Ray cluster of several nodes on this machine: a head without cores, and raylets that come, die and lose their way.
 
-Where root may make network namespaces, each node has one of its own, with an address of its own on a bridge; else all
-share the loopback. Everything is ended by process id, and nobody else can join: the cluster has a token of its own.
+Where root may make network namespaces, each node has one with an address of its own, and the bridge between them lies
+in that of the head, where drivers must be started too (`prefix`). Elsewhere all share this machine's address, since Ray
+wants no several nodes on the loopback. A head that works itself listens on the loopback alone. Everything is ended by
+process id, and nobody else can join: the cluster has a token of its own.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-PATIENCE_S = 90.0
-_NUM_TRIES = 3
+from tests import autoscaling
+
+PATIENCE_S = 150.0
 _OBJECT_STORE_BYTES = 80_000_000
 _ELSEWHERE = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"')
 _NUMBERS = itertools.count()
+_SUBNET, _PORT = "10.213.0", 6379  # in namespaces of their own, so they are nobody else's
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray's word for: every address is 127.0.0.1. Without, it would advertise and use this machine's own."""
 
 
 def can_make_namespaces() -> bool:
@@ -41,8 +48,44 @@ def can_make_namespaces() -> bool:
 class RayNode:
     """One node: `ray start --block` and all that it started."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str, link: str | None = None) -> None:
-        self.process, self.address, self._link = process, address, link
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        address: str,
+        link: tuple[str, str] | None,
+    ) -> None:
+        """`link`: the namespace and the name of the bridge's end of its cable."""
+        self.address, self._command, self._environment = address, command, environment
+        self._log, self._link = log, link
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it is up some seconds later."""
+        with self._log.open("w") as log:
+            streams: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            self.process = subprocess.Popen(self._command, env=self._environment, cwd="/", text=True, **streams)
+
+    def wait(self) -> bool:
+        """Wait until it is up; False when it takes too long. On a busy machine Ray gives a start up after 30 s."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if "Ray runtime started" in self._log.read_text():
+                return True
+            if self.process.poll() is not None:
+                self.start()
+            time.sleep(0.1)
+        return False
+
+    def processes(self, name: str) -> list[int]:
+        """Ids of its processes whose command has this word."""
+        found = []
+        for pid in _family(self.process.pid):
+            with contextlib.suppress(OSError):
+                if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
     def kill(self) -> None:
         """End all its processes at once, as when its plug is pulled."""
@@ -54,29 +97,45 @@ class RayNode:
 
     def cut(self) -> None:
         """Take its network away."""
-        assert self._link is not None
-        _ip("link", "set", self._link, "down")
+        self._switch("down")
 
     def mend(self) -> None:
         """Give its network back."""
+        self._switch("up")
+
+    def _switch(self, state: str) -> None:
         assert self._link is not None
-        _ip("link", "set", self._link, "up")
+        namespace, name = self._link
+        _ip("-n", namespace, "link", "set", name, state)
 
 
 class Raylets:
     """A cluster; use as a context manager. `environment` is what a driver needs to join it."""
 
-    def __init__(self, folder: Path, *, namespaces: bool = False, environment: Mapping[str, str] | None = None) -> None:
-        """`environment`: more of it, for nodes and drivers."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        head_cpus: int = 0,
+        environment: Mapping[str, str] | None = None,
+        autoscaled: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """head_cpus: cores of the head; if it has any, or is autoscaled, no node can be added.
+
+        environment: more of it, for nodes and drivers. autoscaled: kinds of nodes that Ray's autoscaler adds.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._scratch = tempfile.mkdtemp(prefix="sgr-")  # short: Ray's sockets lie below it
-        self._folder, self._number = folder, f"{os.getpid() % 10_000}{next(_NUMBERS)}"
+        self._folder, self._head_cpus, self._autoscaled = folder, head_cpus, autoscaled
+        is_alone = head_cpus > 0 or autoscaled is not None
+        namespaces = not is_alone and can_make_namespaces()
         self.nodes: list[RayNode] = []
         """The head, and all that were added."""
         self._namespaces: list[str] = []
-        self._bridge = f"sgb{self._number}" if namespaces else None
-        self._subnet = f"10.213.{secrets.randbelow(250) + 1}"
-        self.host = f"{self._subnet}.1" if namespaces else "127.0.0.1"
+        self._name = f"sg{os.getpid()}-{next(_NUMBERS)}" if namespaces else None
+        self.host = f"{_SUBNET}.1" if namespaces else "127.0.0.1"
+        self.prefix: list[str] = [] if self._name is None else ["ip", "netns", "exec", self._name]
+        """What a driver's command begins with."""
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "PREFECT_"))},
             **(environment or {}),
@@ -84,22 +143,21 @@ class Raylets:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
+        if is_alone:
+            self.environment |= _ON_LOOPBACK
 
     def __enter__(self) -> Raylets:
         try:
-            if self._bridge is not None:
-                _ip("link", "add", self._bridge, "type", "bridge")
-                _ip("addr", "add", f"{self.host}/24", "dev", self._bridge)
-                _ip("link", "set", self._bridge, "up")
-            port = _free_port(self.host)
+            port = self._lay_out()
             self.address = f"{self.host}:{port}"
             self.environment["RAY_ADDRESS"] = self.address
-            options = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"]
-            for _ in range(_NUM_TRIES):  # on a busy machine Ray gives itself up after 30 s
-                self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"])
-                if self._is_up(port):
-                    break
-                self.head.kill()
+            options = ["--head", f"--port={port}", f"--num-cpus={self._head_cpus}", "--include-dashboard=false"]
+            if self._autoscaled is not None:
+                config = self._folder / "autoscaler.json"
+                autoscaling.write_config(config, self.address, self._autoscaled)
+                options.append(f"--autoscaling-config={config}")
+            self.head = self._start(self.host, [*options, f"--temp-dir={self._scratch}"], prefix=self.prefix)
+            assert self.head.wait()
         except BaseException:
             self.close()
             raise
@@ -116,29 +174,45 @@ class Raylets:
         if labels:
             options += ["--labels", ",".join(f"{name}={value}" for name, value in labels.items())]
         prefix = [] if hidden is None else [*_ELSEWHERE, str(hidden)]
-        if self._bridge is None:
+        if self._name is None:
             return self._start(self.host, options, prefix=prefix)
-        place = len(self._namespaces) + 2
-        name, link = f"{self._bridge}n{place}", f"sgv{self._number}{place}"
-        address = f"{self._subnet}.{place}"
-        _ip("netns", "add", name)
-        self._namespaces.append(name)
-        _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
-        _ip("link", "set", link, "master", self._bridge, "up")
-        for arguments in (("link", "set", "lo", "up"), ("addr", "add", f"{address}/24", "dev", "eth0")):
-            _ip("-n", name, *arguments)
+        place = len(self._namespaces) + 1
+        name, link, address = f"{self._name}-{place}", f"veth{place}", f"{_SUBNET}.{place}"
+        self._add_namespace(name)
+        _ip("-n", self._name, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("-n", self._name, "link", "set", link, "master", "bridge", "up")
+        _ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", name, "link", "set", "eth0", "up")
-        return self._start(address, options, prefix=["ip", "netns", "exec", name, *prefix], link=link)
+        return self._start(address, options, prefix=["ip", "netns", "exec", name, *prefix], link=(self._name, link))
+
+    def node_at_work(self, workers: Iterable[str]) -> RayNode:
+        """The node that holds one of these workers, HOST:PID."""
+        pids = {int(name.rpartition(":")[2]) for name in workers}
+        (node, *_) = (node for node in self.nodes if pids & set(_family(node.process.pid)))
+        return node
 
     def close(self) -> None:
         """End everything that was started."""
         for node in reversed(self.nodes):
             node.kill()
-        for name in self._namespaces:
+        for name in self._namespaces:  # and with them all that lies in them
             _ip("netns", "del", name)
         shutil.rmtree(self._scratch, ignore_errors=True)
-        if self._bridge is not None:
-            subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
+
+    def _lay_out(self) -> int:
+        """Make the head's network; a free port in it."""
+        if self._name is None:
+            return _free_port()
+        self._add_namespace(self._name)
+        _ip("-n", self._name, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", self._name, "addr", "add", f"{self.host}/24", "dev", "bridge")
+        _ip("-n", self._name, "link", "set", "bridge", "up")
+        return _PORT
+
+    def _add_namespace(self, name: str) -> None:
+        _ip("netns", "add", name)
+        self._namespaces.append(name)
+        _ip("-n", name, "link", "set", "lo", "up")
 
     def _start(
         self,
@@ -146,43 +220,27 @@ class Raylets:
         options: Sequence[str],
         *,
         prefix: Sequence[str] = (),
-        link: str | None = None,
+        link: tuple[str, str] | None = None,
     ) -> RayNode:
         ray = str(Path(sys.executable).with_name("ray"))
         common = [f"--node-ip-address={address}", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
         command = [*prefix, ray, "start", "--block", "--disable-usage-stats", *common, *options]
         environment = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
-        with (self._folder / f"node{len(self.nodes)}.log").open("w") as log:
-            process = subprocess.Popen(
-                command, env=environment, cwd="/", text=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        node = RayNode(process, address, link)
+        if self._autoscaled is not None and "--head" in options:
+            environment = autoscaling.ENVIRONMENT | environment
+        node = RayNode(command, environment, self._folder / f"node{len(self.nodes)}.log", address, link)
         self.nodes.append(node)
         return node
-
-    def _is_up(self, port: int) -> bool:
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and self.head.process.poll() is None:
-            time.sleep(0.1)
-            if "Ray runtime started" in (self._folder / f"node{len(self.nodes) - 1}.log").read_text():
-                return _listens(self.host, port)
-        return False
 
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
 
 
-def _free_port(host: str) -> int:
+def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _listens(host: str, port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
-        return True
-    return False
 
 
 def _family(pid: int) -> list[int]:

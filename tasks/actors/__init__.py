@@ -4,7 +4,7 @@ Files:
     worker     what runs inside an actor
     pool       the slots behind `tasks.pool.Pool`
     processes  an actor's process on this machine, and what is left of a cluster that died
-    connect    starting a cluster or joining one
+    connect    starting a cluster or joining one; probe: whether anybody listens
     train      Ray Train
 """
 

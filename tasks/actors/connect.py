@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from ray.exceptions import RayError
 from singalong.errors import UsageError
 from tasks.actors.code import as_zip, wheel
 from tasks.actors.lean import lean_head
+from tasks.actors.probe import listens
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
@@ -23,6 +25,7 @@ _QUIET = {"RAY_event_stats": "0", "RAY_task_events_report_interval_ms": "0", "RA
 for it all the time."""
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 _MAX_REASON = 300
+_HEAD_S, _PAUSE_S = 5.0, 0.2
 
 
 def connect(address: str | None, *, share_code: bool = True, metrics_port: int | None = None) -> bool:
@@ -56,6 +59,7 @@ def _join(address: str, *, share_code: bool, **common: Any) -> None:
             expected="HOST:PORT of the cluster's head",
             action="Give the command on a node of the cluster.",
         )
+    _await_head(address)
     environment: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if share_code:
         # As the working folder: so comes first whatever a node has installed, and our checkout's path is left out.
@@ -69,6 +73,22 @@ def _join(address: str, *, share_code: bool, **common: Any) -> None:
             expected="HOST:PORT of the cluster's head, and a node of it on this machine",
             action="See `ray status`; where the cluster has a token, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be set.",
         ) from error
+
+
+def _await_head(address: str) -> None:
+    """Return once somebody listens there; UsageError if nobody does. Ray would try for minutes, deaf to Ctrl-C."""
+    if ":" not in address:
+        return  # `auto`: Ray knows
+    deadline = time.monotonic() + _HEAD_S
+    while not listens(address):
+        if time.monotonic() > deadline:
+            raise UsageError(
+                "cannot join the Ray cluster: nobody listens there",
+                value=address,
+                expected="HOST:PORT of the cluster's head",
+                action="Start the head (`ray start --head`), or correct --ray-address, run.ray_address or RAY_ADDRESS.",
+            )
+        time.sleep(_PAUSE_S)
 
 
 @contextlib.contextmanager

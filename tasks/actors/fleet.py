@@ -58,6 +58,7 @@ class Fleet:
         self.idle: dict[str, list[Slot]] = {}
         self.num_idle = 0
         self.empty_since: float | None = time.monotonic()
+        self.starts_until = 0.0
         self.num_failed_starts = 0
         self.ask_again_at = 0.0
 

@@ -23,8 +23,12 @@ from tasks.actors.worker import Greeting
 from tasks.jobs import Job, WorkerSpec
 
 _TEND_S = 1.0
-_SPEAK_S = 15.0
+_SPEAK_S, _SPEAK_OF_START_S, _SPEAK_AGAIN_S = 2.0, 30.0, 60.0
+_STARTING_S = 120.0
+"""A node that has come is given so long for its first worker, however long was waited for it."""
 _MAX_FAILED_STARTS = 3
+_MAX_SHUNNED = 3
+"""With so many nodes left out no more are asked for: an autoscaler would bring others like them for ever."""
 _MAX_REASON = 300
 _log = logging.getLogger("singalong.cluster")
 
@@ -43,7 +47,8 @@ class Muster:
         self._shares = shares_of(spec, nodes.known.values(), is_local=is_local)
         self._shunned: set[str] = set()
         self._tend_at = 0.0
-        self._has_spoken = False
+        self._speak_at = 0.0
+        self._is_proven = False
 
     # ---- who is there
 
@@ -82,7 +87,7 @@ class Muster:
             for fleet in wanted:
                 if fleet not in self._wanted and fleet.empty_since is not None:
                     fleet.empty_since = now
-            self._wanted, self._tend_at, self._has_spoken = wanted, 0.0, False
+            self._wanted, self._tend_at, self._speak_at = wanted, 0.0, 0.0
 
     def ask_ahead(self) -> None:
         """Ask for all actors of a local cluster: they come up before there is a job for them."""
@@ -100,12 +105,13 @@ class Muster:
         self._tend_at = 0.0
 
     def arrived(self, slot: Slot, greeting: Greeting) -> None:
-        """An actor is up. UsageError where it cannot work and its node was there from the start."""
+        """An actor is up. UsageError if it cannot work, and its node was there at the start or no other's could."""
         problem = None if self._is_local else self._problem(greeting)
         self._fleets[slot.share].arrived(slot, greeting)
         if problem is None:
+            self._is_proven = True
             return
-        if greeting.node in self._first:
+        if greeting.node in self._first or not self._is_proven:
             raise problem
         _log.warning("left out, %s", problem)
         self._shunned.add(greeting.node)
@@ -135,6 +141,7 @@ class Muster:
         if known is self._known and now < self._tend_at:
             return []
         lost = [name for name, node in self._known.items() if node.alive and _is_dead(known, name)]
+        came = [node for name, node in known.items() if node.alive and name not in self._known]
         self._known, self._tend_at = known, now + _TEND_S
         self._shares = shares_of(self._spec, known.values(), is_local=self._is_local)
         for slot in self.slots():
@@ -142,6 +149,8 @@ class Muster:
                 self._fleets[slot.share].drop(slot)
         for fleet in self._wanted:
             self._fill(fleet, now)
+            if fleet.empty_since is not None and fleet.share.room(came):
+                fleet.starts_until = now + _STARTING_S
         if is_idle:
             self._check_patience(now)
         return lost
@@ -160,7 +169,8 @@ class Muster:
     def _size(self, fleet: Fleet) -> int:
         nodes = [node for node in self._known.values() if node.node_id not in self._shunned]
         room, most = max(1, fleet.share.room(nodes)), fleet.share.most
-        return min(room, most or room) if self._is_local else most or room
+        is_all_there = self._is_local or len(self._shunned) >= _MAX_SHUNNED
+        return min(room, most or room) if is_all_there else most or room
 
     def _make_room(self) -> None:
         """End actors that nobody wants, or is yet to get: what they hold is wanted by others."""
@@ -175,15 +185,22 @@ class Muster:
             return
         waited_s, fleet = min(waited, key=lambda pair: pair[0])
         patience_s = self._spec.settings.cluster.wait_for_nodes_s
-        if waited_s > patience_s:
+        if waited_s > patience_s and now > fleet.starts_until:
             raise InfraError(
                 f"no node has had room for a worker ({fleet.share}) for {waited_s:.0f} s; {self._there()}",
                 action="Add such a node, or ask for less (cluster.lipsync.gpus, .cpus ...), or wait longer "
                 "(--set cluster.wait_for_nodes_s=SECONDS); then run again.",
             )
-        if waited_s > _SPEAK_S and not self._has_spoken:
-            self._has_spoken = True
-            _log.warning("waiting for a node with %s, for up to %.0f s; %s", fleet.share, patience_s, self._there())
+        there_is_room = fleet.share.room(self._known.values())
+        if waited_s > (_SPEAK_OF_START_S if there_is_room else _SPEAK_S) and now > self._speak_at:
+            self._speak_at = now + _SPEAK_AGAIN_S
+            if there_is_room:
+                says = f"no worker ({fleet.share}) is up yet: {len(fleet.slots)} start, or wait for what others hold"
+            else:
+                says = (
+                    f"no node has room for a worker ({fleet.share}): {len(fleet.slots)} asked for, waiting for a node"
+                )
+            _log.warning("%s; waited %.0f of %.0f s; %s", says, waited_s, patience_s, self._there())
 
     def _there(self) -> str:
         nodes = [node for node in self._known.values() if node.alive]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import ray
 
 from singalong.errors import InfraError
+from tasks.actors.probe import listens
 from tasks.actors.resources import Node
 
 _POLL_S = 2.0
 HEAD_PATIENCE_S = 30.0
 """Ray itself ends this process after 60 s without a head; a head that keeps its state elsewhere may be back before."""
-_PROBE_S = 1.0
 _PROBE_KEPT_S = 1.0
 
 
@@ -27,6 +26,7 @@ class Nodes:
         """`is_local`: a cluster of one node, which neither comes nor goes."""
         self.known = _ask()
         self.here: str = ray.get_runtime_context().get_node_id()
+        self._head: str = ray.get_runtime_context().gcs_address
         self._told_at = time.monotonic()
         self._probes: dict[str, tuple[float, bool]] = {}
         self._ended = threading.Event()
@@ -44,8 +44,8 @@ class Nodes:
             )
 
     def is_silent(self) -> bool:
-        """Whether the head has not answered for long: Ray's own calls would wait for it."""
-        return time.monotonic() - self._told_at > HEAD_PATIENCE_S / 3
+        """Whether the head has not answered for long, or is gone: Ray's own calls would wait for it."""
+        return time.monotonic() - self._told_at > HEAD_PATIENCE_S / 3 or not listens(self._head)
 
     def is_lost(self, node_id: str) -> bool:
         """Whether a node is gone: its head says so, or nobody listens there. Ray itself takes up to a minute to say."""
@@ -56,7 +56,7 @@ class Nodes:
             return True
         asked_at, lost = self._probes.get(node_id, (float("-inf"), False))
         if time.monotonic() - asked_at > _PROBE_KEPT_S:
-            lost = not _listens(node)
+            lost = not listens(f"{node.address}:{node.port}")
             self._probes[node_id] = (time.monotonic(), lost)
         return lost
 
@@ -65,10 +65,10 @@ class Nodes:
         node = self.known.get(node_id)
         return node.address if node is not None else node_id[:8]
 
-    def close(self) -> None:
-        """Ask no more: where nothing is connected, asking would start a cluster."""
+    def close(self, *, is_silent: bool) -> None:
+        """Ask no more: where nothing is connected, asking would start a cluster. A silent head is not waited for."""
         self._ended.set()
-        if self._poller.is_alive():
+        if self._poller.is_alive() and not is_silent:
             self._poller.join(2 * _POLL_S)
 
     def _poll(self) -> None:
@@ -91,9 +91,3 @@ def _ask() -> dict[str, Node]:
         )
         for node in told
     }
-
-
-def _listens(node: Node) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((node.address, node.port), timeout=_PROBE_S):
-        return True
-    return False

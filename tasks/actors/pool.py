@@ -143,15 +143,15 @@ class RayPool:
 
     def close(self) -> None:
         """Kill the actors, and the local cluster if this pool started it."""
-        slots = self._muster.slots()
-        self._nodes.close()
+        slots, is_silent = self._muster.slots(), self._nodes.is_silent()
+        self._nodes.close(is_silent=is_silent)
         if self._marker is not None:
             self._marker.close()
-        if not self._is_local and not self._nodes.is_silent():  # a local one ends with all that is in it
+        if not self._is_local and not is_silent:  # a local one ends with all that is in it
             for slot in slots:
                 dismiss(slot, self._nodes.here)
         if self._owns_ray:
-            shut_down(slots, self._nodes.here, is_silent=self._nodes.is_silent())
+            shut_down(slots, self._nodes.here, is_silent=is_silent)
 
     def _told(self, slot: Slot, turn: int, future: Future[Any]) -> None:
         self._events.put((slot, turn, future))
@@ -193,7 +193,7 @@ class RayPool:
                 action="Look at /tmp/ray/session_latest/logs, then run again; finished work is kept.",
             )
         lost = list(self._busy)
-        self._nodes.close()
+        self._nodes.close(is_silent=True)
         shut_down(self._muster.slots(), self._nodes.here, is_silent=False)
         self._connect()
         self._begin()

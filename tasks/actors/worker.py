@@ -27,6 +27,7 @@ class WorkerActor:
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
         _leave_terminal()
+        _leave_package()
         cv2.setNumThreads(1)
         limit_threads()
         self._worker, self._files = Worker(spec, owns_process=True), tuple(files)
@@ -57,3 +58,9 @@ def _leave_terminal() -> None:
     """Read from nowhere: the kernel stops who sets up a terminal from its background, as scenedetect's ffmpeg does."""
     with Path(os.devnull).open() as nowhere:
         os.dup2(nowhere.fileno(), 0)
+
+
+def _leave_package() -> None:
+    """Leave the folder of the code that was handed over: Ray may unpack it anew, and then nobody has one to be in."""
+    if ray.get_runtime_context().runtime_env.get("working_dir"):
+        os.chdir(os.sep)

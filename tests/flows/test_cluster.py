@@ -14,6 +14,7 @@ from singalong.errors import ErrorClass
 from singalong.runfolder import RunFolder
 from tests.cluster_driver import ROOT, Driver
 from tests.raylets import Raylets
+from tests.synthetic_inputs import write_inputs
 
 pytestmark = pytest.mark.ray
 
@@ -26,10 +27,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
         yield raylets
 
 
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_inputs(folder, clip_s=0.4, song_s=1.2)
+    return folder / "manifest.csv"
+
+
 def test_with_no_node_that_fits_a_run_says_what_it_waits_for_and_ends(
-    cluster: Raylets, tmp_path: Path, demo_inputs: Path
+    cluster: Raylets, tmp_path: Path, manifest: Path
 ) -> None:
-    driver = Driver(cluster, tmp_path, demo_inputs / "manifest.csv", "cluster.wait_for_nodes_s=2")
+    driver = Driver(cluster, tmp_path, manifest, "cluster.wait_for_nodes_s=2", with_prefect=False)
     said = " ".join(driver.wait().split())
     assert driver.process.returncode not in (0, 130), said
     assert "no node has had room for a worker (1 CPU)" in said
@@ -38,12 +46,14 @@ def test_with_no_node_that_fits_a_run_says_what_it_waits_for_and_ends(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="hiding a folder from a node needs root")
-def test_a_node_that_has_another_disk_under_the_same_path_is_named(tmp_path: Path, demo_inputs: Path) -> None:
-    with Raylets(tmp_path / "ray") as cluster:
-        (tmp_path / "store").mkdir()
-        cluster.add_node(hidden=tmp_path / "store")
-        driver = Driver(cluster, tmp_path, demo_inputs / "manifest.csv", "run.num_actors=1")
-        said = " ".join(driver.wait().split())
+def test_a_node_that_has_another_disk_under_the_same_path_is_named_also_if_it_comes_late(
+    cluster: Raylets, tmp_path: Path, manifest: Path
+) -> None:
+    (tmp_path / "store").mkdir()
+    driver = Driver(cluster, tmp_path, manifest, "run.num_actors=1", with_prefect=False)
+    node = cluster.add_node(hidden=tmp_path / "store")
+    said = " ".join(driver.wait().split())
+    node.kill()
     assert driver.process.returncode == 2, said
     assert "does not see this" in said
     assert str(driver.store / ".seen-") in said
@@ -51,19 +61,18 @@ def test_a_node_that_has_another_disk_under_the_same_path_is_named(tmp_path: Pat
 
 
 def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(
-    cluster: Raylets, tmp_path: Path, demo_inputs: Path
+    cluster: Raylets, tmp_path: Path, manifest: Path
 ) -> None:
     checkout = tmp_path / "checkout"  # code that no node has: it must come from the driver
     for package in PACKAGES:
         shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
     with (checkout / "tasks" / "worker.py").open("a") as file:
         file.write("\n# not what is installed\n")
-    driver = Driver(cluster, tmp_path, demo_inputs / "manifest.csv", checkout=checkout)
-    first = cluster.add_node()  # a run may be there before its nodes
+    driver = Driver(cluster, tmp_path, manifest, "plan.shard_s=0.1", checkout=checkout)
+    for node in (cluster.add_node(), cluster.add_node()):  # a run may be there before its nodes
+        assert node.wait()
     driver.until(driver.workers)
-    cluster.add_node()
-    driver.until(lambda: len(driver.workers()) > 1)
-    first.kill()
+    cluster.node_at_work(driver.workers()).kill()
     said = driver.wait()
     assert driver.process.returncode == 0, said
     assert "Traceback" not in said

@@ -296,7 +296,7 @@ def dying_at(folder: Path, operations: list[tuple[str, int]], step: int) -> set[
     return {(kind, shard_id, int(number)) for kind, shard_id, number in map(str.split, lines)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lives=st.lists(st.tuples(OPERATIONS, st.integers(1, 30)), min_size=1, max_size=3))
 def test_drivers_that_die_at_any_step_lose_nothing_and_count_nothing_twice(
     lives: list[tuple[list[tuple[str, int]], int]],

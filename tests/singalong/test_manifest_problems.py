@@ -199,7 +199,7 @@ def test_columns_of_other_types_in_parquet_are_refused_row_by_row(folder: Path) 
     assert (problem.row, problem.column) == (1, "song")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=200) | st.text(alphabet='clip,song;"\n\t \0é{}:[]', max_size=120).map(str.encode))
 def test_any_bytes_at_all_give_pairs_or_a_manifest_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.getbasetemp()

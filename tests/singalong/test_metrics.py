@@ -59,7 +59,7 @@ def without_times(metrics: RunMetrics) -> dict[Any, float]:
 ENDS = st.sampled_from(["done", "reused", *ErrorClass])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ends=st.lists(st.tuples(st.integers(0, 3), ENDS, st.booleans()), max_size=12), split=st.integers(0, 12))
 def test_a_resumed_run_goes_on_counting_where_it_was_and_nothing_ever_goes_down(
     ends: list[tuple[int, str, bool]], split: int

@@ -301,7 +301,7 @@ def rows_strategy() -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(row, min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=rows_strategy(), data=st.data())
 def test_the_order_of_the_rows_does_not_matter_to_the_keys(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(rows))))
@@ -310,7 +310,7 @@ def test_the_order_of_the_rows_does_not_matter_to_the_keys(rows: list[dict[str, 
     assert keys(one) == keys(two)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=rows_strategy(), data=st.data())
 def test_editing_one_row_changes_its_keys_and_no_others(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     edited = data.draw(st.integers(0, len(rows) - 1))
@@ -322,7 +322,7 @@ def test_editing_one_row_changes_its_keys_and_no_others(rows: list[dict[str, Any
         assert same if pair_id != f"p{edited + 1}" else not set(after[pair_id]) & set(old)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     fps=st.fractions(min_value=1, max_value=120, max_denominator=1001),
     duration_s=st.floats(0.5, 60),

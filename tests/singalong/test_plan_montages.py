@@ -136,7 +136,7 @@ def test_the_end_of_the_song_is_no_cut() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     fps=st.sampled_from([Fraction(25), NTSC, Fraction(12), Fraction(60)]),
     ends=st.lists(st.floats(0.3, 6), min_size=1, max_size=12),

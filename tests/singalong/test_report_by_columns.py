@@ -140,7 +140,7 @@ def merge(shard_ids: Sequence[str], results: Sequence[ShardResult]) -> SyncScore
     return results[0].score.model_copy(update={"confidence": confidence, "num_windows": len(results)})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), part_rows=st.sampled_from([1, 2, 5, 1000]))
 def test_columns_come_to_what_rows_come_to(data: st.DataObject, part_rows: int) -> None:
     plan = data.draw(plans())

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from singalong.contracts import SyncScore, Verdict
@@ -138,7 +138,6 @@ def _table(rows: np.ndarray, start_frame: int, *, wrong: np.ndarray, frames_per_
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 119), max_size=4), st.integers(1, 2))
 def test_shards_combine_to_the_very_score_of_the_whole(borders: list[int], per_frame: int) -> None:
     rows = _rows(3)
@@ -194,7 +193,6 @@ def test_score_steps_show_the_nearest_frame(fps: Fraction, frames: list[int]) ->
     assert [frame_of_step(step, fps) for step in range(6)] == frames
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([Fraction(text) for text in ("25", "30", "24000/1001", "60", "12", "753/25")]),
     st.integers(0, 400),

@@ -36,7 +36,7 @@ class Outer(Row):
 inners = st.builds(Inner, key=texts, note=st.none() | texts, seconds=st.dictionaries(texts, floats, max_size=3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(
         st.builds(

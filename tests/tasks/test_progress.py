@@ -56,7 +56,7 @@ def test_workers_are_told_by_what_they_recorded_and_when(tmp_path: Path) -> None
         assert {state.worker for state in progress_of(run, now=soon).workers if state.quiet} == {"box:b"}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     clocks=st.lists(st.tuples(st.integers(0, 3599), st.integers(0, 3599)), min_size=3, max_size=3),
     now=st.datetimes(datetime(2025, 12, 31), datetime(2026, 1, 2), timezones=st.just(UTC)),

@@ -73,7 +73,7 @@ def test_signals_about_as_short_as_the_padding_are_mirrored_as_often_as_needed(n
     np.testing.assert_allclose(mel, plain_mel(samples), rtol=0, atol=MEL_TOLERANCE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 5000), max_size=12), num_samples=st.integers(1, 5000))
 def test_a_stream_gives_the_same_columns_for_any_blocks(cuts: list[int], num_samples: int) -> None:
     samples = chirp(0.4, 16000)[:num_samples]

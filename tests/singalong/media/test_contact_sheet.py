@@ -72,7 +72,7 @@ def test_sheets_are_one_or_two_panels_wide_and_keep_every_picture_whole(size: tu
     assert (drawn == 90).all(axis=2).sum() >= panels * width * height
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     text=st.text(st.characters(), max_size=120),
     size=st.sampled_from([(640, 360), (360, 640), (33, 700)]),

@@ -70,7 +70,7 @@ def test_a_tick_as_long_as_a_frame_does_not_bring_frames_early(tmp_path: Path) -
     assert numbers_at(facts, [0.0, 0.039, 0.04, 0.1]) == [0, 1, 1, 2]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(times=st.lists(st.floats(-1, 6, allow_nan=False), min_size=1, max_size=12), size=st.integers(1, 5))
 def test_any_times_in_any_chunks_give_the_frames_of_a_full_decode(
     uneven_clip: ClipFacts, long_clip: ClipFacts, times: list[float], size: int

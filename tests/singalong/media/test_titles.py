@@ -57,7 +57,7 @@ def test_a_long_name_is_shortened_to_the_picture() -> None:
     assert label.box[0] >= 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.text(st.characters(), max_size=100),
     note=st.text(st.characters(), max_size=40),
@@ -108,7 +108,7 @@ def test_a_label_keeps_its_shape_where_pixels_are_not_square() -> None:
     assert 2 * (wide.box[2] - wide.box[0]) == pytest.approx(plain.box[2] - plain.box[0], abs=2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     text=st.text(st.characters(), max_size=60),
     size=st.sampled_from([(640, 360), (360, 640), (96, 64), (32, 32)]),
