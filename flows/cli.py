@@ -12,6 +12,7 @@ import typer
 from flows.cli_models import models_app
 from flows.cli_schedule import schedule
 from flows.cli_train import train_app
+from flows.interrupts import EXIT_INTERRUPTED, INTERRUPTED, Interrupted, interruptible
 from flows.options import (
     Config,
     Json,
@@ -38,7 +39,7 @@ app.command()(schedule)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
 
-EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_SOME_FAILED, EXIT_USAGE = 1, 2
 
 
 @app.callback(invoke_without_command=True)
@@ -263,16 +264,23 @@ def doctor(json: Json = False) -> None:
 
 def main() -> None:
     """Console entry point: errors become sentences, Ctrl-C and SIGTERM become exit code 130."""
-    from flows.interrupts import Interrupted, interruptible
-
     try:
         with interruptible():
             app()
     except (Interrupted, KeyboardInterrupt):
-        typer.echo("interrupted: run the same command again to go on", err=True)
+        typer.echo(INTERRUPTED, err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as end:
+        if _is_interrupt(end):
+            typer.echo(INTERRUPTED, err=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the last border: no traceback reaches the terminal
         sys.exit(_report_error(error))
+
+
+def _is_interrupt(end: SystemExit) -> bool:
+    """Whether this is what typer makes of a Ctrl-C that no command took: an end without a word."""
+    return isinstance(end.__context__, typer.Exit) and isinstance(end.__context__.__cause__, KeyboardInterrupt)
 
 
 def _report_error(error: Exception) -> int:

@@ -13,7 +13,7 @@ from types import FrameType
 EXIT_INTERRUPTED = 130
 ENDS_WITHIN_S = 12.0
 """Longer than Ray and Prefect take to end when they are well, shorter than what service managers allow (15 s on)."""
-_INTERRUPTED = "interrupted: run the same command again to go on"
+INTERRUPTED = "interrupted: run the same command again to go on"
 
 _owns_process = False
 
@@ -62,6 +62,6 @@ def end_soon() -> None:
 
 def _end_now() -> None:
     sys.stdout.flush()
-    sys.stderr.write(f"{_INTERRUPTED}\n")
+    sys.stderr.write(f"{INTERRUPTED}\n")
     sys.stderr.flush()
     os._exit(EXIT_INTERRUPTED)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from flows.interrupts import EXIT_INTERRUPTED, INTERRUPTED
 from singalong.contracts import Row
 from singalong.errors import SingalongError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 SummaryT = TypeVar("SummaryT", bound=Row)
 
-EXIT_OK, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_OK, EXIT_SOME_FAILED = 0, 1
 
 _MAX_FAILURES_SHOWN = 20
 _PIPED_WIDTH = 200
@@ -65,7 +66,7 @@ def print_outcome(
 ) -> int:
     """Say what became of work that is resumable; its exit code. No summary: it was interrupted."""
     if summary is None:
-        err.print("interrupted: run the same command again to go on")
+        err.print(INTERRUPTED)
         return EXIT_INTERRUPTED
     if as_json:
         print_json(summary.model_dump(mode="json"))

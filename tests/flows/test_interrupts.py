@@ -44,3 +44,26 @@ def test_a_process_that_is_no_command_is_left_alone(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(interrupts, "ENDS_WITHIN_S", 0.0)
     interrupts.end_soon()
     time.sleep(0.2)  # still here
+
+
+STARTING = """
+import sys, time
+import flows.commands.doctor
+from flows.cli import main
+def starts(**options):
+    print("ready", flush=True)
+    time.sleep(60)
+flows.commands.doctor.doctor_command = starts
+sys.argv = ["singalong", "doctor"]
+main()
+"""
+
+
+def test_a_command_that_is_interrupted_before_it_listens_says_so() -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == interrupts.EXIT_INTERRUPTED
+    assert errors.decode().splitlines() == [interrupts.INTERRUPTED]
