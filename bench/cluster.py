@@ -116,7 +116,7 @@ def _with_two_nodes(bed: Bed, name: str, strike: Callable[[RayNode, Driver], Non
         driver.until(driver.workers)
         struck = time.time() if strike is not None else None
         if strike is not None:
-            strike(cluster.node_at_work(driver.workers()), driver)
+            strike(driver.node_at_work(), driver)
         return bed.judge(driver, began, struck)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from singalong.contracts import AttemptRow
 from singalong.errors import UsageError
 from singalong.runfolder import RunFolder
-from tests.raylets import Raylets
+from tests.raylets import Raylets, RayNode
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 420.0
@@ -56,6 +56,8 @@ class Driver:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "answer").open("w") as answer, self._log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=answer, stderr=log)
+        cluster.drivers.append(self.process)
+        self._cluster = cluster
 
     def wait(self) -> str:
         """What it said on standard error, once it has ended."""
@@ -80,6 +82,19 @@ class Driver:
 
     def workers(self) -> set[str]:
         return {row.worker for row in self.rows() if row.result is not None and not row.reused}
+
+    def node_at_work(self) -> RayNode:
+        """A node that has made a shard and lives; on a busy machine the first that made one may be gone."""
+        found: list[RayNode] = []
+
+        def look() -> bool:
+            node = self._cluster.node_at_work(self.workers())
+            if node is not None:
+                found.append(node)
+            return node is not None
+
+        self.until(look)
+        return found[0]
 
     def until(self, is_so: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE_S

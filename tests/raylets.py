@@ -131,6 +131,8 @@ class Raylets:
         namespaces = not is_alone and can_make_namespaces()
         self.nodes: list[RayNode] = []
         """The head, and all that were added."""
+        self.drivers: list[subprocess.Popen[bytes]] = []
+        """What runs on it, and ends with it at the latest."""
         self._namespaces: list[str] = []
         self._name = f"sg{os.getpid()}-{next(_NUMBERS)}" if namespaces else None
         self.host = f"{_SUBNET}.1" if namespaces else "127.0.0.1"
@@ -185,14 +187,16 @@ class Raylets:
         _ip("-n", name, "link", "set", "eth0", "up")
         return self._start(address, options, prefix=["ip", "netns", "exec", name, *prefix], link=(self._name, link))
 
-    def node_at_work(self, workers: Iterable[str]) -> RayNode:
-        """The node that holds one of these workers, HOST:PID."""
+    def node_at_work(self, workers: Iterable[str]) -> RayNode | None:
+        """A node that holds one of these workers, HOST:PID; None where all of them are gone."""
         pids = {int(name.rpartition(":")[2]) for name in workers}
-        (node, *_) = (node for node in self.nodes if pids & set(_family(node.process.pid)))
-        return node
+        return next((node for node in self.nodes if pids & set(_family(node.process.pid))), None)
 
     def close(self) -> None:
-        """End everything that was started."""
+        """End everything that was started, drivers first."""
+        for driver in self.drivers:
+            driver.kill()
+            driver.wait()
         for node in reversed(self.nodes):
             node.kill()
         for name in self._namespaces:  # and with them all that lies in them

@@ -71,8 +71,7 @@ def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(
     driver = Driver(cluster, tmp_path, manifest, "plan.shard_s=0.1", checkout=checkout)
     for node in (cluster.add_node(), cluster.add_node()):  # a run may be there before its nodes
         assert node.wait()
-    driver.until(driver.workers)
-    cluster.node_at_work(driver.workers()).kill()
+    driver.node_at_work().kill()
     said = driver.wait()
     assert driver.process.returncode == 0, said
     assert "Traceback" not in said

@@ -59,8 +59,7 @@ def test_a_node_that_loses_its_network_loses_its_shards_to_others(tmp_path: Path
         for node in (cluster.add_node(), cluster.add_node()):
             assert node.wait()
         driver = Driver(cluster, tmp_path, manifest, "plan.shard_s=0.1", with_prefect=False)
-        driver.until(driver.workers)
-        cut = cluster.node_at_work(driver.workers())
+        cut = driver.node_at_work()
         cut.cut()
         driver.until(lambda: any(row.failure is not None for row in driver.rows()))
         cut.mend()  # it may come back, and is not asked
