@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from rich.table import Table
@@ -41,10 +42,7 @@ def main() -> None:
         clip = _clip(options, folder)
         song = options.song.resolve() if options.song else make_song(folder / "song.wav", seconds=options.seconds)
         second = make_song(folder / "second.wav", seconds=options.seconds, seed=11)
-        ours = _ours(clip, song, second, folder, options.seconds)
-        alone_ms = dict(
-            zip(("wall", "cpu"), generator_only(FULL_SIZE, num_frames=ours["full size"].frames), strict=True)
-        )
+        ours, alone_ms = _ours(clip, song, second, folder, options.seconds)
         frames = ours["full size"].frames
         theirs = run_paper_way(clip, song, folder / "paper.mp4", num_frames=frames, detect_frames=options.detect_frames)
     _print_stages(ours, theirs)
@@ -99,22 +97,33 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _ours(clip: Path, song: Path, second: Path, folder: Path, seconds: float) -> dict[str, Ours]:
-    """Our ways, after one that only warms up: imports are a worker's start, which `bench.startup` measures."""
+def _ours(
+    clip: Path, song: Path, second: Path, folder: Path, seconds: float
+) -> tuple[dict[str, Ours], dict[Clock, float]]:
+    """Our ways, and the generator alone, ms a frame.
+
+    First one that only warms up: imports are a worker's start, which `bench.startup` measures. The generator alone runs
+    before, between and after those it is set beside: within minutes this machine's speed differs by a tenth.
+    """
     short = min(1.0, seconds)
     run_ours(clip, song, folder / "warm", short, generator=SMALL)
     run_ours(clip, song, folder / "warm2", short, generator=FULL_SIZE)
-    full = run_ours(clip, song, folder / "full", seconds, generator=FULL_SIZE)
-    return {
-        "full size": full,
-        "full, not scored": run_ours(
-            clip, song, folder / "plain", seconds, generator=FULL_SIZE, overrides=("score.scorer=none",)
-        ),
-        "bundled": run_ours(clip, song, folder / "small", seconds, generator=SMALL),
-        "bundled, 2nd song": run_ours(
-            clip, second, folder / "second", seconds, generator=SMALL, store=folder / "small" / "store"
-        ),
-    }
+    alone = [_alone(seconds)]
+    ours = {"full size": run_ours(clip, song, folder / "full", seconds, generator=FULL_SIZE)}
+    alone.append(_alone(seconds))
+    plain = ("score.scorer=none",)
+    ours["full, not scored"] = run_ours(clip, song, folder / "plain", seconds, generator=FULL_SIZE, overrides=plain)
+    alone.append(_alone(seconds))
+    ours["bundled"] = run_ours(clip, song, folder / "small", seconds, generator=SMALL)
+    ours["bundled, 2nd song"] = run_ours(
+        clip, second, folder / "second", seconds, generator=SMALL, store=folder / "small" / "store"
+    )
+    walls, cpus = zip(*alone, strict=True)
+    return ours, {"wall": fmean(walls), "cpu": fmean(cpus)}
+
+
+def _alone(seconds: float) -> tuple[float, float]:
+    return generator_only(FULL_SIZE, num_frames=max(64, int(seconds * 25 / 2)))
 
 
 def _targets(ours: Mapping[str, Ours], theirs: Timings, alone_ms: float, clock: Clock) -> list[Target]:
