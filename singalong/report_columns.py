@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from singalong.contracts import Failure, Plan, Row, ShardResult, Status, SyncScore, Verdict
-from singalong.fold import STATUSES
+from singalong.fold import STATUSES, Ints
 from singalong.report_schema import PairReportRow, report_schema
 from singalong.reviews import Decision
 from singalong.scoring import Scored
@@ -28,7 +28,6 @@ Judge = Callable[[Scored], Verdict]
 Merge = Callable[[Sequence[str], Sequence[ShardResult]], SyncScore | None]
 """The score of a pair of several shards, all done, by their ids and results; None when what it needs is gone."""
 Columns = dict[str, Any]
-Ints = NDArray[np.int64]
 
 PLAN_COLUMNS = (
     *("shard_id", "work_key", "start_frame", "end_frame", "pair_id", "row", "montage", "clip", "song"),

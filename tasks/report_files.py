@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from singalong.contracts import Status
 from singalong.errors import ErrorClass
+from singalong.fold import Ints
 from singalong.report_montages import PAIR_COLUMNS
 from singalong.report_schema import PairReportRow, rows_of
 from singalong.scoring import WORST_FIRST
@@ -27,7 +27,6 @@ _LOOKED_AT = (
     *("fps", "num_done", "review_ruling", "confidence_before", "verdict_before"),
 )
 _NAMES_KEPT = 5
-Ints = NDArray[np.int64]
 
 
 @dataclass

@@ -21,12 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from singalong import __version__
 from singalong.contracts import Status, Verdict
 from singalong.errors import ErrorClass
-from singalong.fold import RunFold
+from singalong.fold import Ints, RunFold
 from singalong.report_schema import MontageReportRow, PairReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
 from singalong.scoring import LEVEL_CONFIDENCE, WORST_FIRST
-from tasks.report_files import STATUS_ORDER, Ints, ReportFiles
+from tasks.report_files import STATUS_ORDER, ReportFiles
 
 MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
