@@ -5,7 +5,7 @@ links.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -312,7 +312,7 @@ def _badge(row: PairReportRow | MontageReportRow) -> str:
 
 @cache
 def _template() -> Template:
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "number": _number,
         "percent": _percent,
         "duration": _duration,
