@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-EXIT_INTERRUPTED = 130
+from flows.exit_codes import EXIT_INTERRUPTED
+
 ENDS_WITHIN_S = 12.0
 """Longer than Ray and Prefect take to end when they are well, shorter than what service managers allow (15 s on)."""
 INTERRUPTED = "interrupted: run the same command again to go on"

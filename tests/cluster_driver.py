@@ -106,10 +106,10 @@ class Driver:
 
 def main() -> None:
     """What `singalong run` does when Prefect does not work."""
-    from flows.cli import EXIT_USAGE
     from flows.commands.run import _execute_plainly
-    from flows.interrupts import EXIT_INTERRUPTED, Interrupted, interruptible
-    from flows.terminal import EXIT_OK, EXIT_SOME_FAILED, print_error
+    from flows.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
+    from flows.interrupts import Interrupted, interruptible
+    from flows.terminal import print_error
     from singalong.config import load_settings
     from singalong.errors import InputError, SingalongError
     from singalong.remote_store import store_of

@@ -25,7 +25,7 @@ from singalong.media.containers import DEFAULT_MAX_PIXELS, map_av_error, open_in
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
-from singalong.media.small import SmallPlanes
+from singalong.media.small import SmallPlanes, bgr_of
 from singalong.media.still_motion import moved_frame, moved_picture, path_times_s
 from singalong.media.stills import load_still
 
@@ -202,7 +202,7 @@ class SmallFrame:
     @property
     def bgr(self) -> U8:
         """The picture, upright, BGR uint8 (h, w, 3); made when it is asked for first."""
-        return self.picture.bgr if isinstance(self.picture, SmallPlanes) else self.picture
+        return bgr_of(self.picture)
 
 
 def iter_small_frames(facts: ClipFacts, *, max_side_px: int, decoder: Choice = ON_CPU) -> Iterator[SmallFrame]:

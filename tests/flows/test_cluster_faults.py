@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.interrupts import ENDS_WITHIN_S, EXIT_INTERRUPTED
+from flows.exit_codes import EXIT_INTERRUPTED
+from flows.interrupts import ENDS_WITHIN_S
 from singalong.contracts import Status
 from singalong.errors import ErrorClass
 from singalong.runfolder import RunFolder

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from flows import interrupts
+from flows.exit_codes import EXIT_INTERRUPTED
 
 STUCK = """
 import threading, time
@@ -35,7 +36,7 @@ def test_a_command_that_waits_for_the_dead_ends_all_the_same(times: int) -> None
             process.send_signal(signal.SIGTERM)
             time.sleep(0.1)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == (130 if times == 1 else process.returncode)
+    assert process.returncode == (EXIT_INTERRUPTED if times == 1 else process.returncode)
     assert time.monotonic() - started < 10
     assert times == 2 or b"run the same command again" in errors
 
@@ -65,5 +66,5 @@ def test_a_command_that_is_interrupted_before_it_listens_says_so() -> None:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == interrupts.EXIT_INTERRUPTED
+    assert process.returncode == EXIT_INTERRUPTED
     assert errors.decode().splitlines() == [interrupts.INTERRUPTED]
