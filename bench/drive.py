@@ -24,8 +24,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from bench.scale import _result as result_of
-from bench.scale import plan_of, write_manifest
+from bench.scale import plan_of, result_of, write_manifest
 from flows.order import in_waves
 from singalong.config import Settings, load_settings
 from singalong.contracts import ClipFacts, Plan

@@ -38,7 +38,8 @@ def add_command(name: str, checkpoint: Path, *, replace: bool, as_json: bool) ->
         return EXIT_OK
     size = f"{card.num_parameters:,} parameters" if card.num_parameters else f"{card.num_bytes / 1e6:.1f} MB"
     out.print(f"added {card.name}: {card.architecture} ({card.role}), {size}")
-    out.print(f"licence: {card.licence}")
+    out.print(f"licence: {card.licence}", markup=False)
+    out.print(f"trained on: {card.trained_on}", markup=False)
     return EXIT_OK
 
 
