@@ -27,6 +27,8 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 from bench.scale import _result as result_of
 from bench.scale import plan_of, write_manifest
 from flows.order import in_waves
@@ -153,7 +155,8 @@ def drive(folder: Path, num_shards: int, num_actors: int) -> dict[str, Any]:
         "first_thousand": steps[0],
         "last_thousand": steps[-1],
         "mean": _mean(steps),
-        "tenths": [_mean(steps[len(steps) * part // 10 : len(steps) * (part + 1) // 10]) for part in range(10)],
+        "tenths": [_mean(part) for part in _tenths(steps)],
+        "growth": _growth([step["units"] for step in steps]),
         "every_thousand": steps,
         "num_segments": len(segments),
         "segment_bytes": sum(path.stat().st_size for path in segments),
@@ -161,8 +164,21 @@ def drive(folder: Path, num_shards: int, num_actors: int) -> dict[str, Any]:
     }
 
 
+def _tenths(steps: Sequence[dict[str, float]]) -> list[Sequence[dict[str, float]]]:
+    return [steps[len(steps) * part // 10 : len(steps) * (part + 1) // 10] for part in range(10)]
+
+
 def _mean(steps: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]} if steps else {}
+
+
+def _growth(units: Sequence[float]) -> dict[str, float] | None:
+    """How much of its mean cost a shard costs more at the end than at the beginning, by a straight line through all."""
+    if len(units) < 10:
+        return None
+    (slope, _), errors = np.polyfit(range(len(units)), units, 1, cov=True)
+    share = len(units) / float(np.mean(units))
+    return {"of_mean": float(slope) * share, "standard_error": float(errors[0, 0]) ** 0.5 * share}
 
 
 def _holders_of_the_actor() -> list[ModuleType]:
