@@ -29,8 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from bench.scale import _result as result_of
-from bench.scale import plan_of, write_manifest
+from bench.scale import plan_of, result_of, write_manifest
 from flows.order import in_waves
 from singalong.attempt_files import encode_batch
 from singalong.config import Settings, load_settings
