@@ -107,8 +107,8 @@ class Driver:
 def main() -> None:
     """What `singalong run` does when Prefect does not work."""
     from flows.cli import EXIT_USAGE
-    from flows.commands.run import _execute_plainly
     from flows.interrupts import EXIT_INTERRUPTED, Interrupted, interruptible
+    from flows.running import execute_plainly
     from flows.terminal import EXIT_OK, EXIT_SOME_FAILED, print_error
     from singalong.config import load_settings
     from singalong.errors import InputError, SingalongError
@@ -120,7 +120,7 @@ def main() -> None:
     try:
         with interruptible():
             plan, rows = plan_run(manifest, settings=settings, store=store_of(settings))
-            summary = _execute_plainly(RunFolder.create(Path(run), plan, settings, manifest=rows))
+            summary = execute_plainly(RunFolder.create(Path(run), plan, settings, manifest=rows))
     except (Interrupted, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
     except SingalongError as error:
