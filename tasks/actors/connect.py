@@ -35,7 +35,7 @@ _HEAD_S, _PAUSE_S = 5.0, 0.2
 
 
 def connect(
-    address: str | None, *, share_code: bool = True, metrics_port: int | None = None, job_environments: bool = False
+    address: str | None, *, share_code: bool = True, metrics_port: int | None = None, job_environments: bool = True
 ) -> bool:
     """Start a local cluster or join an existing one; True if we own it.
 

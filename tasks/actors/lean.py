@@ -25,6 +25,7 @@ from ray._private import ray_constants, services, utils
 from ray._private.node import Node
 from ray._private.runtime_env.uv_runtime_env_hook import _get_uv_run_cmdline
 
+_core: Any = _raylet  # its types leave out how ports are made known
 _SPARE = ("start_monitor", "start_log_monitor", "start_api_server")
 """Methods of Ray's node that start them; Ray 2.60 has no settings for this."""
 _COMMANDS = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
@@ -83,8 +84,8 @@ def _without_agents(start: Start) -> Start:
         if process_type == ray_constants.PROCESS_TYPE_RAYLET:
             flags = dict(part.split("=", 1) for part in command if part.startswith("--") and "=" in part)
             for name in _PORTS:
-                port_name = getattr(_raylet, f"{name}_PORT_NAME")
-                _raylet.persist_port(flags["--session_dir"], flags["--node_id"], port_name, _NO_PORT)
+                port_name = getattr(_core, f"{name}_PORT_NAME")
+                _core.persist_port(flags["--session_dir"], flags["--node_id"], port_name, _NO_PORT)
             idle = subprocess.list2cmdline([sys.executable, "-I", "-S", str(_BYSTANDER)])
             command = [next((key + idle for key in _COMMANDS if part.startswith(key)), part) for part in command]
         return start(command, process_type, *arguments, **options)

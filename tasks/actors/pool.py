@@ -69,8 +69,12 @@ class RayCluster:
 
     def _connect(self) -> bool:
         settings = self._settings
-        share, port = settings.cluster.share_code, settings.run.ray_metrics_port
-        return connect(settings.run.ray_address, share_code=share, metrics_port=port)
+        return connect(
+            settings.run.ray_address,
+            share_code=settings.cluster.share_code,
+            metrics_port=settings.run.ray_metrics_port,
+            job_environments=False,
+        )
 
 
 class RayPool:

@@ -39,7 +39,7 @@ def train_on_ray(
     Raises what a worker raised if it is one of our errors, InfraError for a worker that died, UsageError where one
     machine has fewer cores or GPUs than workers.
     """
-    owns_ray = connect(None, job_environments=True)
+    owns_ray = connect(None)
     try:
         is_local = owns_ray and not os.environ.get("RAY_ADDRESS")
         options = _worker_resources(num_workers, use_gpu, is_local=is_local)
