@@ -161,9 +161,9 @@ def _look_seldom() -> None:
     """Have the server's own worker look for work every few seconds; Prefect has no setting for this."""
     from prefect.server.api import background_workers
 
+    module: Any = background_workers
     interval = timedelta(seconds=_LOOK_S)
-    seldom: Any = partial(background_workers.Worker, minimum_check_interval=interval, scheduling_resolution=interval)
-    background_workers.Worker = seldom
+    module.Worker = partial(module.Worker, minimum_check_interval=interval, scheduling_resolution=interval)
 
 
 if __name__ == "__main__":
