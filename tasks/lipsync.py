@@ -144,7 +144,7 @@ class _Shard:
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
         self.mel_starts = _mel_starts(voice, self.pair, self.shard, generator)
         self.sung = _sung_shares(voice, self.pair, self.shard, settings, generator)
-        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
+        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score, song)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
         self.windows = WindowRows.none()
@@ -377,7 +377,7 @@ def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDA
 
 
 def _shard_scorer(
-    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings
+    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings, song: Path
 ) -> ShardScorer | None:
     if scorer is None:
         return None
@@ -391,4 +391,5 @@ def _shard_scorer(
         end_frame=shard.end_frame,
         fps=pair.fps,
         min_windows=settings.min_windows,
+        song=song,
     )
