@@ -56,6 +56,7 @@ def end_soon() -> None:
     counts is on the disk already; what hangs on this process ends with it.
     """
     if _owns_process:
+        signal.alarm(0)  # in Ray's start, a SIGTERM sets one that aborts the process after three seconds
         timer = threading.Timer(ENDS_WITHIN_S, _end_now)
         timer.daemon = True
         timer.start()

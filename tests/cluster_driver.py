@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from singalong.contracts import AttemptRow
+from singalong.contracts import AttemptRow, Failure
 from singalong.errors import UsageError
 from singalong.runfolder import RunFolder
 from tests.raylets import Raylets, RayNode
@@ -79,6 +79,9 @@ class Driver:
             return RunFolder.open(self.run).attempts()
         except UsageError:
             return []  # it is yet to be planned
+
+    def failures(self) -> list[Failure]:
+        return [row.failure for row in self.rows() if row.failure is not None]
 
     def workers(self) -> set[str]:
         return {row.worker for row in self.rows() if row.result is not None and not row.reused}

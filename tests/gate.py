@@ -40,4 +40,11 @@ class Gate:
     def standing(self) -> set[int]:
         """Ids of the processes that stand there."""
         pids = {int(path.stem) for path in self._folder.glob("*.stands")}
-        return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+        return {pid for pid in pids if self._is_ours(pid)}
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process lives, and is none that got a dead one's id."""
+        try:
+            return str(self._folder).encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
