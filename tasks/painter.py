@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from singalong.media.align import add_detail, aligned_face, alignment
 from singalong.media.color_match import ColorMatch
-from singalong.media.detail import WHOLE, DetailTransfer, Part
-from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
-from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
+from singalong.media.detail import WHOLE, DetailTransfer
+from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr, paste_samples
+from singalong.media.geometry import Box, Part, fit_to_box, network_crop, pad_box, part_of, paste_mask
 from singalong.media.jaw import jaw_outline
 from singalong.media.warp import apply_warp, hold_still
 from singalong.settings import LipsyncSettings
@@ -141,6 +141,9 @@ class FacePainter:
         """The frame with a drawing in it, and the drawn face."""
         spot, crop = sitting.spot, sitting.crop
         enhancer = self.enhancer if spot.landmarks is not None else None
+        if isinstance(drawing, np.ndarray) and self._is_plain(sitting, enhancer):
+            with self._watch.stage("paste"):
+                return self._laid_samples(sitting, shown, drawing), drawing
         with self._watch.stage("paste"):
             if isinstance(drawing, np.ndarray):
                 made, mask = drawing, self.mask(spot)
@@ -160,8 +163,21 @@ class FacePainter:
                 part = _seen(mask, spot.box)
                 face, mask = face[part], mask[part]
             output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
-            paste_bgr(output, _part_of(spot.box, part), face, mask)
+            paste_bgr(output, part_of(spot.box, part), face, mask)
         return output, made
+
+    def _is_plain(self, sitting: _Sitting, enhancer: Enhancer | None) -> bool:
+        """Whether the frame's own samples will do: enhancers see BGR, and HDR is not what its samples say."""
+        return self.settings.keep_detail and enhancer is None and not sitting.frame.is_deep
+
+    def _laid_samples(self, sitting: _Sitting, shown: U8, drawing: U8) -> YuvFrame:
+        """The frame with a drawing in it, without ever making BGR of what is pasted."""
+        box, mask = sitting.spot.box, self.mask(sitting.spot)
+        part = _seen(mask, box)
+        luma, chroma = self._detail.enlarge_samples(sitting.frame, box, self._matched(sitting, shown, drawing), part)
+        output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
+        paste_samples(output, part_of(box, part), luma, chroma, mask[part])
+        return output
 
     def _enhanced(
         self, sitting: _Sitting, face: U8, mask: NDArray[np.float32], enhancer: Enhancer
@@ -181,19 +197,23 @@ class FacePainter:
         if self.settings.mask == "box":
             x1, y1, x2, y2 = spot.box
             return paste_mask(x2 - x1, y2 - y1, style="box", feather=self.settings.feather)
-        return _lower_face(spot, self.settings.feather) * np.float32(spot.weight)
+        return _weighed(_lower_face(spot, self.settings.feather), spot.weight)
 
     def _soft_mask(self, spot: Spot, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Where bends and enhancers act: within the lower face whatever the setting, as neither has a box to show."""
-        return _lower_face(spot, max(self.settings.feather, _MIN_FADE), size) * np.float32(spot.weight)
+        return _weighed(_lower_face(spot, max(self.settings.feather, _MIN_FADE), size), spot.weight)
 
-    def _finished(self, sitting: _Sitting, shown: U8, made: U8, part: Part) -> U8:
-        """A part of a painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+    def _matched(self, sitting: _Sitting, shown: U8, made: U8) -> NDArray[np.float32]:
+        """A painted face in the clip's colours, if so set, float32 of the network's size."""
         if sitting.spot.shot != self._shot:
             self._colors.cut()
             self._detail.cut()
             self._shot = sitting.spot.shot
-        matched = self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
+        return self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
+
+    def _finished(self, sitting: _Sitting, shown: U8, made: U8, part: Part) -> U8:
+        """A part of a painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+        matched = self._matched(sitting, shown, made)
         if self.settings.keep_detail:
             return self._detail.enlarge(sitting.crop, matched, part)
         whole = fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
@@ -210,6 +230,10 @@ def _lower_face(spot: Spot, feather: float, size: tuple[int, int] | None = None)
     feather_px = feather * min(x2 - x1, y2 - y1)
     jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather_px, size=(width, height))
     return mask if jaw is None else mask * jaw
+
+
+def _weighed(mask: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    return mask if weight == 1.0 else mask * np.float32(weight)
 
 
 def _changed(face: U8, crop: U8) -> NDArray[np.float32]:
@@ -230,13 +254,6 @@ def _seen(mask: NDArray[np.float32], box: Box) -> Part:
     first_row, last_row = max(0, top - (y1 + top) % 2), top + height + (y1 + top + height) % 2
     first_column, last_column = max(0, left - (x1 + left) % 2), left + width + (x1 + left + width) % 2
     return slice(first_row, min(last_row, y2 - y1)), slice(first_column, min(last_column, x2 - x1))
-
-
-def _part_of(box: Box, part: Part) -> Box:
-    """The box of some of its rows and columns."""
-    rows, columns = part
-    x1, y1 = box[:2]
-    return x1 + columns.start, y1 + rows.start, x1 + columns.stop, y1 + rows.stop
 
 
 class _Sitting(NamedTuple):

@@ -14,6 +14,7 @@ from models.engine import Bend
 from models.enhancer import Enhancer
 from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, frame_to_bgr
+from singalong.media.geometry import Box, Part
 from singalong.media.probe import probe_clip
 from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter, Painted, Spot
@@ -226,17 +227,63 @@ def test_on_a_real_face_a_colour_shift_shows_no_box(shared_data: Path) -> None:
 
 
 def test_only_what_a_mask_shows_is_finished() -> None:
-    sizes = []
+    parts = []
     made = painter(darker, feather=0.1)
-    enlarge = made._detail.enlarge
+    enlarge = made._detail.enlarge_samples
 
-    def watched(source: np.ndarray, drawn: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
-        result = enlarge(source, drawn, part)
-        sizes.append((result.size / source.size, part))
-        return result
+    def watched(frame: YuvFrame, box: Box, drawn: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        luma, chroma = enlarge(frame, box, drawn, part)
+        parts.append((luma.shape, chroma.shape, part))
+        return luma, chroma
 
-    made._detail.enlarge = watched  # type: ignore[method-assign]
+    made._detail.enlarge_samples = watched  # type: ignore[method-assign]
     made.paint([face_frame()], [replace(SPOT, box=(61, 41, 260, 280))], mels(1))
-    ((share, (rows, columns)),) = sizes
-    assert share < 0.65
+    ((size, chroma_size, (rows, columns)),) = parts
+    assert size[0] * size[1] < 0.65 * (260 - 61) * (280 - 41)
     assert (41 + rows.start) % 2 == (61 + columns.start) % 2 == 0  # whole samples of chroma: nothing is added
+    assert chroma_size == (size[0] // 2, size[1] // 2, 2)
+
+
+def through_bgr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FacePainter, "_is_plain", lambda *_: False)
+
+
+def new_mouth(face: np.ndarray) -> np.ndarray:
+    """What a trained generator makes: a cast, and another mouth."""
+    other = with_cast(face)
+    other[62:78, 30:66] = cv2.GaussianBlur(other[62:78, 30:66] // 2 + np.uint8([20, 10, 70]), (0, 0), 2)
+    return other
+
+
+@pytest.mark.parametrize("box", [BOX, (X1 + 1, Y1 + 1, X2, Y2 - 1), (X1, Y1 + 1, X2 + 1, Y2)])
+def test_a_frames_own_samples_give_the_picture_that_bgr_gives(
+    box: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [face_frame(seed=i) for i in range(3)]
+    spots = [replace(SPOT, box=box)] * 3
+    ours = painter(new_mouth).paint(frames, spots, mels(3)).frames[-1]
+    through_bgr(monkeypatch)
+    theirs = painter(new_mouth).paint(frames, spots, mels(3)).frames[-1]
+    assert (theirs.v != frames[-1].v).sum() > 200
+    for plane in ("y", "u", "v"):
+        off = np.abs(getattr(ours, plane).astype(int) - getattr(theirs, plane))
+        assert np.percentile(off, 99) <= 1
+        assert off.max() <= 6  # where two colours meet, chroma is no finer than the clip's
+
+
+def test_chroma_lies_beneath_its_luma_in_boxes_with_odd_corners() -> None:
+    edges = []
+    for shift in range(2):
+        frame = face_frame(grain=0.0)
+        box = (X1 + shift, Y1 + shift, X2 + shift, Y2 + shift)
+
+        def red_below(face: np.ndarray) -> np.ndarray:
+            face = np.full_like(face, 128)
+            face[66:] = (40, 40, 220)
+            return face
+
+        output = paint(frame, red_below, Spot(box), match_color=False)
+        red = output.v[90:112, 80].astype(float) - output.v[90, 80]
+        edges.append(2 * (112 - red.sum() / red[-1]))
+    # a box one pixel lower paints one pixel lower, though there is chroma for every second only
+    assert abs(edges[1] - edges[0] - 1) < 0.25
