@@ -6,8 +6,9 @@ Legend: n frames, S mel steps of the generator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -20,13 +21,13 @@ from singalong.media.detail import WHOLE, DetailTransfer
 from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr, paste_samples
 from singalong.media.geometry import Box, Part, fit_to_box, network_crop, pad_box, part_of, paste_mask
 from singalong.media.jaw import jaw_outline
-from singalong.media.warp import apply_warp, hold_still
+from singalong.media.warp import apply_warp, hold_still, warp_samples
 from singalong.settings import LipsyncSettings
 from singalong.tracks import ChosenFace
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from models.engine import Drawing, Engine
+    from models.engine import Bend, Drawing, Engine
     from models.enhancer import Enhancer
 
 U8 = NDArray[np.uint8]
@@ -63,12 +64,12 @@ class Painted:
 
     Attributes:
         frames: one for each given; those without a spot are the very ones given.
-        faces: the drawn face by index of its frame, BGR uint8 (h, w, 3): of the network's size where it was painted
-            anew, of the box's where it was bent.
+        faces: by index of the frame, who gives the drawn face, BGR uint8 (h, w, 3): of the network's size where it was
+            painted anew, of the box's where it was bent.
     """
 
     frames: list[YuvFrame]
-    faces: dict[int, U8]
+    faces: dict[int, Callable[[], U8]]
 
 
 class FacePainter:
@@ -126,7 +127,8 @@ class FacePainter:
                 if spot is not None
             }
             small = [network_crop(sitting.crop) for sitting in sittings.values()]
-        outputs, faces = list(frames), {}
+        outputs = list(frames)
+        faces: dict[int, Callable[[], U8]] = {}
         if sittings:
             indices = list(sittings)
             with self._watch.stage("generate"):
@@ -137,22 +139,24 @@ class FacePainter:
                 outputs[index], faces[index] = self._lay(sitting, shown, drawing)
         return Painted(outputs, faces)
 
-    def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
-        """The frame with a drawing in it, and the drawn face."""
+    def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, Callable[[], U8]]:
+        """The frame with a drawing in it, and who gives the drawn face."""
         spot, crop = sitting.spot, sitting.crop
         enhancer = self.enhancer if spot.landmarks is not None else None
-        if isinstance(drawing, np.ndarray) and self._is_plain(sitting, enhancer):
+        if enhancer is None and not sitting.frame.is_deep:  # enhancers see BGR, and HDR is not what its samples say
             with self._watch.stage("paste"):
-                return self._laid_samples(sitting, shown, drawing), drawing
+                if not isinstance(drawing, np.ndarray):
+                    bent = self._bent_samples(sitting, drawing)
+                    return bent, partial(face_region_to_bgr, bent, spot.box)
+                if self.settings.keep_detail:
+                    return self._painted_samples(sitting, shown, drawing), lambda: drawing
         with self._watch.stage("paste"):
             if isinstance(drawing, np.ndarray):
                 made, mask = drawing, self.mask(spot)
                 part = _seen(mask, spot.box) if enhancer is None else WHOLE
                 face, mask = self._finished(sitting, shown, drawing, part), mask[part]
             else:
-                cells = (drawing.flow.shape[1], drawing.flow.shape[0])
-                calm = hold_still(drawing.flow, drawing.patch, self._soft_mask(spot, cells))
-                made = face = apply_warp(crop, *calm)
+                made = face = apply_warp(crop, *self._calm(spot, drawing))
                 # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
                 mask, part = _changed(face, crop), WHOLE
         if enhancer is not None:
@@ -164,13 +168,9 @@ class FacePainter:
                 face, mask = face[part], mask[part]
             output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
             paste_bgr(output, part_of(spot.box, part), face, mask)
-        return output, made
+        return output, lambda: made
 
-    def _is_plain(self, sitting: _Sitting, enhancer: Enhancer | None) -> bool:
-        """Whether the frame's own samples will do: enhancers see BGR, and HDR is not what its samples say."""
-        return self.settings.keep_detail and enhancer is None and not sitting.frame.is_deep
-
-    def _laid_samples(self, sitting: _Sitting, shown: U8, drawing: U8) -> YuvFrame:
+    def _painted_samples(self, sitting: _Sitting, shown: U8, drawing: U8) -> YuvFrame:
         """The frame with a drawing in it, without ever making BGR of what is pasted."""
         box, mask = sitting.spot.box, self.mask(sitting.spot)
         part = _seen(mask, box)
@@ -178,6 +178,17 @@ class FacePainter:
         output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
         paste_samples(output, part_of(box, part), luma, chroma, mask[part])
         return output
+
+    def _bent_samples(self, sitting: _Sitting, bend: Bend) -> YuvFrame:
+        """The frame with a bent face, without ever making BGR of it."""
+        output = sitting.frame.copy()
+        warp_samples(output, sitting.spot.box, *self._calm(sitting.spot, bend))
+        return output
+
+    def _calm(self, spot: Spot, bend: Bend) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A bend that ends where the lower face does."""
+        cells = (bend.flow.shape[1], bend.flow.shape[0])
+        return hold_still(bend.flow, bend.patch, self._soft_mask(spot, cells))
 
     def _enhanced(
         self, sitting: _Sitting, face: U8, mask: NDArray[np.float32], enhancer: Enhancer

@@ -188,12 +188,15 @@ def chroma_of(frame: YuvFrame, samples: Box) -> U8:
     return cast(U8, cv2.merge([np.ascontiguousarray(plane[y1:y2, x1:x2]) for plane in (frame.u, frame.v)]))
 
 
-def over_chroma(field: F32, box: Box) -> F32:
-    """A field (h, w) over the pixels of a box as means over the chroma samples that have a share in it; 0 beyond."""
+def over_chroma(field: F32, box: Box, *, edge: int = cv2.BORDER_CONSTANT) -> F32:
+    """A field (h, w) over the pixels of a box as means over the chroma samples that have a share in it.
+
+    Beyond the box it is 0, unless `edge` says that it goes on.
+    """
     x1, y1, x2, y2 = box
     margins = (y1 % 2, y2 % 2, x1 % 2, x2 % 2)
     if any(margins):
-        field = cast(F32, cv2.copyMakeBorder(field, *margins, borderType=cv2.BORDER_CONSTANT, value=0.0))
+        field = cast(F32, cv2.copyMakeBorder(field, *margins, borderType=edge, value=0.0))
     size = field.shape[1] // 2, field.shape[0] // 2
     return cast(F32, cv2.resize(field, size, interpolation=cv2.INTER_AREA))
 

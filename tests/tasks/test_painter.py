@@ -13,9 +13,11 @@ from models import registry
 from models.engine import Bend
 from models.enhancer import Enhancer
 from singalong.media.decode import ClipReader
-from singalong.media.frames import YuvFrame, frame_to_bgr
-from singalong.media.geometry import Box, Part
+from singalong.media.detail import DetailTransfer
+from singalong.media.frames import YuvFrame, face_region_to_bgr, frame_to_bgr, over_chroma, paste_bgr, yuv_values
+from singalong.media.geometry import Box, Part, part_of
 from singalong.media.probe import probe_clip
+from singalong.media.warp import apply_warp
 from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter, Painted, Spot
 from tests.enhancers import sharpener
@@ -244,8 +246,19 @@ def test_only_what_a_mask_shows_is_finished() -> None:
     assert chroma_size == (size[0] // 2, size[1] // 2, 2)
 
 
-def through_bgr(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FacePainter, "_is_plain", lambda *_: False)
+def enlarge_through_bgr(
+    self: DetailTransfer, frame: YuvFrame, box: Box, made: np.ndarray, part: Part
+) -> tuple[np.ndarray, np.ndarray]:
+    bgr = self.enlarge(face_region_to_bgr(frame, box), made, part)
+    y, *uv = cv2.split(yuv_values(frame, bgr.astype(np.float32)))
+    place = part_of(box, part)
+    return y, np.dstack([over_chroma(plane, place, edge=cv2.BORDER_REPLICATE) for plane in uv])  # type: ignore[arg-type]
+
+
+def warp_through_bgr(frame: YuvFrame, box: Box, flow: np.ndarray, patch: np.ndarray) -> None:
+    crop = face_region_to_bgr(frame, box)
+    face = apply_warp(crop, flow, patch)
+    paste_bgr(frame, box, face, (face != crop).any(axis=2).astype(np.float32))
 
 
 def new_mouth(face: np.ndarray) -> np.ndarray:
@@ -255,20 +268,33 @@ def new_mouth(face: np.ndarray) -> np.ndarray:
     return other
 
 
+def smile(face: np.ndarray) -> Bend:
+    """Wider lips, and teeth."""
+    rows, columns = np.mgrid[:96, :96].astype(np.float32)
+    near = np.exp(-(((columns - 48) / 22) ** 2 + ((rows - 70) / 12) ** 2))
+    flow = np.stack([-0.06 * near * np.sign(columns - 48) * np.abs(columns - 48) / 22, 0.03 * near], axis=-1)
+    patch = np.zeros((4, 96, 96), np.float32)
+    patch[:3], patch[3] = 0.8, np.clip(3 * np.exp(-(((columns - 48) / 12) ** 2 + ((rows - 70) / 5) ** 2)) - 1, 0, 1)
+    return Bend(flow.astype(np.float32), patch)
+
+
+@pytest.mark.parametrize("draw", [new_mouth, smile])
 @pytest.mark.parametrize("box", [BOX, (X1 + 1, Y1 + 1, X2, Y2 - 1), (X1, Y1 + 1, X2 + 1, Y2)])
 def test_a_frames_own_samples_give_the_picture_that_bgr_gives(
-    box: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
+    box: Box, draw: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = [face_frame(seed=i) for i in range(3)]
     spots = [replace(SPOT, box=box)] * 3
-    ours = painter(new_mouth).paint(frames, spots, mels(3)).frames[-1]
-    through_bgr(monkeypatch)
-    theirs = painter(new_mouth).paint(frames, spots, mels(3)).frames[-1]
-    assert (theirs.v != frames[-1].v).sum() > 200
+    ours = painter(draw).paint(frames, spots, mels(3))
+    monkeypatch.setattr(DetailTransfer, "enlarge_samples", enlarge_through_bgr)
+    monkeypatch.setattr("tasks.painter.warp_samples", warp_through_bgr)
+    theirs = painter(draw).paint(frames, spots, mels(3))
+    assert (theirs.frames[2].v != frames[2].v).sum() > 200
     for plane in ("y", "u", "v"):
-        off = np.abs(getattr(ours, plane).astype(int) - getattr(theirs, plane))
+        off = np.abs(getattr(ours.frames[2], plane).astype(int) - getattr(theirs.frames[2], plane))
         assert np.percentile(off, 99) <= 1
         assert off.max() <= 6  # where two colours meet, chroma is no finer than the clip's
+    assert np.abs(ours.faces[2]().astype(int) - theirs.faces[2]()).mean() < 1
 
 
 def test_chroma_lies_beneath_its_luma_in_boxes_with_odd_corners() -> None:
