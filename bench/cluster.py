@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.rough import make_inputs
-from flows.interrupts import EXIT_INTERRUPTED
+from flows.exit_codes import EXIT_INTERRUPTED
 from flows.order import run_stages
 from singalong.config import load_settings
 from singalong.contracts import AttemptRow
@@ -113,10 +113,11 @@ def _with_two_nodes(bed: Bed, name: str, strike: Callable[[RayNode, Driver], Non
         nodes = [cluster.add_node(), cluster.add_node()]
         assert all(node.wait() for node in nodes)
         began, driver = time.time(), bed.drive(cluster, name)
-        driver.until(driver.workers)
-        struck = time.time() if strike is not None else None
+        struck = None
         if strike is not None:
-            strike(driver.node_at_work(), driver)
+            node = driver.node_at_work()
+            struck = time.time()
+            strike(node, driver)
         return bed.judge(driver, began, struck)
 
 
@@ -180,10 +181,7 @@ def lose_the_head(bed: Bed) -> Came:
         noticed_s = time.time() - struck
         assert "the head of the Ray cluster has not answered" in said, said
         assert "Traceback" not in said, said
-    with Raylets(bed.home / "ray2") as cluster:
-        cluster.add_node()
-        came = bed.judge(bed.drive(cluster, "lose the head"), began, None)
-    return Came(**asdict(came) | {"noticed_s": round(noticed_s, 1)})
+    return _resumed(bed, "lose the head", began, noticed_s)
 
 
 def interrupt_without_a_head(bed: Bed) -> Came:
@@ -201,9 +199,14 @@ def interrupt_without_a_head(bed: Bed) -> Came:
         noticed_s = time.time() - struck
         assert driver.process.returncode == EXIT_INTERRUPTED, said
         assert "Traceback" not in said, said
+    return _resumed(bed, "interrupt without a head", began, noticed_s)
+
+
+def _resumed(bed: Bed, name: str, began: float, noticed_s: float) -> Came:
+    """What came of a run that ended with its cluster, once the same command has gone on with it on another."""
     with Raylets(bed.home / "ray2") as cluster:
         cluster.add_node()
-        came = bed.judge(bed.drive(cluster, "interrupt without a head"), began, None)
+        came = bed.judge(bed.drive(cluster, name), began, None)
     return Came(**asdict(came) | {"noticed_s": round(noticed_s, 1)})
 
 

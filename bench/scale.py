@@ -29,7 +29,6 @@ from singalong.attempt_files import SegmentName, hash_of
 from singalong.config import Settings
 from singalong.contracts import (
     AttemptRow,
-    ClipFacts,
     Failure,
     ModelRef,
     PairRow,
@@ -44,6 +43,7 @@ from singalong.manifest import read_manifest
 from singalong.plan import make_plan
 from singalong.runfolder import RunFolder
 from tasks.memory import peak_rss_mb
+from tests.singalong.builders import clip_facts, sha, song_facts
 
 NUM_CLIPS, NUM_SONGS, PAIRS_A_MONTAGE = 1000, 50, 100
 CLIP_S = 8.0
@@ -68,23 +68,9 @@ def write_manifest(folder: Path, num_pairs: int) -> Path:
 
 def plan_of(rows: list[PairRow]) -> Plan:
     """The plan of these rows, of clips and songs that were never probed."""
-    from singalong.contracts import SongFacts
-
-    clips = {
-        path: ClipFacts(
-            **{"path": path, "sha256": _digest(path), "num_bytes": 1, "is_still": False, "width": 1280, "height": 720},
-            **{"rotation_deg": 0, "fps": 25, "num_frames": 500, "first_frame_s": 0.0, "duration_s": 20.0},
-            **{"is_vfr": False, "codec": "h264", "pix_fmt": "yuv420p", "has_audio": True},
-        )
-        for path in {row.clip for row in rows}
-    }
-    songs = {
-        path: SongFacts(
-            **{"path": path, "sha256": _digest(path), "num_bytes": 1, "sample_rate_hz": 44100, "num_channels": 2},
-            **{"num_samples": 44100 * 60, "duration_s": 60.0, "codec": "pcm_s16le"},
-        )
-        for path in {row.song for row in rows}
-    }
+    paths = {row.clip for row in rows}, {row.song for row in rows}
+    clips = {path: clip_facts(path, width=1280, height=720, num_frames=500, duration_s=20.0) for path in paths[0]}
+    songs = {path: song_facts(path, num_samples=60 * 44100, duration_s=60.0) for path in paths[1]}
     return make_plan(
         rows,
         clips,
@@ -117,21 +103,22 @@ def _ended(shard: ShardPlan, attempt: int, number: int) -> AttemptRow:
         attempt=attempt,
         work_key=shard.work_key,
         failure=failure,
-        result=None if failure else _result(shard, number),
+        result=None if failure else result_of(shard, number),
         started_at=f"2026-01-01T{number // 3600 % 24:02d}:{minute:02d}:{second:02d}.000+00:00",
         finished_at=f"2026-01-01T{number // 3600 % 24:02d}:{minute:02d}:{second:02d}.900+00:00",
         worker=f"node{number % 16}:{number % 256}",
     )
 
 
-def _result(shard: ShardPlan, number: int) -> ShardResult:
+def result_of(shard: ShardPlan, number: int) -> ShardResult:
+    """What may have come of a shard; `number` makes it differ from the others."""
     score = SyncScore(
         scorer=_SCORER.name, num_windows=150, confidence=3 + number % 400 / 100, distance=7.0, offset_frames=0
     )
     return ShardResult(
         work_key=shard.work_key,
-        segment_sha256=_digest(f"s{number}"),
-        frames_sha256=_digest(f"f{number}"),
+        segment_sha256=sha(f"s{number}"),
+        frames_sha256=sha(f"f{number}"),
         num_frames=shard.num_frames,
         num_face_frames=shard.num_frames - 3,
         passed_through={"turned": 3},
@@ -144,12 +131,6 @@ def _result(shard: ShardPlan, number: int) -> ShardResult:
         peak_rss_mb=900.0,
         created_at="2026-01-01T00:00:00Z",
     )
-
-
-def _digest(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # ---- measuring

@@ -12,7 +12,8 @@ import typer
 from flows.cli_models import models_app
 from flows.cli_schedule import schedule
 from flows.cli_train import train_app
-from flows.interrupts import EXIT_INTERRUPTED, INTERRUPTED, Interrupted, interruptible
+from flows.exit_codes import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_USAGE
+from flows.interrupts import INTERRUPTED, Interrupted, interruptible
 from flows.options import (
     Config,
     Json,
@@ -38,8 +39,6 @@ app = typer.Typer(
 app.command()(schedule)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
-
-EXIT_SOME_FAILED, EXIT_USAGE = 1, 2
 
 
 @app.callback(invoke_without_command=True)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-EXIT_INTERRUPTED = 130
+from flows.exit_codes import EXIT_INTERRUPTED
+
 ENDS_WITHIN_S = 12.0
 """Longer than Ray and Prefect take to end when they are well, shorter than what service managers allow (15 s on)."""
 INTERRUPTED = "interrupted: run the same command again to go on"
@@ -55,6 +56,7 @@ def end_soon() -> None:
     counts is on the disk already; what hangs on this process ends with it.
     """
     if _owns_process:
+        signal.alarm(0)  # in Ray's start, a SIGTERM sets one that aborts the process after three seconds
         timer = threading.Timer(ENDS_WITHIN_S, _end_now)
         timer.daemon = True
         timer.start()

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from singalong.scoring import WORST_FIRST
 from tasks.summary import RunSummary
 from tasks.verdicts import verdict_counts, worst_pairs
 
 _MAX_FILMS = 20
 _MAX_NOTES = 10
-_ORDER = ("fail", "review", "not scorable", "pass")
+_ORDER = tuple(verdict.value for verdict in WORST_FIRST)
 
 
 def summary_page(summary: RunSummary, run: str, folder: Path | None, *, started: datetime, was_finished: bool) -> str:

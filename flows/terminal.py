@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from flows.interrupts import EXIT_INTERRUPTED, INTERRUPTED
+from flows.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
+from flows.interrupts import INTERRUPTED
 from singalong.contracts import Row
 from singalong.errors import SingalongError
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tasks.summary import FailureNote
 
 SummaryT = TypeVar("SummaryT", bound=Row)
-
-EXIT_OK, EXIT_SOME_FAILED = 0, 1
 
 _MAX_FAILURES_SHOWN = 20
 _PIPED_WIDTH = 200

@@ -32,6 +32,7 @@ from models.warper import Warper
 from singalong.errors import WeightsError
 
 _COUNTER = "num_batches_tracked"
+_BUFFERS = ("running_mean", "running_var", _COUNTER)
 # A tensor with 512 channels at the paper's width, per network that comes in widths.
 _WIDTH_CHANNELS = 512
 
@@ -124,6 +125,11 @@ def build(state: Mapping[str, Tensor], architecture: str, *, file: str | Path | 
     values = {key: zero.clone() if key not in state else _as_parameter(state[key]) for key in network.state_dict()}
     network.load_state_dict(values, assign=True)
     return network.eval()
+
+
+def num_parameters(state: Mapping[str, Tensor]) -> int:
+    """Numbers that training learns; the statistics and counters of batch norms are none."""
+    return sum(tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS))
 
 
 def _as_parameter(tensor: Tensor) -> Tensor:

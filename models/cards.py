@@ -6,11 +6,13 @@ import hashlib
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from singalong.contracts import ModelRef, Row
+
+CARD_FILE = "card.json"
 
 Role = Literal["generator", "expert", "scorer", "detector", "discriminator", "enhancer"]
 
@@ -57,6 +59,7 @@ class ModelCard(Row):
     metrics: dict[str, float] = Field(default_factory=dict, description="what was measured of it, on unseen data")
     commands: tuple[str, ...] = Field(default=(), description="what made and measured it, in order, seeds included")
     made_on: str | None = Field(default=None, description="machine and time its training took")
+    training: Any = Field(default=None, description="of a `singalong train`: settings, steps, time, as it wrote them")
     trained: bool = True
     builtin: bool = False
     created_at: str | None = None
@@ -162,12 +165,12 @@ def bundled_cards() -> list[ModelCard]:
 
 def bundled_folders() -> list[Path]:
     """Where they lie."""
-    return sorted(path.parent for path in (Path(__file__).parent / "bundled").glob("*/card.json"))
+    return sorted(path.parent for path in (Path(__file__).parent / "bundled").glob(f"*/{CARD_FILE}"))
 
 
 def _bundled_card(folder: Path) -> ModelCard:
     """A card names its weights relative to itself, as nobody knows where the package will be installed."""
-    card = ModelCard.model_validate_json((folder / "card.json").read_bytes())
+    card = ModelCard.model_validate_json((folder / CARD_FILE).read_bytes())
     assert card.weights is not None, folder
     return card.model_copy(update={"weights": str((folder / card.weights).resolve())})
 

@@ -12,19 +12,19 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from pydantic import ValidationError
 
+from models.card_beside import known_of
 from models.cards import (
+    CARD_FILE,
     ROLES,
     ModelCard,
     Role,
     builtin_cards,
     bundled_folders,
     file_sha256,
-    find_published,
-    same_size_as_published,
 )
 from singalong.contracts import ModelRef
 from singalong.errors import InputError, UsageError, WeightsError
@@ -38,10 +38,8 @@ Purpose = Literal["generator", "scorer", "detector", "enhancer"]
 
 WEIGHTS_FILE = "weights.safetensors"
 ONNX_FILE = "weights.onnx"
-CARD_FILE = "card.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = frozenset({"auto", "none", "centerface", "untrained", "singalong-expert", "singalong-warper"})
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 # Best first: the GAN variant looks sharper (section 4.3 of the paper), SyncNet's scores are the published ones;
 # our own small models stand in until somebody adds others.
 _PREFERRED_FILES = ("wav2lip_gan.pth", "wav2lip.pth")
@@ -63,70 +61,54 @@ def add_checkpoint(
     """Check a checkpoint, and store its weights as safetensors with a card, whole or not at all.
 
     `source` is where the file came from, if not from `path` itself. The network is recognised by its keys; an `.onnx`
-    file is a face enhancer, and is stored as it is. Raises WeightsError for a file that is not the weights of a known
-    network, UsageError for a bad name or role, InputError if the name is taken and `replace` is not set.
+    file is a face enhancer, and is stored as it is. What a card beside the file says of it is kept, unless it is said
+    here. Raises WeightsError for a file that is not the weights of a known network, or a card that is not the file's,
+    UsageError for a bad name or role, InputError if the name is taken and `replace` is not set.
     """
     check_name(name, home, replace=replace)
     path = Path(path).expanduser().resolve()
-    if path.suffix.lower() == ".onnx":
-        return _add_enhancer(name, path, home=home, role=role, licence=licence, trained_on=trained_on, source=source)
-    from models.architectures import check_state, identify
+    read = _read_enhancer if path.suffix.lower() == ".onnx" else _read_network
+    weights_file, facts, write = read(path)
+    source_sha256, architecture = file_sha256(path), facts["architecture"]
+    known = known_of(path, sha256=source_sha256, architecture=architecture)
+    said = {"licence": licence, "trained_on": trained_on, "thresholds": thresholds and dict(thresholds)}
+    known |= {field: value for field, value in said.items() if value}
+    known["role"] = _role(role or known.get("role"), architecture)
+    card = ModelCard(
+        **facts,
+        **known,
+        name=name,
+        weights=str(home.resolve() / name / weights_file),
+        weights_sha256="",
+        num_bytes=0,
+        source=source or str(path),
+        source_sha256=source_sha256,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return _install(card, write, home)
+
+
+_Read = tuple[str, dict[str, Any], Callable[[Path], object]]
+"""Of a checkpoint: the name of its file when it is installed, what is found in it, and how to write that file."""
+
+
+def _read_network(path: Path) -> _Read:
+    from models.architectures import check_state, identify, num_parameters
     from models.checkpoints import read_checkpoint
 
     state = read_checkpoint(path)
     architecture = identify(state, file=path)
     # sfd_face is known by name only; checking it against s3fd explains what to use instead.
     width = check_state(state, "s3fd" if architecture == "sfd_face" else architecture, file=path)
-    source_sha256 = file_sha256(path)
-    published = find_published(source_sha256)
-    near = same_size_as_published(path.stat().st_size)
-    card = ModelCard(
-        name=name,
-        architecture=architecture,
-        role=_role(role, architecture),
-        width=width,
-        weights=str(home.resolve() / name / WEIGHTS_FILE),
-        weights_sha256="",
-        num_bytes=0,
-        num_parameters=sum(tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS)),
-        source=source or str(path),
-        source_sha256=source_sha256,
-        published=published.file if published else f"size of {near.file}, other content" if near else None,
-        licence=licence or (published.licence if published else ModelCard.model_fields["licence"].default),
-        trained_on=trained_on or (published.trained_on if published else "unknown"),
-        thresholds=dict(thresholds or {}),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    return _install(card, lambda weights: _save_state(state, weights), home)
+    facts = {"architecture": architecture, "width": width, "num_parameters": num_parameters(state)}
+    return WEIGHTS_FILE, facts, lambda weights: _save_state(state, weights)
 
 
-def _add_enhancer(
-    name: str,
-    path: Path,
-    *,
-    home: Path,
-    role: Role | None,
-    licence: str | None,
-    trained_on: str | None,
-    source: str | None,
-) -> ModelCard:
+def _read_enhancer(path: Path) -> _Read:
     from models.enhancer import check_enhancer
 
-    architecture = check_enhancer(path).architecture
-    card = ModelCard(
-        name=name,
-        architecture=architecture,
-        role=_role(role, architecture),
-        weights=str(home.resolve() / name / ONNX_FILE),
-        weights_sha256="",
-        num_bytes=0,
-        source=source or str(path),
-        source_sha256=file_sha256(path),
-        licence=licence or ModelCard.model_fields["licence"].default,
-        trained_on=trained_on or "unknown",
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    return _install(card, lambda weights: shutil.copyfile(path, weights), home)
+    facts = {"architecture": check_enhancer(path).architecture}
+    return ONNX_FILE, facts, lambda weights: shutil.copyfile(path, weights)
 
 
 def list_models(home: Path) -> list[ModelCard]:

@@ -139,7 +139,11 @@ class ExpertScorer(Scorer):
         inside = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
             return None
-        return self.crop_whole(read(inside))
+        height_px, width_px = inside[3] - inside[1], inside[2] - inside[0]
+        first = max(0, height_px // 2 - 1)  # rows above have no part in the lower half: they need not be read
+        face = np.zeros((height_px, width_px, 3), np.uint8)
+        face[first:] = read((inside[0], inside[1] + first, inside[2], inside[3]))
+        return self.crop_whole(face)
 
     def crop_whole(self, frame_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The lower half of the frame at 96x96."""

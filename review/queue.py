@@ -12,9 +12,7 @@ from typing import Any
 from singalong.contracts import Status, Verdict
 from singalong.report_schema import PairReportRow
 from singalong.reviews import Decision, Ruling, standing_decision
-from singalong.scoring import LEVEL_CONFIDENCE
-
-_WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
+from singalong.scoring import LEVEL_CONFIDENCE, WORST_FIRST
 
 
 class Need(IntEnum):
@@ -108,7 +106,7 @@ def _regressed(row: PairReportRow) -> bool:
     if before is None or row.verdict is None:
         return False
     if row.verdict is not before:
-        return _WORST_FIRST.index(row.verdict) < _WORST_FIRST.index(before)
+        return WORST_FIRST.index(row.verdict) < WORST_FIRST.index(before)
     if row.sync_confidence is None or row.confidence_before is None:
         return False
     return row.sync_confidence < row.confidence_before - LEVEL_CONFIDENCE

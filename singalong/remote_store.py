@@ -15,7 +15,6 @@ import contextlib
 import errno
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from singalong.store_marks import (
     WORK_MARKER,
     CacheMarker,
     CommitMarker,
+    by_folder,
     drop_files,
     is_complete,
     is_damaged,
@@ -120,11 +120,8 @@ class RemoteStore(Store):
     def find_many(self, work_keys: Iterable[str]) -> dict[str, ShardResult]:
         """`find` for many keys, many at once; what lies at the URL is listed a folder of many keys at a time."""
         keys = list(dict.fromkeys(work_keys))
-        by_folder: defaultdict[str, list[str]] = defaultdict(list)
-        for key in keys:
-            by_folder[key[:2]].append(key)
         listed: dict[str, dict[str, int]] = {}
-        for sizes in at_once(lambda own: sizes_of(self._remote, own), by_folder.values(), num=AT_ONCE):
+        for sizes in at_once(lambda own: sizes_of(self._remote, own), by_folder(keys).values(), num=AT_ONCE):
             listed |= sizes
         found = zip(keys, at_once(lambda key: self._find(key, listed.get(key)), keys, num=AT_ONCE), strict=True)
         return {key: result for key, result in found if result is not None}

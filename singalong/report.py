@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from singalong.contracts import Row, RowProblem, Status, Verdict
-from singalong.fold import RunFold
+from singalong.fold import Ints, RunFold
 from singalong.plan_table import PAIR_ORDER, plan_head
 from singalong.report_columns import (
     OUTCOME_COLUMNS,
@@ -22,7 +22,6 @@ from singalong.report_columns import (
     Batch,
     Columns,
     Film,
-    Ints,
     Judge,
     Media,
     Merge,
@@ -37,7 +36,7 @@ from singalong.reviews import Decision
 from singalong.scoring import Scored
 from singalong.tables import to_table
 
-__all__ = ["PLAN_COLUMNS", "Film", "Judge", "Media", "Merge", "Report", "judge_without_thresholds"]
+__all__ = ["Film", "Judge", "Media", "Merge", "Report", "judge_without_thresholds"]
 
 PART_ROWS = 1 << 15
 """Shards, at least, that become rows at once, and a row group of the files."""

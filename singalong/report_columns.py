@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from singalong.contracts import Failure, Plan, Row, ShardResult, Status, SyncScore, Verdict
-from singalong.fold import STATUSES
+from singalong.fold import STATUSES, Ints
 from singalong.report_schema import PairReportRow, report_schema
 from singalong.reviews import Decision
 from singalong.scoring import Scored
@@ -28,7 +28,6 @@ Judge = Callable[[Scored], Verdict]
 Merge = Callable[[Sequence[str], Sequence[ShardResult]], SyncScore | None]
 """The score of a pair of several shards, all done, by their ids and results; None when what it needs is gone."""
 Columns = dict[str, Any]
-Ints = NDArray[np.int64]
 
 PLAN_COLUMNS = (
     *("shard_id", "work_key", "start_frame", "end_frame", "pair_id", "row", "montage", "clip", "song"),
@@ -46,9 +45,10 @@ _FACTS = (
     *("pair_id", "row", "montage", "clip", "song", "clip_start_s", "clip_end_s", "song_start_s", "song_end_s"),
     *("width", "height", "rights", "position", "priority"),
 )
-_SEVERITY = np.array([(Status.DONE, Status.PENDING, Status.FAILED, Status.QUARANTINED).index(one) for one in STATUSES])
-"""By the place in STATUSES: a pair is as bad as its worst shard."""
-_BY_SEVERITY = pa.array([Status.DONE, Status.PENDING, Status.FAILED, Status.QUARANTINED], pa.string())
+_BY_SEVERITY = (Status.DONE, Status.PENDING, Status.FAILED, Status.QUARANTINED)
+"""A pair is as bad as its worst shard."""
+_SEVERITY = np.array([_BY_SEVERITY.index(one) for one in STATUSES])
+"""By the place in STATUSES."""
 _TYPES = {field.name: field.type for field in report_schema(PairReportRow)}
 
 
@@ -340,7 +340,7 @@ def _pair_states(batch: Batch, shards: Columns, films: Sequence[Film]) -> Column
     failures = [films[n].failure for n in failed]
     columns = {"error_class": [one.error_class.value for one in failures if one]}
     columns["error_message"] = [one.message for one in failures if one]
-    found: Columns = {"status": _BY_SEVERITY.take(pa.array(worst))}
+    found: Columns = {"status": pa.array(_BY_SEVERITY, pa.string()).take(pa.array(worst))}
     for name, values in columns.items():
         column = shards[name].take(deciding)
         found[name] = _patched(column, np.array(failed, np.int64), values, name)

@@ -11,13 +11,13 @@ import pyarrow as pa
 from singalong.contracts import Failure, Plan, Status, Verdict
 from singalong.report_columns import Film, run_columns
 from singalong.report_schema import MontageReportRow
+from singalong.scoring import WORST_FIRST
 
 PAIR_COLUMNS = (
     *("pair_id", "montage", "position", "row", "num_shards", "status", "verdict", "error_class", "error_message"),
     *("sync_confidence", "num_frames", "rights"),
 )
 """What of the pairs is needed."""
-_WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
 _BAD = (Status.FAILED, Status.QUARANTINED)
 Pair = Mapping[str, Any]
 
@@ -79,4 +79,4 @@ def _error(failure: Failure | None, bad: list[Pair]) -> dict[str, Any]:
 
 def _worst(verdicts: Iterable[str | None]) -> Verdict | None:
     there = set(verdicts)
-    return next((verdict for verdict in _WORST_FIRST if verdict in there), None)
+    return next((verdict for verdict in WORST_FIRST if verdict in there), None)

@@ -50,6 +50,8 @@ UNTOUCHED_EVERY = 4
 """The untouched clip is only a yardstick: every 4th window of it is scored, to save most of the work."""
 FAR_STEPS = 2 * SCORE_FPS
 """Wrong audio lies at least 2 s away: the search of 0.6 s to either side never meets the right sound."""
+WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
+"""Verdicts in the order in which they need a look; where there is none yet, that comes after all of them."""
 
 
 def frame_of_step(step: int, fps: Fraction) -> int:

@@ -20,7 +20,6 @@ import errno
 import os
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -48,6 +47,7 @@ from singalong.store_marks import (
     WORK_MARKER,
     CacheMarker,
     CommitMarker,
+    by_folder,
     describe,
     drop_files,
     is_complete,
@@ -270,10 +270,8 @@ class Store:
         A folder is listed instead of being asked for each, unless it holds so much that listing would take longer.
         """
         keys = list(dict.fromkeys(work_keys))
-        by_folder: defaultdict[str, list[str]] = defaultdict(list)
-        for key in keys:
-            by_folder[key[:2]].append(key)
-        there = {name: _names(self.root / "work" / name, _LISTED_A_KEY * len(own)) for name, own in by_folder.items()}
+        folders, root = by_folder(keys), self.root / "work"
+        there = {name: _names(root / name, _LISTED_A_KEY * len(own)) for name, own in folders.items()}
         return (key for key in keys if (names := there[key[:2]]) is None or key in names)
 
     def _publish(self, marker: CommitMarker) -> ShardResult:

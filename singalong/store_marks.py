@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -64,6 +66,14 @@ def marker_data(path: Path) -> bytes:
     data = path.read_bytes()
     refuse_newer("a result in the store", version_in(data, "store_version"), STORE_VERSION, file=path)
     return data
+
+
+def by_folder(work_keys: Iterable[str]) -> dict[str, list[str]]:
+    """Work keys by the folder of many that they lie in: their first two digits."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for key in work_keys:
+        found[key[:2]].append(key)
+    return found
 
 
 def size_of(path: Path) -> int | None:

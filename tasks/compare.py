@@ -11,11 +11,9 @@ from pydantic import Field
 from singalong.contracts import Row, Status, Verdict
 from singalong.remote_store import store_of
 from singalong.runfolder import RunFolder
-from singalong.scoring import LEVEL_CONFIDENCE
+from singalong.scoring import LEVEL_CONFIDENCE, WORST_FIRST
 from tasks.report import fold_run
 from tasks.standing import standing
-
-_WORST_FIRST = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS)
 
 
 class Change(StrEnum):
@@ -106,7 +104,7 @@ def change_between(before: PairState | None, after: PairState | None) -> Change:
 
 
 def _rank(state: PairState) -> int:
-    return -1 if state.verdict is None else _WORST_FIRST.index(state.verdict)
+    return -1 if state.verdict is None else WORST_FIRST.index(state.verdict)
 
 
 def _compared(name: str, states: Sequence[PairState | None]) -> ComparedPair:

@@ -43,6 +43,7 @@ from singalong.tracks import ChosenFace, choose_face
 from tasks.analyse import load_analysis
 from tasks.attempt_log import next_chunk
 from tasks.clues import Where, check_likeness, clues_of
+from tasks.first_frame import FirstFrame, first_frame
 from tasks.jobs import LipsyncJob
 from tasks.memory import peak_rss_mb
 from tasks.painter import FacePainter, Spot
@@ -151,8 +152,7 @@ class _Shard:
     def render(self, segment: Path) -> None:
         """Write the segment, chunk by chunk."""
         with ClipReader(self.clip, decoder=self.decoder) as reader:
-            # of the pair's first frame, so that all its segments say the same even if the clip changes its mind
-            first = reader.read_chunk([self.pair.clip_start_s])[0]
+            first = first_frame(self.clip, self.pair.clip_start_s, reader)
             label = self._label()
             with self._writer(segment, first) as writer:
                 self.encoder = writer.encoder
@@ -219,7 +219,7 @@ class _Shard:
             return max(1, min(wanted, _CHUNK_BYTES // frame_bytes))
         return max(1, min(max(wanted, fit.wanted), _GPU_CHUNK_BYTES // frame_bytes))
 
-    def _writer(self, segment: Path, first: YuvFrame) -> SegmentWriter:
+    def _writer(self, segment: Path, first: FirstFrame) -> SegmentWriter:
         return SegmentWriter(
             segment,
             width=self.pair.width,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from singalong.contracts import Row, Status
-from singalong.fold import STATUSES, RunFold
+from singalong.fold import STATUSES, Ints, RunFold
 from singalong.runfolder import RunFolder
 
 RATE_WINDOW_S = 600.0
@@ -26,7 +26,6 @@ _STALL_FACTOR = 5.0
 
 _SETTLED = (Status.DONE, Status.QUARANTINED)
 
-Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 

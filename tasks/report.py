@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 
 from singalong.contracts import ShardResult, Status, SyncScore
 from singalong.durable import parquet_atomic, write_atomic, write_parquet_atomic
-from singalong.fold import STATUSES
+from singalong.fold import STATUSES, Ints
 from singalong.plan_table import plan_from_table
 from singalong.remote_run import size_of
 from singalong.report import NEEDED_OF_PLAN, Film, Media, Merge, Report
-from singalong.report_columns import Ints
 from singalong.report_schema import MontageReportRow, PairReportRow, ReportRow, report_table, rows_of
 from singalong.reviews import read_decisions
 from singalong.runfolder import RunFolder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -12,21 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from singalong.contracts import Status, Verdict
+from singalong.contracts import Status
 from singalong.errors import ErrorClass
+from singalong.fold import Ints
 from singalong.report_montages import PAIR_COLUMNS
 from singalong.report_schema import PairReportRow, rows_of
+from singalong.scoring import WORST_FIRST
 
 STATUS_ORDER = (Status.FAILED, Status.QUARANTINED, Status.PENDING, Status.DONE)
-VERDICT_ORDER = (Verdict.FAIL, Verdict.REVIEW, Verdict.NOT_SCORABLE, Verdict.PASS, None)
 _LOOKED_AT = (
     *PAIR_COLUMNS,
     *("fps", "num_done", "review_ruling", "confidence_before", "verdict_before"),
 )
 _NAMES_KEPT = 5
-Ints = NDArray[np.int64]
 
 
 @dataclass
@@ -81,8 +81,8 @@ class ReportFiles:
     def worst_first(self) -> Ints:
         """The rows of the pairs, those that most need a look first."""
         confidence = self.pairs["sync_confidence"].fill_null(np.inf).to_numpy()
-        verdict = np.where(self.pairs["verdict"].is_null(), len(VERDICT_ORDER) - 1, _rank(self.pairs, "verdict"))
-        return np.lexsort((self.pairs["row"].to_numpy(), confidence, verdict, _rank(self.pairs, "status")))
+        verdict, status = _rank(self.pairs["verdict"], WORST_FIRST), _rank(self.pairs["status"], STATUS_ORDER)
+        return np.lexsort((self.pairs["row"].to_numpy(), confidence, verdict, status))
 
     def shards_by_status(self) -> Counter[str]:
         """Number of shards, and of rows that could not be planned, by status."""
@@ -142,7 +142,7 @@ class ReportFiles:
 _FRAMES = "num_frames"
 
 
-def _rank(pairs: pa.Table, column: str) -> Ints:
-    order = {"status": STATUS_ORDER, "verdict": VERDICT_ORDER[:-1]}[column]
-    places = pc.index_in(pairs[column], value_set=pa.array([one.value for one in order if one], pa.string()))
-    return np.asarray(places.fill_null(-1).to_numpy(), np.int64)
+def _rank(column: pa.ChunkedArray, order: Sequence[StrEnum]) -> Ints:
+    """The place of each value in this order; nulls after all others."""
+    places = pc.index_in(column, value_set=pa.array(order, pa.string()))
+    return np.asarray(places.fill_null(len(order)).to_numpy(), np.int64)

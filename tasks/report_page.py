@@ -21,12 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from singalong import __version__
 from singalong.contracts import Status, Verdict
 from singalong.errors import ErrorClass
-from singalong.fold import RunFold
+from singalong.fold import Ints, RunFold
 from singalong.report_schema import MontageReportRow, PairReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
-from singalong.scoring import LEVEL_CONFIDENCE
-from tasks.report_files import STATUS_ORDER, VERDICT_ORDER, Ints, ReportFiles
+from singalong.scoring import LEVEL_CONFIDENCE, WORST_FIRST
+from tasks.report_files import STATUS_ORDER, ReportFiles
 
 MAX_CARDS = 120
 """Pairs with a film and all their facts; with more of them a browser takes seconds to lay the page out."""
@@ -115,7 +115,7 @@ def render_page(
         status_bar=bar(files.shards_by_status(), [s.value for s in reversed(STATUS_ORDER)]),
         verdict_bar=bar(
             Counter(files.pairs["verdict"].drop_null().to_pylist()),
-            [verdict.value for verdict in reversed(VERDICT_ORDER) if verdict],
+            [verdict.value for verdict in reversed(WORST_FIRST)],
         ),
         histogram=histogram(files.pairs["sync_confidence"].drop_null().to_pylist()),
         time_bar=bar(seconds, [name for name, _ in seconds.most_common()]),
@@ -204,7 +204,7 @@ def _effects(files: ReportFiles, changed: Ints) -> str:
 
 
 def _effect(verdict: str | None, before: str | None, confidence: float | None, confidence_before: float | None) -> str:
-    moved = VERDICT_ORDER.index(Verdict(verdict)) - VERDICT_ORDER.index(Verdict(before)) if verdict and before else 0
+    moved = WORST_FIRST.index(Verdict(verdict)) - WORST_FIRST.index(Verdict(before)) if verdict and before else 0
     if moved == 0 and confidence is not None and confidence_before is not None:
         change = confidence - confidence_before
         moved = 0 if abs(change) < LEVEL_CONFIDENCE else 1 if change > 0 else -1

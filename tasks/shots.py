@@ -13,7 +13,7 @@ from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
 from singalong.media.decode import SmallFrame
-from singalong.media.small import SmallPlanes
+from singalong.media.small import SmallPlanes, bgr_of
 
 SHOT_SIDE_PX = 256
 """Longest side of the picture in which cuts are looked for; PySceneDetect, too, scales films to about this."""
@@ -52,7 +52,7 @@ class ShotFrame:
     @property
     def bgr(self) -> NDArray[np.uint8]:
         """The picture, upright, uint8 (h, w, 3); made when it is asked for first."""
-        return self.picture.bgr if isinstance(self.picture, SmallPlanes) else self.picture
+        return bgr_of(self.picture)
 
 
 def split_shots(frames: Iterable[SmallFrame]) -> Iterator[ShotFrame]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from singalong.contracts import AttemptRow
+from singalong.contracts import AttemptRow, Failure
 from singalong.errors import UsageError
 from singalong.runfolder import RunFolder
 from tests.raylets import Raylets, RayNode
@@ -80,6 +80,9 @@ class Driver:
         except UsageError:
             return []  # it is yet to be planned
 
+    def failures(self) -> list[Failure]:
+        return [row.failure for row in self.rows() if row.failure is not None]
+
     def workers(self) -> set[str]:
         return {row.worker for row in self.rows() if row.result is not None and not row.reused}
 
@@ -106,10 +109,10 @@ class Driver:
 
 def main() -> None:
     """What `singalong run` does when Prefect does not work."""
-    from flows.cli import EXIT_USAGE
     from flows.commands.run import _execute_plainly
-    from flows.interrupts import EXIT_INTERRUPTED, Interrupted, interruptible
-    from flows.terminal import EXIT_OK, EXIT_SOME_FAILED, print_error
+    from flows.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
+    from flows.interrupts import Interrupted, interruptible
+    from flows.terminal import print_error
     from singalong.config import load_settings
     from singalong.errors import InputError, SingalongError
     from singalong.remote_store import store_of

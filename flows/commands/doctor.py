@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Literal
 
+from flows.exit_codes import EXIT_OK, EXIT_SOME_FAILED
 from flows.terminal import out, print_json
 from singalong.config import Settings, default_models_home
 from singalong.errors import SingalongError
@@ -41,7 +42,7 @@ def doctor_command(*, as_json: bool) -> int:
             out.print(finding.found, markup=False)
             if finding.mend:
                 out.print(f"{'':<19}{finding.mend}", markup=False)
-    return 1 if any(finding.level == "missing" for finding in findings) else 0
+    return EXIT_SOME_FAILED if any(finding.level == "missing" for finding in findings) else EXIT_OK
 
 
 def _examine(subject: str, check: Callable[[], Finding]) -> Finding:

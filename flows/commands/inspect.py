@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.live import Live
 
+from flows.exit_codes import EXIT_OK
 from flows.terminal import facts_text, out, print_facts, print_json, print_table
 from singalong.contracts import Status
 from singalong.remote_run import location_of, refresh, run_at
@@ -35,7 +36,7 @@ def status_command(run: str | Path, *, watch: bool, as_json: bool) -> int:
             _print_states(path, progress, again=watch)
         else:
             print_facts(_facts(progress))
-    return 0
+    return EXIT_OK
 
 
 def _watch(run: Path, progress: RunProgress) -> RunProgress:
@@ -84,7 +85,7 @@ def report_command(runs: Sequence[str | Path], *, as_json: bool) -> int:
             out.print(line, markup=False)
         if comparison is not None:
             _show_comparison(comparison)
-    return 0
+    return EXIT_OK
 
 
 def _show_comparison(comparison: Comparison) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
+from flows.exit_codes import EXIT_OK
 from flows.terminal import out, print_json
 from singalong.errors import UsageError
 from singalong.remote_run import refresh, run_at
@@ -41,16 +42,16 @@ def _logs(
         raise UsageError("--attempt is of one shard", value=attempt, expected=f"one of {', '.join(names[:5])}")
     if follow:
         _follow(folder, names, attempt, as_json=as_json)
-        return 0
+        return EXIT_OK
     texts = [text for name in names if (text := read_attempt(folder, name, attempt)) is not None]
     if as_json:
         print_json({"run": folder.location, "logs": [_document(text) for text in texts]})
-        return 0
+        return EXIT_OK
     for text in texts:
         _show(text)
     if not texts:
         out.print("nothing was tried yet" if names else "no shard failed")
-    return 0
+    return EXIT_OK
 
 
 def _names(folder: RunFolder, shard: str | None, *, failed: bool) -> list[str]:

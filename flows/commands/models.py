@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from flows.exit_codes import EXIT_OK, EXIT_SOME_FAILED
 from flows.terminal import err, out, print_error, print_json, print_table
 from models import pull, registry
 from models.cards import ModelCard
@@ -21,12 +22,12 @@ def list_command(*, as_json: bool) -> int:
     cards = registry.list_models(default_models_home())
     if as_json:
         print_json([card.model_dump(mode="json") for card in cards])
-        return 0
+        return EXIT_OK
     rows: list[list[object]] = [
         [card.name, card.role, card.architecture, card.num_parameters, card.licence, card.trained_on] for card in cards
     ]
     print_table("Models", ["name", "role", "architecture", "parameters", "licence", "trained on"], rows)
-    return 0
+    return EXIT_OK
 
 
 def add_command(name: str, checkpoint: Path, *, replace: bool, as_json: bool) -> int:
@@ -34,11 +35,12 @@ def add_command(name: str, checkpoint: Path, *, replace: bool, as_json: bool) ->
     card = registry.add_checkpoint(name, checkpoint, home=default_models_home(), replace=replace)
     if as_json:
         print_json(card.model_dump(mode="json"))
-        return 0
+        return EXIT_OK
     size = f"{card.num_parameters:,} parameters" if card.num_parameters else f"{card.num_bytes / 1e6:.1f} MB"
     out.print(f"added {card.name}: {card.architecture} ({card.role}), {size}")
-    out.print(f"licence: {card.licence}")
-    return 0
+    out.print(f"licence: {card.licence}", markup=False)
+    out.print(f"trained on: {card.trained_on}", markup=False)
+    return EXIT_OK
 
 
 def pull_command(
@@ -70,7 +72,7 @@ def pull_command(
     else:
         for card in fetched:
             out.print(f"{card.name}: {card.architecture} ({card.role}), from {card.source}", markup=False)
-    return 0 if len(fetched) == len(sources) else 1
+    return EXIT_OK if len(fetched) == len(sources) else EXIT_SOME_FAILED
 
 
 def _chosen(names: list[str], *, all_: bool, url: str | None) -> list[Source]:
@@ -128,4 +130,4 @@ def verify_command(*, as_json: bool) -> int:
         for problem in problems:
             out.print(str(problem), markup=False)
         out.print("all models match their cards" if not problems else f"{len(problems)} models do not match")
-    return 1 if problems else 0
+    return EXIT_SOME_FAILED if problems else EXIT_OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from flows.exit_codes import EXIT_OK, EXIT_SOME_FAILED
 from flows.terminal import out, planning, print_facts, print_json, print_table, print_warning
 from singalong.config import load_settings
 from singalong.contracts import Plan
@@ -53,7 +54,7 @@ def plan_command(
         _show(plan, cached, store)
         if preview is not None:
             _show_preview(preview)
-    return 0 if not plan.problems and (preview is None or preview.is_whole) else 1
+    return EXIT_OK if not plan.problems and (preview is None or preview.is_whole) else EXIT_SOME_FAILED
 
 
 def _show_preview(preview: Preview) -> None:

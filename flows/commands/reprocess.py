@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.commands.run import execute, finish
+from flows.exit_codes import EXIT_OK
 from flows.terminal import err, out, planning, print_facts, print_json, print_table, print_warning
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages
@@ -60,7 +61,7 @@ def _reprocess(
     if dry_run or not planned.reasons or not as_json:
         _show(planned, parent, place, as_json=as_json)
     if dry_run or not planned.reasons:
-        return 0
+        return EXIT_OK
     with run_at(place, drive=True) as path:
         return _go_on(begin_pass(path, planned, parent), as_json=as_json)
 
@@ -88,7 +89,7 @@ def _nothing(*, as_json: bool) -> int:
         print_json({"pairs": []})
     else:
         out.print("nothing to do: no pair of this run is chosen")
-    return 0
+    return EXIT_OK
 
 
 def _show(planned: PlannedPass, parent: RunFolder, path: str | Path, *, as_json: bool) -> None:

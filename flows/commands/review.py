@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from flows.exit_codes import EXIT_OK
 from flows.interrupts import Interrupted
 from flows.terminal import err, out, print_json
 from review.feed import Snapshot
@@ -46,7 +47,7 @@ def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json:
         serve(what, port=port, ready=ready)
     except (KeyboardInterrupt, Interrupted):
         err.print("the review has ended; every decision is in the run folder")
-    return 0
+    return EXIT_OK
 
 
 def _tell(folder: RunFolder, url: str, *, as_json: bool) -> None:

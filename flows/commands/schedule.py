@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.exit_codes import EXIT_OK
 from flows.schedule_deploy import (
     QUEUES,
     Schedule,
@@ -72,7 +73,7 @@ def schedule_command(wish: Wish, *, as_json: bool) -> int:
     times = next_firings(schedule.cron, schedule.timezone)
     if as_json:
         print_json(_document(schedule) | {"new": is_new, "paused": paused, "next": times, "hints": hints})
-        return 0
+        return EXIT_OK
     whose = "" if wish.timezone else ", this machine's; another: --timezone"
     print_facts(
         {
@@ -86,7 +87,7 @@ def schedule_command(wish: Wish, *, as_json: bool) -> int:
     )
     for hint in hints:
         print_warning(hint)
-    return 0
+    return EXIT_OK
 
 
 def list_command(*, as_json: bool) -> int:
@@ -95,11 +96,11 @@ def list_command(*, as_json: bool) -> int:
         rows = [_standing(client, deployment) for deployment in read_all(client)]
     if as_json:
         print_json(rows)
-        return 0
+        return EXIT_OK
     columns = ["name", "cron", "timezone", "next", "pool", "priority", "last", "run"]
     cells: list[list[object]] = [[row[column] for column in columns] for row in rows]
     print_table(f"{len(rows)} schedules", columns, cells)
-    return 0
+    return EXIT_OK
 
 
 def pause_command(name: str, *, paused: bool, as_json: bool) -> int:
@@ -137,7 +138,7 @@ def _done(document: dict[str, Any], text: str, as_json: bool) -> int:
         print_json(document)
     else:
         out.print(text, markup=False)
-    return 0
+    return EXIT_OK
 
 
 def _checked(wish: Wish) -> Schedule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flows.exit_codes import EXIT_OK, EXIT_SOME_FAILED
 from flows.terminal import print_error, print_json, print_table
 from models import registry
 from models.detectors import load_detector
@@ -65,7 +66,7 @@ def score_command(
             print_error(error)
             failed = True
     _print(scores, scorer.name, as_json=as_json)
-    return 1 if failed else 0
+    return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
 def _print(scores: list[VideoScore], scorer: str, *, as_json: bool) -> None:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.interrupts import EXIT_INTERRUPTED
-from flows.terminal import EXIT_OK, err, out, print_facts, print_json, print_warning
+from flows.exit_codes import EXIT_INTERRUPTED, EXIT_OK
+from flows.terminal import err, out, print_facts, print_json, print_warning
 from flows.training_watcher import training_progress
 from tasks.training.paper.folder import TrainingFolder
 from tasks.training.paper.plan import plan_training

@@ -43,6 +43,10 @@ FORMATS = (
     *("eac3", "dts", "amr", "ape", "wv", "tta", "mpc", "mpc8", "tak", "voc", "dsf"),
 )
 _CONTAINER_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+_WAVE_OPTIONS = {"probesize": str(1 << 16)}
+"""libav looks for DTS and the like in the samples of a WAV, in 5 MB of them unless told less: 27 ms to 5. DTS shows
+in 16 kB, four of its frames at most."""
+_NO_PICTURES = {"skip_frame": "all"}
 DEFAULT_MAX_PIXELS: int = LimitSettings.model_fields["max_pixels"].default
 """Frames larger than this are not decoded by whoever has no limit of its own."""
 _MOST_PADDING_PX = 64 << 16
@@ -56,12 +60,14 @@ av.logging.set_level(None)
 
 @contextmanager
 def open_input(
-    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwaccel: HWAccel | None = None
+    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwaccel: HWAccel | None = None, only_packets: bool = False
 ) -> Iterator[av.container.InputContainer]:
     """Open a local media file for reading and close it at the end.
 
     To find out what a file holds, libav may decode some of it: no frame of more than `max_pixels`, so that a small
     file cannot fill the memory before anybody has seen its size. `hwaccel` decodes what it can (see `codecs`).
+    `only_packets`: of a segment of ours nothing is to be decoded, so libav need not look at its first picture, which
+    is most of what opening costs; its colours and pixel format may stay unknown.
 
     Errors of libav, in opening as well as in the body, become MediaError (or ResourceError,
     TransientIOError where the machine, not the file, is to blame), each naming the file. Missing files,
@@ -70,7 +76,7 @@ def open_input(
     check_is_file(path)
     try:
         # "file:" keeps a name such as `http:clip.mp4` or `a|b` from being read as a protocol
-        container = _open(path, max_pixels, hwaccel)
+        container = _open(path, decoder_limits(max_pixels) | (_NO_PICTURES if only_packets else {}), hwaccel)
     except av.error.ArgumentError as exc:  # EINVAL: what was probed is not on the list of formats
         raise MediaError(
             "is a playlist, a picture sequence or text, not media in one file",
@@ -87,13 +93,13 @@ def open_input(
             raise map_av_error(exc, path, problem="cannot be decoded") from exc
 
 
-def _open(path: Path, max_pixels: int, hwaccel: HWAccel | None) -> av.container.InputContainer:
+def _open(path: Path, options: dict[str, str], hwaccel: HWAccel | None) -> av.container.InputContainer:
     try:
         return av.open(
             f"file:{path}",
             mode="r",
-            options=decoder_limits(max_pixels),
-            container_options=_CONTAINER_OPTIONS,
+            options=options,
+            container_options=_CONTAINER_OPTIONS | (_WAVE_OPTIONS if _is_wave(path) else {}),
             metadata_errors="replace",
             hwaccel=hwaccel,
         )
@@ -101,7 +107,16 @@ def _open(path: Path, max_pixels: int, hwaccel: HWAccel | None) -> av.container.
         if hwaccel is None:
             raise
         # PyAV falls back for streams that a card cannot decode, but not where the card itself refuses: it may be full.
-        return _open(path, max_pixels, None)
+        return _open(path, options, None)
+
+
+def _is_wave(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:  # libav will say what is wrong
+        return False
+    return head[:4] == b"RIFF" and head[8:] == b"WAVE"
 
 
 def decoder_limits(max_pixels: int) -> dict[str, str]:

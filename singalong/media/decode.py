@@ -25,7 +25,7 @@ from singalong.media.containers import DEFAULT_MAX_PIXELS, map_av_error, open_in
 from singalong.media.demux import TimedFrame, VideoSource
 from singalong.media.frames import U8, YuvFrame, frame_to_bgr
 from singalong.media.planes import PlaneMaker, small_bgr
-from singalong.media.small import SmallPlanes
+from singalong.media.small import SmallPlanes, bgr_of
 from singalong.media.still_motion import moved_frame, moved_picture, path_times_s
 from singalong.media.stills import load_still
 
@@ -33,6 +33,10 @@ ON_CPU = Choice("cpu", "nothing else was asked for")
 
 _REACH_S = 2.0
 """A wanted frame this far ahead is reached by reading on; keyframes are seldom closer than that."""
+
+_WHOLE_S = 0.25
+"""This long before a wanted time, and three frames at least, nothing is left out: the frame shown then is among them,
+but for clips that stand still, where the way is gone again."""
 
 _STEPS_BACK_S = (0.0, 1.0, 5.0, 25.0)
 """How much earlier than wanted to try, where a container does not land at or before the wanted time."""
@@ -122,7 +126,13 @@ class ClipReader:
     def _move_to(self, time_s: float) -> TimedFrame:
         current = self._current
         if current is None or not self._is_in_reach(current, time_s):
-            current = self._jump(time_s)
+            current = self._read_on(self._jump(time_s, hurries=True), time_s)
+            if self._may_miss_frames_after(current):
+                current = self._read_on(self._jump(time_s), time_s)
+        return self._read_on(current, time_s)
+
+    def _read_on(self, current: TimedFrame, time_s: float) -> TimedFrame:
+        """From a frame to the one that is shown at a time."""
         while self._ahead is not None and self._ahead.time_s <= time_s + self._tolerance_s:
             current, self._ahead = self._ahead, self._next()
         self._current = current
@@ -134,12 +144,19 @@ class ClipReader:
             return current.time_s == self._first_s
         return self._ahead is None or time_s - current.time_s <= _REACH_S
 
-    def _jump(self, time_s: float) -> TimedFrame:
+    def _may_miss_frames_after(self, current: TimedFrame) -> bool:
+        """Whether frames were left out on the way that may be shown later than this one: where it is shown long."""
+        whole_from_s = None if self._source is None else self._source.whole_from_s
+        return whole_from_s is not None and current.time_s < whole_from_s
+
+    def _jump(self, time_s: float, *, hurries: bool = False) -> TimedFrame:
+        """Go to a keyframe at or before a time; `hurries`: leave out frames on the way that no other needs."""
+        whole_from_s = min(time_s, self._facts.duration_s) - max(_WHOLE_S, float(3 / self._facts.fps))
         for back_s in _STEPS_BACK_S:
             target_s = min(time_s, self._facts.duration_s) - back_s
             if target_s <= self._facts.first_frame_s + _REACH_S:
                 break
-            landed = self._opened().seek(target_s)
+            landed = self._opened().seek(target_s, whole_from_s=whole_from_s if hurries else None)
             if landed is not None and landed.time_s <= time_s + self._tolerance_s:
                 self._ahead = self._next()
                 return landed
@@ -185,7 +202,7 @@ class SmallFrame:
     @property
     def bgr(self) -> U8:
         """The picture, upright, BGR uint8 (h, w, 3); made when it is asked for first."""
-        return self.picture.bgr if isinstance(self.picture, SmallPlanes) else self.picture
+        return bgr_of(self.picture)
 
 
 def iter_small_frames(facts: ClipFacts, *, max_side_px: int, decoder: Choice = ON_CPU) -> Iterator[SmallFrame]:

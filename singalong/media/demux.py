@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 import av.error
@@ -203,7 +203,7 @@ class VideoSource:
     """Decodes one stream forward and can jump back; frames come in presentation order, each with its time.
 
     Packets and frames that do not decode cleanly are left out and counted in `num_undecodable`; reading goes
-    on.
+    on. Frames before `whole_from_s` may have been left out on the way (see `seek`).
     """
 
     def __init__(
@@ -215,9 +215,13 @@ class VideoSource:
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         self.stream, _ = pick_video_stream(container, path)
+        self._is_ordered_only = is_ordered_only(container, self.stream)
         assert self.stream.time_base is not None
         self.tick_s = float(self.stream.time_base)
         self.num_undecodable = 0
+        self.whole_from_s: float | None = None
+        self._threads = threads
+        self._skipped: Literal["NONREF", "DEFAULT"] = "DEFAULT"
         self._container, self._path = container, path
         self._index: KeyframeIndex | None = None
         self._reader = self._frames(is_after_seek=False)
@@ -235,17 +239,20 @@ class VideoSource:
         """The next good frame, or None at the end."""
         return next(self._reader, None)
 
-    def seek(self, time_s: float) -> TimedFrame | None:
+    def seek(self, time_s: float, *, whole_from_s: float | None = None) -> TimedFrame | None:
         """Jump to a keyframe at or before a time and return its frame, or None where that did not work.
 
         Where it lands is up to the container: the caller compares the time. After None, only another seek or a
-        new source makes sense.
+        new source makes sense. `whole_from_s`: frames before that time need not come where no other is decoded from
+        them, which saves half of the way in films with many B-frames. H.264 alone says so of each frame.
         """
         assert self.stream.time_base is not None
         if self._container.format.name not in _TRUSTED_AFTER_SEEK:
-            if is_ordered_only(self._container, self.stream) and self.stream.codec_context.has_b_frames:
+            if self._is_ordered_only and self.stream.codec_context.has_b_frames:
                 return None  # how many frames are shown between a keyframe and the one after it, nobody knows
             self._index = self._index or read_keyframe_index(self._path)
+        may_hurry = self._index is None and self._threads == 1 and self.stream.codec_context.name == "h264"
+        self.whole_from_s = whole_from_s if may_hurry and not self._is_ordered_only else None
         ticks = (Fraction(time_s) + origin_s(self._container, self.stream)) / self.stream.time_base
         try:
             self._container.seek(ticks.__floor__(), stream=self.stream, backward=True)
@@ -266,7 +273,7 @@ class VideoSource:
             packets = chain((keyframe,), packets)
         for packet in chain(packets, (None,)):  # None makes the decoder give up what it holds back
             if packet is not None:
-                clock.push(packet)
+                self._hurry(until_s=self.whole_from_s, now_s=clock.push(packet))
             for frame in self._decode(packet, clock):
                 time_s = clock.pop(frame)
                 if frame.is_corrupt:
@@ -274,6 +281,12 @@ class VideoSource:
                 # after a jump, frames before the keyframe lean on pictures that were never read
                 elif key_s is None or time_s >= key_s:
                     yield TimedFrame(time_s, frame)
+
+    def _hurry(self, *, until_s: float | None, now_s: float) -> None:
+        """Have the decoder leave out frames that no other needs, as long as they are not wanted."""
+        wanted: Literal["NONREF", "DEFAULT"] = "NONREF" if until_s is not None and now_s < until_s else "DEFAULT"
+        if wanted != self._skipped:
+            self.stream.codec_context.skip_frame = self._skipped = wanted
 
     def _resync(self, clock: PacketClock, keyframe: Packet[VideoStream]) -> float | None:
         """Set the clock after a jump; returns the keyframe's time, None where it is unknown."""

@@ -64,6 +64,11 @@ class SmallPlanes:
         return planes_to_bgr(y, u, v, self._color)
 
 
+def bgr_of(picture: U8 | SmallPlanes) -> U8:
+    """A small picture, upright, BGR uint8 (h, w, 3); made when it is asked for first."""
+    return picture.bgr if isinstance(picture, SmallPlanes) else picture
+
+
 def _coded(facts: ClipFacts) -> tuple[int, int]:
     size = facts.width, facts.height
     return size[::-1] if facts.rotation_deg in (90, 270) else size

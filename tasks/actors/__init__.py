@@ -5,6 +5,7 @@ Files:
     pool       the slots behind `tasks.pool.Pool`
     processes  an actor's process on this machine, and what is left of a cluster that died
     connect    starting a cluster or joining one; probe: whether anybody listens
+    signals    handlers that Ray would replace
     train      Ray Train
 """
 

@@ -1,13 +1,9 @@
-"""Starting a local Ray cluster, or joining one; and the signal handlers that Ray would replace."""
+"""Starting a local Ray cluster, or joining one."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -17,6 +13,7 @@ from singalong.errors import UsageError
 from tasks.actors.code import as_zip, wheel
 from tasks.actors.lean import lean_head
 from tasks.actors.probe import listens
+from tasks.actors.signals import keeping_signal_handlers
 
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
@@ -89,17 +86,3 @@ def _await_head(address: str) -> None:
                 action="Start the head (`ray start --head`), or correct --ray-address, run.ray_address or RAY_ADDRESS.",
             )
         time.sleep(_PAUSE_S)
-
-
-@contextlib.contextmanager
-def keeping_signal_handlers() -> Iterator[None]:
-    """ray.init and ray.shutdown set handlers of their own; Prefect's cancellation needs those that were there."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, so nothing can replace them here
-        return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -12,8 +12,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from tasks.actors.connect import keeping_signal_handlers
 from tasks.actors.fleet import Slot
+from tasks.actors.signals import keeping_signal_handlers
 
 _VITAL_PARTS = frozenset({"raylet", "gcs_server"})
 _SILENT_S = 5.0

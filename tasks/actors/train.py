@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from singalong.errors import BugError, InfraError, SingalongError, UsageError, classify
-from tasks.actors.connect import connect, keeping_signal_handlers
+from tasks.actors.connect import connect
+from tasks.actors.signals import keeping_signal_handlers
 
 if TYPE_CHECKING:
     from tasks.training.paper.context import TrainContext

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.cards import ROLES, ModelCard, file_sha256
-from models.registry import CARD_FILE, WEIGHTS_FILE
+from models.cards import CARD_FILE, ROLES, ModelCard, file_sha256
+from models.registry import WEIGHTS_FILE
 
 LICENCE = "the same as singalong's own code; trained on nothing but what singalong itself draws and synthesises"
 

@@ -13,6 +13,7 @@ from singalong.contracts import Status
 from singalong.errors import ErrorClass
 from singalong.runfolder import RunFolder
 from tests.cluster_driver import ROOT, Driver
+from tests.gate import Gate
 from tests.raylets import Raylets
 from tests.synthetic_inputs import write_inputs
 
@@ -22,15 +23,20 @@ PACKAGES = ("singalong", "models", "tasks", "flows", "review")
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
-    with Raylets(tmp_path_factory.mktemp("ray")) as raylets:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate") / "gate")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Raylets]:
+    with Raylets(tmp_path_factory.mktemp("ray"), environment=gate.environment()) as raylets:
         yield raylets
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder, clip_s=0.4, song_s=1.2)
+    write_inputs(folder, clip_s=0.4, song_s=0.8)
     return folder / "manifest.csv"
 
 
@@ -61,17 +67,19 @@ def test_a_node_that_has_another_disk_under_the_same_path_is_named_also_if_it_co
 
 
 def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(
-    cluster: Raylets, tmp_path: Path, manifest: Path
+    cluster: Raylets, tmp_path: Path, manifest: Path, gate: Gate
 ) -> None:
     checkout = tmp_path / "checkout"  # code that no node has: it must come from the driver
     for package in PACKAGES:
         shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
     with (checkout / "tasks" / "worker.py").open("a") as file:
         file.write("\n# not what is installed\n")
-    driver = Driver(cluster, tmp_path, manifest, "plan.shard_s=0.1", checkout=checkout)
-    for node in (cluster.add_node(), cluster.add_node()):  # a run may be there before its nodes
-        assert node.wait()
-    driver.node_at_work().kill()
+    with gate.shut():
+        driver = Driver(cluster, tmp_path, manifest, checkout=checkout)
+        for node in (cluster.add_node(), cluster.add_node()):  # a run may be there before its nodes
+            assert node.wait()
+        driver.until(lambda: len(gate.standing()) == 2)  # both work for it, and are in the middle of a shard
+        driver.node_at_work().kill()
     said = driver.wait()
     assert driver.process.returncode == 0, said
     assert "Traceback" not in said
@@ -80,6 +88,6 @@ def test_a_run_follows_nodes_that_come_and_survives_one_that_dies(
     assert all(shard.status is Status.DONE for shard in folder.fold().shards.values())
     made = [row.shard_id for row in driver.rows() if row.result is not None]
     assert len(made) == len(set(made)), "a finished shard was done again"
-    failures = [row.failure for row in driver.rows() if row.failure is not None]
-    assert all(failure.error_class is ErrorClass.INFRA for failure in failures)
+    failures = driver.failures()
+    assert all(failure.error_class is ErrorClass.INFRA for failure in failures), failures
     assert any("was lost" in failure.message for failure in failures), failures

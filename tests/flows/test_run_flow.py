@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from singalong.attempts import AttemptLog
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
+from tests.gate import Gate
+from tests.synthetic_inputs import write_inputs
 
 pytestmark = pytest.mark.ray
 
@@ -23,8 +26,13 @@ PATIENCE_S = 300.0
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    changes = {
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, gate: Gate) -> dict[str, str]:
+    changes = gate.environment() | {
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "SINGALONG_STORE": str(tmp_path / "store"),
         "SINGALONG_MODELS": str(tmp_path / "models"),
@@ -35,7 +43,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def start(manifest: Path, run: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "flows", "run", str(manifest), "--run", str(run), "--json"]
-    # the large generator, so that there is time to interrupt it
     settings = ["--set", "plan.shard_s=0.2", "--set", "run.num_actors=1", "--set", "lipsync.generator=untrained"]
     return subprocess.Popen(
         command + settings,
@@ -53,10 +60,9 @@ def finished_shards(run: Path) -> set[str]:
     return {row.shard_id for row in rows if row.worker}
 
 
-def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, number: signal.Signals) -> str:
-    deadline = time.monotonic() + PATIENCE_S
-    while len(finished_shards(run)) < num_shards and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+def interrupt(process: subprocess.Popen[str], gate: Gate, number: signal.Signals) -> str:
+    """Interrupt it when it has made a shard and is at the next."""
+    wait_until(lambda: gate.standing() or process.poll() is not None)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # to everybody in the foreground, as a terminal does it
     else:
@@ -64,7 +70,15 @@ def interrupt_after(process: subprocess.Popen[str], run: Path, num_shards: int, 
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+    wait_until(lambda: not gate.standing())
     return errors
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def flow_states(environment: dict[str, str]) -> list[str]:
@@ -73,15 +87,17 @@ def flow_states(environment: dict[str, str]) -> list[str]:
 
 
 def test_an_interrupted_run_is_cancelled_and_resumed_until_it_is_done(
-    demo_inputs: Path, tmp_path: Path, environment: dict[str, str]
+    tmp_path: Path, environment: dict[str, str], gate: Gate
 ) -> None:
     run = tmp_path / "run"
-    manifest = demo_inputs / "manifest.csv"
-    errors = interrupt_after(start(manifest, run, environment), run, 1, signal.SIGINT)
-    assert "again to go on" in errors
-    kept = finished_shards(run)
-    assert kept
-    interrupt_after(start(manifest, run, environment), run, len(kept) + 1, signal.SIGTERM)
+    manifest = write_inputs(tmp_path, clip_s=0.4, song_s=0.8)
+    with gate.shut():
+        errors = interrupt(start(manifest, run, environment), gate, signal.SIGINT)
+        assert "again to go on" in errors
+        kept = finished_shards(run)
+        assert len(kept) == 1
+        interrupt(start(manifest, run, environment), gate, signal.SIGTERM)
+    assert kept < finished_shards(run)
     process = start(manifest, run, environment)
     output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors

@@ -119,8 +119,8 @@ def test_an_expert_trains_a_generator_and_both_can_be_added(
     assert call(monkeypatch, "train", "expert", dataset, "--run", expert, "--licence", "MIT", *options) == 0
     assert "singalong models add expert" in capsys.readouterr().out
     assert call(monkeypatch, "models", "add", "teacher", expert / "model.safetensors") == 0
+    assert "licence: MIT\ntrained on: " in capsys.readouterr().out
     command = ["train", "generator", dataset, "--run", generator, "--expert", "teacher", "--gan", "--json", *options]
-    capsys.readouterr()
     assert call(monkeypatch, *command) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["model"] == str(generator / "model.safetensors")

@@ -77,6 +77,20 @@ def test_expert_crop_ends_at_the_edge_of_the_frame(expert: ExpertScorer) -> None
     np.testing.assert_array_equal(_crop(expert, image, (-20, -9, 96, 300)), image[48:, :96])
 
 
+@pytest.mark.parametrize("height", [1, 2, 3, 7, 48, 95, 96, 97, 150, 191, 192, 193, 287, 288, 333])
+def test_expert_crop_needs_no_more_than_the_lower_half_and_a_row_read(expert: ExpertScorer, height: int) -> None:
+    image = _image(height=340, width=250)
+    box, rows_read = (11, 3, 211, 3 + height), []
+
+    def read(part):
+        rows_read.append(part[3] - part[1])
+        return image[part[1] : part[3], part[0] : part[2]]
+
+    crop = expert.crop(read, box, width=250, height=340)
+    np.testing.assert_array_equal(crop, expert.crop_whole(image[3 : 3 + height, 11:211]))
+    assert rows_read[0] <= height / 2 + 2
+
+
 @pytest.mark.parametrize("box", [(400, 10, 500, 90), (-90, 10, -2, 90), (10, 130, 90, 220)])
 def test_no_crop_of_a_box_beyond_the_frame(expert: ExpertScorer, box) -> None:
     assert _crop(expert, _image(), box) is None

@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import singalong.durable as durable
 from singalong.contracts import ShardResult, SyncScore
 from singalong.errors import ResourceError, classify
 from singalong.store import Store, sha256_of
+from tests.sudden_deaths import exit_code, fork_that_dies
 
 KEY = "ab" * 20
 SHA = "cd" * 32
@@ -157,37 +158,12 @@ def test_a_segment_from_another_file_system_is_copied_into_place(store: Store, m
     assert not any(path.exists() for path in paths.values())
 
 
-def _commit_and_die(store: Store, paths: dict[str, Path], step: int) -> None:
-    """Commit, but stop dead at the step-th call that changes something on the disk, as in a power cut."""
-    left = [step]
-
-    def dying(real: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **kwargs: object) -> object:
-            left[0] -= 1
-            if left[0] == 0:
-                os._exit(9)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in ("fsync", "replace", "rename", "link", "unlink", "mkdir"):
-        setattr(os, name, dying(getattr(os, name)))
-    try:
-        store.commit(shard_result(), **paths)
-    except BaseException:  # noqa: BLE001 - a forked child must never return into pytest
-        os._exit(1)
-    os._exit(0)
-
-
 def test_a_crash_at_any_step_of_a_commit_leaves_nothing_found_or_all_of_it(tmp_path: Path) -> None:
+    changes = ("fsync", "replace", "rename", "link", "unlink", "mkdir")
     for step in range(1, 40):
         store = Store(tmp_path / str(step))
-        paths = made(store)
-        pid = os.fork()
-        if pid == 0:
-            _commit_and_die(store, paths, step)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert code in (0, 9)
+        commit = partial(store.commit, shard_result(), **made(store))
+        code = exit_code(fork_that_dies(commit, at=step, calls=changes))
         assert store.find(KEY) is None or store.verify(KEY)
         store.commit(shard_result(), **made(store))
         assert store.verify(KEY)

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import save
 
+from models.architectures import num_parameters
 from models.cards import ROLES, ModelCard, file_sha256
 from singalong.contracts import Row
 from singalong.durable import write_atomic
@@ -18,7 +19,6 @@ from tasks.training.paper.folder import TrainingFolder
 from tasks.training.paper.settings import TrainingSettings
 
 _ARCHITECTURES = {"expert": "lipsync_expert", "generator": "wav2lip_generator"}
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class TrainingFacts(Row):
@@ -68,7 +68,7 @@ def _card(
         weights=folder.model.name,
         weights_sha256=file_sha256(folder.model),
         num_bytes=folder.model.stat().st_size,
-        num_parameters=sum(tensor.numel() for key, tensor in state.items() if not key.endswith(_BUFFERS)),
+        num_parameters=num_parameters(state),
         source=str(folder.path),
         licence=settings.licence,
         trained_on=f"{settings.num_train_sequences} sequences of {settings.dataset}",

@@ -8,6 +8,7 @@ import pytest
 
 from singalong.errors import ErrorClass, MediaError, TransientIOError
 from singalong.media.containers import map_av_error, open_input, raise_if_not_the_files_fault
+from tests.sounds import chirp, write_sound
 from tests.videos import make_video
 
 HOSTILE = {
@@ -93,3 +94,18 @@ def test_readers_go_on_past_damage_but_not_past_a_failing_disk(tmp_path: Path) -
 def test_a_header_that_asks_for_all_memory_is_the_files_fault(tmp_path: Path) -> None:
     error = av.error.MemoryError(errno.ENOMEM, "cannot allocate memory")
     assert map_av_error(error, tmp_path / "a.mp4", problem="x").error_class is ErrorClass.INPUT
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux alone counts what a process reads")
+def test_little_of_a_long_wav_is_read_to_find_out_what_it_holds(tmp_path: Path) -> None:
+    """libav would look for DTS in 5 MB of samples: 27 ms."""
+    song = write_sound(tmp_path / "song.wav", chirp(60.0, 44100), 44100)
+
+    def num_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    before = num_read()
+    with open_input(song) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == 44100
+        assert container.streams.audio[0].duration == 60 * 44100
+    assert num_read() - before < 1 << 20 < song.stat().st_size

@@ -104,7 +104,9 @@ def test_no_times_give_no_frames(long_clip: ClipFacts) -> None:
 def test_reading_on_does_not_jump(long_clip: ClipFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     jumps = []
     jump = ClipReader._jump
-    monkeypatch.setattr(ClipReader, "_jump", lambda self, time_s: jumps.append(time_s) or jump(self, time_s))
+    monkeypatch.setattr(
+        ClipReader, "_jump", lambda self, time_s, **how: jumps.append(time_s) or jump(self, time_s, **how)
+    )
     with ClipReader(long_clip) as reader:
         for first in range(0, NUM_FRAMES, 10):
             reader.read_chunk([n / 25 for n in range(first, first + 10)])
@@ -114,7 +116,9 @@ def test_reading_on_does_not_jump(long_clip: ClipFacts, monkeypatch: pytest.Monk
 def test_a_chunk_of_descending_times_jumps_once(long_clip: ClipFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     jumps = []
     jump = ClipReader._jump
-    monkeypatch.setattr(ClipReader, "_jump", lambda self, time_s: jumps.append(time_s) or jump(self, time_s))
+    monkeypatch.setattr(
+        ClipReader, "_jump", lambda self, time_s, **how: jumps.append(time_s) or jump(self, time_s, **how)
+    )
     with ClipReader(long_clip) as reader:
         reader.read_chunk([n / 25 for n in range(109, 79, -1)])
         frames = reader.read_chunk([n / 25 for n in range(79, 49, -1)])

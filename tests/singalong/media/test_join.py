@@ -1,5 +1,6 @@
 """Films from segments: the same pictures, exact times, the song where it belongs, whole or not at all."""
 
+from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from singalong.durable import sha256_of
 from singalong.errors import MediaError
+from singalong.media import join as module
 from singalong.media.audio_reader import iter_audio
 from singalong.media.join import AudioSpan, JoinFacts, join_segments, segments_match
 from tests.segments import BT709, numbers_of, packets_of, pixels_of, times_of, write_segment
@@ -288,3 +290,27 @@ def test_every_real_song_lies_at_time_0(shared_data: Path, tmp_path: Path, six_s
                 lag, correlation = lag_of(film[window], source[window], 1600)
                 assert abs(lag) <= 16, (song.name, at_s)  # 1 ms
                 assert correlation > 0.95, (song.name, at_s)
+
+
+def test_each_segment_is_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening for more than packets decodes the first picture: 10 ms at 1280x720."""
+    segments, looked = pieces(tmp_path, [7, 3, 5]), Counter[Path]()
+    opening = module.open_input
+
+    def watched(path: Path, *, only_packets: bool = False):
+        looked[path] += not only_packets
+        return opening(path, only_packets=only_packets)
+
+    monkeypatch.setattr(module, "open_input", watched)
+    assert segments_match(segments)
+    join(segments, tmp_path / "film.mp4")
+    assert [looked[path] for path in segments] == [2, 1, 1]  # and the first as the template of the film's stream
+
+
+def test_a_segment_that_was_replaced_is_looked_into_again(tmp_path: Path) -> None:
+    one, other = write_segment(tmp_path / "a.mp4", [1, 2]), write_segment(tmp_path / "b.mp4", [1, 2], size=(64, 64))
+    assert not segments_match([one, other])
+    other.unlink()
+    write_segment(other, [1, 2, 3])
+    assert segments_match([one, other])
+    assert join([one, other], tmp_path / "film.mp4").num_frames == 5

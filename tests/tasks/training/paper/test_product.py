@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.checkpoints import load_network
-from models.registry import add_checkpoint
+from models.registry import add_checkpoint, find_card, verify
 from tasks.training.paper.checkpoint import read_network
 from tasks.training.paper.launch import launch
 from tasks.training.paper.plan import find_expert
@@ -42,6 +42,18 @@ def test_the_card_tells_how_it_was_made(trained, dataset):
     assert training["settings"]["dataset"] == str(dataset)
     assert training["settings"]["seed"] == 3
     assert card.weights_sha256 == written["weights_sha256"]
+
+
+def test_the_model_keeps_its_card_where_it_is_added(trained, tmp_path):
+    folder, card = trained
+    home = tmp_path / "models"
+    for added in (add_checkpoint("mine", folder.model, home=home), find_card("mine", home)):
+        assert (added.name, added.source) == ("mine", str(folder.model))
+        assert (added.licence, added.trained_on) == ("CC0", card.trained_on)
+        assert (added.metrics, added.commands, added.made_on) == (card.metrics, card.commands, card.made_on)
+        assert added.training == card.training.model_dump(mode="json", exclude_none=True)
+        assert added.training["settings"]["seed"] == 3
+    assert verify(home) == []
 
 
 def test_publishing_again_gives_the_same_file(trained):
