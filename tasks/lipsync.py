@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from singalong.config import Settings
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
-from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
 from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
@@ -39,10 +38,10 @@ from singalong.media.units import MEL_STEPS_PER_S
 from singalong.media.vocals import rest_gain
 from singalong.settings import AnalysisSettings, ScoreSettings
 from singalong.store import Store
-from singalong.tracks import ChosenFace, choose_face
+from singalong.tracks import ChosenFace
 from tasks.analyse import load_analysis
 from tasks.attempt_log import next_chunk
-from tasks.clues import Where, check_likeness, clues_of
+from tasks.clues import Where, choose_usable_face, clues_of
 from tasks.first_frame import FirstFrame, first_frame
 from tasks.jobs import LipsyncJob
 from tasks.memory import peak_rss_mb
@@ -335,18 +334,12 @@ def chosen_face(
     found = load_analysis(analysis, start_s, end_s, settings=settings)
     where = Where(pair.clip, pair.row, pair.place)
     clues = clues_of(found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
-    face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
-    check_likeness(pair.face, face, found, where)
-    if not face.usable.any():
-        raise NoFaceError(
-            f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
-            + (f" (those found are {face.flaw_words})" if face.flaw_words else ""),
-            file=pair.clip,
-            expected="a face that can be seen from the front",
-            action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
-            "max_tilt_deg, min_sharpness or min_score.",
-        )
-    return face
+    return choose_usable_face(
+        *(pair.face, found, clues, (start_s, end_s), where),
+        nowhere=f"no usable face between {start_s:.2f} s and {end_s:.2f} s",
+        action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
+        "max_tilt_deg, min_sharpness or min_score.",
+    )
 
 
 def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan, generator: Engine) -> NDArray[np.int64]:
