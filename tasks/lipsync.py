@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -301,12 +301,12 @@ class RestMotion:
         self._last: tuple[int, NDArray[np.uint8]] | None = None
         self._changes: list[float] = []
 
-    def add(self, index: int, face: NDArray[np.uint8], *, voiced: bool) -> None:
-        """Take the next generated face (h, w, 3); only unvoiced neighbours count."""
+    def add(self, index: int, face: Callable[[], NDArray[np.uint8]], *, voiced: bool) -> None:
+        """Take the next generated face, of which `face` gives BGR (h, w, 3); only unvoiced neighbours count."""
         if voiced:
             self._last = None
             return
-        lower = network_crop(face)[NETWORK_SIDE_PX // 2 :]
+        lower = network_crop(face())[NETWORK_SIDE_PX // 2 :]
         if self._last is not None and self._last[0] == index - 1:
             self._changes.append(float(cv2.absdiff(lower, self._last[1]).mean()) / 255)
         self._last = (index, lower)
