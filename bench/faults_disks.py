@@ -32,8 +32,8 @@ def small_disk(folder: Path, megabytes: int = 20) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
 
 
-def fill(disk: Path, room: int = _ROOM) -> Path:
-    """Fill a disk but for some room; returns the ballast, to be deleted."""
+def fill(disk: Path, room: int) -> Path:
+    """Fill a disk but for so many bytes; returns the ballast, to be deleted."""
     ballast = disk / "ballast"
     free = shutil.disk_usage(disk).free - room
     ballast.write_bytes(b"\0" * max(0, free // 4096 * 4096))
@@ -46,20 +46,25 @@ def _midway(place: Place, command: Command, num_finished: int = 2) -> None:
         raise RuntimeError(f"the run ended before harm could be done: {command.said()[-800:]}")
 
 
+def _fill_up(bed: Bed, place: Place, disk: Path, *, room: int, classes: str | None = None, says: str = "") -> Came:
+    """What comes of a run whose disk is full but for some room after two shards, and later has room again."""
+    command = place.command(_PLAIN)
+    _midway(place, command)
+    ballast = fill(disk, room)
+    code = command.wait()
+    sound = is_sound(place)
+    ballast.unlink()
+    done = bed.ends_right(place, _PLAIN)
+    return judge(place, command, code, expected=1, resumed=done, sound=sound, classes=classes, says=says)
+
+
 def full_store(bed: Bed) -> Came:
     """The store's disk is full after two shards."""
     place = bed.place("full-store")
     with small_disk(bed.home / "disk-store") as disk:
         shutil.copytree(place.store, disk / "store")
         place.store = disk / "store"
-        command = place.command(_PLAIN)
-        _midway(place, command)
-        ballast = fill(disk)
-        code = command.wait()
-        sound = is_sound(place)
-        ballast.unlink()
-        done = bed.ends_right(place, _PLAIN)
-        return judge(place, command, code, expected=1, resumed=done, classes="RESOURCE", sound=sound)
+        return _fill_up(bed, place, disk, room=_ROOM, classes="RESOURCE")
 
 
 def full_run_folder(bed: Bed) -> Came:
@@ -67,14 +72,7 @@ def full_run_folder(bed: Bed) -> Came:
     place = bed.place("full-run")
     with small_disk(bed.home / "disk-run") as disk:
         place.run = disk / "run"
-        command = place.command(_PLAIN)
-        _midway(place, command)
-        ballast = fill(disk, room=0)
-        code = command.wait()
-        sound = is_sound(place)
-        ballast.unlink()
-        done = bed.ends_right(place, _PLAIN)
-        return judge(place, command, code, expected=1, resumed=done, says="No space left", sound=sound)
+        return _fill_up(bed, place, disk, room=0, says="No space left")
 
 
 def read_only_run_folder(bed: Bed) -> Came:

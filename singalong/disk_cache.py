@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from singalong.durable import make_dirs
+from singalong.durable import is_still, make_dirs
 from singalong.tempdirs import TempDirs
 from singalong.traffic import KINDS, count
 
@@ -182,7 +182,7 @@ class DiskCache:
         while True:
             fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
             fcntl.flock(fd, fcntl.LOCK_SH)
-            if _is_file(fd, path):
+            if is_still(fd, path):
                 return fd
             os.close(fd)  # it was removed in between
 
@@ -223,20 +223,12 @@ def _locked(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = _is_file(fd, path)
+            is_ours = is_still(fd, path)
         except BlockingIOError:
             is_ours = False
         yield is_ours
     finally:
         os.close(fd)
-
-
-def _is_file(fd: int, path: Path) -> bool:
-    """Whether an open descriptor is still the file of that name."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _kind(entry: str) -> str:

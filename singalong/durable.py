@@ -58,6 +58,14 @@ def fsync_dir(folder: Path) -> None:
         os.close(fd)
 
 
+def is_still(fd: int, path: Path) -> bool:
+    """Whether an open descriptor is that of the file or folder of this name: it may have been replaced or removed."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def make_dirs(folder: Path) -> None:
     """Create a folder and its missing parents, each of them durable."""
     missing = []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from singalong.durable import make_dirs
+from singalong.durable import is_still, make_dirs
 from singalong.errors import UsageError
 from singalong.store_marks import WORK_MARKER, CommitMarker, marker_data
 
@@ -130,7 +130,7 @@ def _lock(folder: Path, kind: int) -> int:
     try:
         with contextlib.suppress(OSError) if kind == fcntl.LOCK_SH else contextlib.nullcontext():
             fcntl.flock(fd, kind)
-        if os.path.samestat(os.fstat(fd), folder.stat()):
+        if is_still(fd, folder):
             return fd
     except OSError:
         pass  # held, or removed in between; or a file system without locks, where nothing is removed

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from singalong.durable import make_dirs
+from singalong.durable import is_still, make_dirs
 
 
 class TempDirs:
@@ -65,7 +65,7 @@ class TempDirs:
             lock = self._root / f"{name}.lock"
             fd = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_file(fd, lock):  # else a sweep took the file in the instant before the lock: try again
+            if is_still(fd, lock):  # else a sweep took the file in the instant before the lock: try again
                 break
             os.close(fd)
         (self._root / name).mkdir()
@@ -89,16 +89,6 @@ def _locked(path: Path) -> Iterator[int | None]:
         except BlockingIOError:
             yield None
             return
-        yield fd if _is_file(fd, path) else None
+        yield fd if is_still(fd, path) else None
     finally:
         os.close(fd)
-
-
-def _is_file(fd: int, path: Path) -> bool:
-    """Whether an open descriptor is still the file of that name."""
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    here = os.fstat(fd)
-    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

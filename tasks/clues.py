@@ -25,7 +25,7 @@ from singalong.people import Person, people_of
 from singalong.settings import AnalysisSettings
 from singalong.speaking import UNSURE_MARGIN, Floats, TrackEvidence, at_offset, evidence_of, from_table
 from singalong.track_table import TrackTable
-from singalong.tracks import ChosenFace, Clues
+from singalong.tracks import ChosenFace, Clues, choose_face
 from singalong.versions import LIKENESS_VERSION, SONG_VERSION, SPEAKERS_VERSION, VOICE_VERSION
 from tasks.analyse import Analysis, analysis_version
 
@@ -108,8 +108,27 @@ def clues_of(
     return Clues(looks=analysis.looks, speaking=speaking.by_track, wanted=wanted)
 
 
-def check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, where: Where) -> None:
-    """Raise NoFaceError where people are seen and none of them is like the picture that `face` names."""
+def choose_usable_face(
+    face: str, analysis: Analysis, clues: Clues, span_s: tuple[float, float], where: Where, *, nowhere: str, action: str
+) -> ChosenFace:
+    """The face that `face` names in a span [start, end) of which these are analysis and clues.
+
+    Raises NoFaceError where no frame shows it well enough to sing, which begins with `nowhere` and says what to do, or
+    where people are seen and none of them is like the picture that `face` names.
+    """
+    chosen = choose_face(analysis.tracks, analysis.shots, face, *span_s, clues)
+    _check_likeness(face, chosen, analysis, where)
+    if not chosen.usable.any():
+        raise NoFaceError(
+            nowhere + (f" (those found are {chosen.flaw_words})" if chosen.flaw_words else ""),
+            file=where.clip,
+            expected="a face that can be seen from the front",
+            action=action,
+        )
+    return chosen
+
+
+def _check_likeness(face: str, chosen: ChosenFace, analysis: Analysis, where: Where) -> None:
     picture = picture_of(face)
     if picture is not None and not len(chosen.pts_s) and len(analysis.tracks):
         error = NoFaceError(

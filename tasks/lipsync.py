@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from singalong.config import Settings
 from singalong.contracts import PairPlan, ShardPlan, ShardResult, SyncScore
-from singalong.errors import NoFaceError
 from singalong.frames_table import Outcome as FrameOutcome
 from singalong.frames_table import WindowRows, frames_table
 from singalong.media.audio import CHUNK_STEPS, mel_chunk_starts, mel_chunks, mel_steps_of
@@ -39,10 +38,10 @@ from singalong.media.units import MEL_STEPS_PER_S
 from singalong.media.vocals import rest_gain
 from singalong.settings import AnalysisSettings, ScoreSettings
 from singalong.store import Store
-from singalong.tracks import ChosenFace, choose_face
+from singalong.tracks import ChosenFace
 from tasks.analyse import load_analysis
 from tasks.attempt_log import next_chunk
-from tasks.clues import Where, check_likeness, clues_of
+from tasks.clues import Where, choose_usable_face, clues_of
 from tasks.first_frame import FirstFrame, first_frame
 from tasks.jobs import LipsyncJob
 from tasks.memory import peak_rss_mb
@@ -144,7 +143,7 @@ class _Shard:
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
         self.mel_starts = _mel_starts(voice, self.pair, self.shard, generator)
         self.sung = _sung_shares(voice, self.pair, self.shard, settings, generator)
-        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
+        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score, song)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
         self.windows = WindowRows.none()
@@ -302,12 +301,12 @@ class RestMotion:
         self._last: tuple[int, NDArray[np.uint8]] | None = None
         self._changes: list[float] = []
 
-    def add(self, index: int, face: NDArray[np.uint8], *, voiced: bool) -> None:
-        """Take the next generated face (h, w, 3); only unvoiced neighbours count."""
+    def add(self, index: int, face: Callable[[], NDArray[np.uint8]], *, voiced: bool) -> None:
+        """Take the next generated face, of which `face` gives BGR (h, w, 3); only unvoiced neighbours count."""
         if voiced:
             self._last = None
             return
-        lower = network_crop(face)[NETWORK_SIDE_PX // 2 :]
+        lower = network_crop(face())[NETWORK_SIDE_PX // 2 :]
         if self._last is not None and self._last[0] == index - 1:
             self._changes.append(float(cv2.absdiff(lower, self._last[1]).mean()) / 255)
         self._last = (index, lower)
@@ -335,18 +334,12 @@ def chosen_face(
     found = load_analysis(analysis, start_s, end_s, settings=settings)
     where = Where(pair.clip, pair.row, pair.place)
     clues = clues_of(found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
-    face = choose_face(found.tracks, found.shots, pair.face, start_s, end_s, clues)
-    check_likeness(pair.face, face, found, where)
-    if not face.usable.any():
-        raise NoFaceError(
-            f"no usable face between {pair.clip_start_s:.2f} s and {pair.clip_end_s:.2f} s"
-            + (f" (those found are {face.flaw_words})" if face.flaw_words else ""),
-            file=pair.clip,
-            expected="a face that can be seen from the front",
-            action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
-            "max_tilt_deg, min_sharpness or min_score.",
-        )
-    return face
+    return choose_usable_face(
+        *(pair.face, found, clues, (start_s, end_s), where),
+        nowhere=f"no usable face between {start_s:.2f} s and {end_s:.2f} s",
+        action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
+        "max_tilt_deg, min_sharpness or min_score.",
+    )
 
 
 def _mel_starts(voice: PreparedSong, pair: PairPlan, shard: ShardPlan, generator: Engine) -> NDArray[np.int64]:
@@ -377,7 +370,7 @@ def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDA
 
 
 def _shard_scorer(
-    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings
+    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings, song: Path
 ) -> ShardScorer | None:
     if scorer is None:
         return None
@@ -391,4 +384,5 @@ def _shard_scorer(
         end_frame=shard.end_frame,
         fps=pair.fps,
         min_windows=settings.min_windows,
+        song=song,
     )

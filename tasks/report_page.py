@@ -5,18 +5,16 @@ links.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import accumulate, groupby, islice
-from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from singalong import __version__
 from singalong.contracts import Status, Verdict
@@ -26,6 +24,7 @@ from singalong.report_schema import MontageReportRow, PairReportRow
 from singalong.reviews import Ruling
 from singalong.runfolder import RunFolder
 from singalong.scoring import LEVEL_CONFIDENCE, WORST_FIRST
+from tasks.page_templates import page_template
 from tasks.report_files import STATUS_ORDER, ReportFiles
 
 MAX_CARDS = 120
@@ -313,21 +312,12 @@ def _badge(row: PairReportRow | MontageReportRow) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "number": _number,
         "percent": _percent,
         "duration": _duration,
         "badge": _badge,
         "review": _review,
-        "link": quote,
-        "file_name": lambda path: Path(path).name,
         "css": lambda label: "c-" + str(label).replace(" ", "-"),
     }
-    return environment.get_template("report.html.j2")
+    return page_template("report.html.j2", filters)

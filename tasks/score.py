@@ -21,16 +21,16 @@ from pydantic import Field
 from models.scorers import Scorer
 from singalong.config import Settings
 from singalong.contracts import ClipFacts, ModelRef, Row, SyncScore
-from singalong.errors import MediaError, NoFaceError
+from singalong.errors import MediaError
 from singalong.face_choice import SPEAKER, check_speaker, picture_of
 from singalong.media.decode import ClipReader
 from singalong.media.frames import YuvFrame, face_region_to_bgr
 from singalong.media.units import SCORE_FPS
 from singalong.scoring import WINDOW_STEPS
 from singalong.store import Store
-from singalong.tracks import ChosenFace, choose_face
+from singalong.tracks import ChosenFace
 from tasks.analyse import analyse_clip, load_analysis
-from tasks.clues import Where, check_likeness, clues_of, likeness_version, speakers_version
+from tasks.clues import Where, choose_usable_face, clues_of, likeness_version, speakers_version
 from tasks.likeness import find_likeness
 from tasks.prepare_song import load_song, prepare_song
 from tasks.probe_media import at_hand, clip_facts, local_clip, picture_facts
@@ -186,18 +186,11 @@ def _chosen_face(face: str, finder: _ClueFinder) -> ChosenFace:
     speakers, likeness = finder.speakers(face), finder.likeness(face)
     where = Where(clip.path)
     clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
-    chosen = choose_face(found.tracks, found.shots, face, 0.0, end_s, clues)
-    check_likeness(face, chosen, found, where)
-    if not chosen.usable.any():
-        raise NoFaceError(
-            "no usable face in the whole video"
-            + (f" (those found are {chosen.flaw_words})" if chosen.flaw_words else ""),
-            file=clip.path,
-            expected="a face that can be seen from the front",
-            action="If there is one, loosen analysis.min_face_px, max_turn_deg, max_tilt_deg, min_sharpness or "
-            "min_score.",
-        )
-    return chosen
+    return choose_usable_face(
+        *(face, found, clues, (0.0, end_s), where),
+        nowhere="no usable face in the whole video",
+        action="If there is one, loosen analysis.min_face_px, max_turn_deg, max_tilt_deg, min_sharpness or min_score.",
+    )
 
 
 def _push_frames(shard: ShardScorer, clip: ClipFacts, face: ChosenFace, num_steps: int) -> int:

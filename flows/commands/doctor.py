@@ -124,33 +124,32 @@ def _detector() -> Finding:
 
 
 def _generator() -> Finding:
-    from models import registry
-
-    ref = registry.resolve("auto", "generator", home=default_models_home())
-    assert ref is not None
-    if ref.architecture != "singalong_warper":
-        return Finding("generator", "ok", f"{ref.name} ({ref.architecture})")
-    return Finding(
+    return _best_model(
         "generator",
-        "ok",
-        f"{ref.name}: the small one that comes with singalong, a puppeteer rather than a painter",
-        "For realism add a Wav2Lip checkpoint: singalong models add NAME checkpoint.pth",
+        bundled="singalong_warper",
+        about=", a puppeteer rather than a painter",
+        hint="For realism add a Wav2Lip checkpoint: singalong models add NAME checkpoint.pth",
     )
 
 
 def _scorer() -> Finding:
+    return _best_model(
+        "scorer",
+        bundled="singalong_expert",
+        about="; its confidence has a scale of its own",
+        hint="For published LSE-C and LSE-D add SyncNet: singalong models add NAME syncnet_v2.model",
+    )
+
+
+def _best_model(role: Literal["generator", "scorer"], *, bundled: str, about: str, hint: str) -> Finding:
+    """The model that is taken where none is named; of our own, whose architecture is `bundled`, more is said."""
     from models import registry
 
-    ref = registry.resolve("auto", "scorer", home=default_models_home())
+    ref = registry.resolve("auto", role, home=default_models_home())
     assert ref is not None
-    if ref.architecture != "singalong_expert":
-        return Finding("scorer", "ok", f"{ref.name} ({ref.architecture})")
-    return Finding(
-        "scorer",
-        "ok",
-        f"{ref.name}: the small one that comes with singalong; its confidence has a scale of its own",
-        "For published LSE-C and LSE-D add SyncNet: singalong models add NAME syncnet_v2.model",
-    )
+    if ref.architecture != bundled:
+        return Finding(role, "ok", f"{ref.name} ({ref.architecture})")
+    return Finding(role, "ok", f"{ref.name}: the small one that comes with singalong{about}", hint)
 
 
 def _store() -> Finding:

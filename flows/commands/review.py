@@ -27,15 +27,10 @@ def review_command(run: str | Path, *, port: int | None, open_browser: bool, as_
         return _review(RunFolder.open(path), port=port, open_browser=open_browser, as_json=as_json)
 
 
-def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json: bool) -> int:
+def reviewable(folder: RunFolder) -> Reviewable:
+    """A run as the review page's server is given it."""
     look = Look(folder)
-
-    def ready(url: str) -> None:
-        _tell(folder, url, as_json=as_json)
-        if open_browser and _has_screen():
-            webbrowser.open(url)
-
-    what = Reviewable(
+    return Reviewable(
         run=folder,
         look=lambda: Snapshot(*look()),
         thresholds=scorer_thresholds,
@@ -43,8 +38,16 @@ def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json:
         asks=Asking(folder),
         viewable=viewable_clips(folder),
     )
+
+
+def _review(folder: RunFolder, *, port: int | None, open_browser: bool, as_json: bool) -> int:
+    def ready(url: str) -> None:
+        _tell(folder, url, as_json=as_json)
+        if open_browser and _has_screen():
+            webbrowser.open(url)
+
     try:
-        serve(what, port=port, ready=ready)
+        serve(reviewable(folder), port=port, ready=ready)
     except (KeyboardInterrupt, Interrupted):
         err.print("the review has ended; every decision is in the run folder")
     return EXIT_OK

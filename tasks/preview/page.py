@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from singalong import __version__
 from singalong.contracts import Plan, Row
 from singalong.durable import write_atomic
+from tasks.page_templates import page_template
 from tasks.preview.clips import ClipPreview
 from tasks.preview.results import ResultPreview
 
@@ -38,17 +38,5 @@ def write_page(plan: Plan, preview: Preview) -> None:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "link": quote,
-        "file_name": lambda path: Path(path).name,
-        "percent": lambda share: f"{share:.0%}",
-        "css": lambda mark: mark.replace(" ", "-"),
-    }
-    return environment.get_template("preview.html.j2")
+    filters = {"percent": lambda share: f"{share:.0%}", "css": lambda mark: mark.replace(" ", "-")}
+    return page_template("preview.html.j2", filters)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows.cli import main
+from tests.flows import console
 from tests.synthetic_inputs import write_inputs
 
 SETTINGS = ["--set", "run.executor=inprocess", "--set", "plan.shard_s=1.5"]
@@ -26,11 +25,9 @@ def demo_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     def call(*arguments: object) -> tuple[int, Any]:
-        monkeypatch.setattr(sys, "argv", ["singalong", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as stop:
-            main()
+        code = console.call(monkeypatch, *arguments, "--json")
         printed = capsys.readouterr()
-        return int(stop.value.code or 0), json.loads(printed.out) if printed.out else printed.err
+        return code, json.loads(printed.out) if printed.out else printed.err
 
     return call
 
@@ -40,10 +37,5 @@ def finished(demo_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A finished run; tests make passes of it beside it, and leave it as it is."""
     run = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sys, "argv", ["singalong", "run", str(demo_inputs / "manifest.csv"), "--run", str(run), *SETTINGS]
-        )
-        with pytest.raises(SystemExit) as stop:
-            main()
-    assert not stop.value.code
+        assert console.call(patch, "run", demo_inputs / "manifest.csv", "--run", run, *SETTINGS) == 0
     return run

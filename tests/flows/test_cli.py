@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from flows.cli import _report_error, app, main
+from flows.cli import _report_error, app
 from singalong.config import Settings
 from singalong.errors import InfraError, MediaError, ResourceError, UsageError
 from singalong.runfolder import RunFolder
 from tasks.dispatch import TooManyBugsError
+from tests.flows.console import call
 from tests.singalong.builders import pair_row, plan_of
 
 TRAINING = {
@@ -64,13 +65,6 @@ SURFACE = {
 def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SINGALONG_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("SINGALONG_MODELS", str(tmp_path / "models"))
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["singalong", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 def test_commands_and_options_change_only_on_purpose() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.cli import main
 from flows.order import run_stages
 from singalong.config import Settings, load_settings
 from singalong.errors import ErrorClass
@@ -23,14 +21,8 @@ from singalong.store import Store
 from tasks.logs import is_over
 from tasks.plan_run import plan_run
 from tasks.session import Session
+from tests.flows.console import call
 from tests.singalong.builders import attempt, pair_row, plan_of
-
-
-def singalong(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["singalong", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 def run(inputs: Path, folder: Path, rows: list[str], *overrides: str) -> RunFolder:
@@ -67,21 +59,21 @@ def test_every_attempt_and_step_has_a_log_with_the_drivers_words_around_the_work
 def test_a_pair_means_all_its_shards_and_a_name_may_be_cut_short(
     finished: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert singalong(monkeypatch, "logs", finished.path, "good") == 0
+    assert call(monkeypatch, "logs", finished.path, "good") == 0
     text = capsys.readouterr().out
     assert "good-0000  attempt 1 of 1: done" in text
     assert "good-0001  attempt 1 of 1: done" in text
-    assert singalong(monkeypatch, "logs", finished.path, "wall-", "--json") == 0
+    assert call(monkeypatch, "logs", finished.path, "wall-", "--json") == 0
     (found,) = json.loads(capsys.readouterr().out)["logs"]
     assert (found["shard"], found["outcome"]) == ("wall-0000", "failed (INPUT)")
-    assert singalong(monkeypatch, "logs", finished.path, "join good") == 0
+    assert call(monkeypatch, "logs", finished.path, "join good") == 0
     assert "attempt 1 of 1: done" in capsys.readouterr().out
 
 
 def test_all_that_failed_is_shown_at_once(
     finished: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert singalong(monkeypatch, "logs", finished.path, "--failed") == 0
+    assert call(monkeypatch, "logs", finished.path, "--failed") == 0
     text = capsys.readouterr().out
     assert "wall-0000" in text
     assert "no usable face" in text
@@ -106,7 +98,7 @@ def test_what_means_nothing_or_too_much_exits_with_2_and_says_what_there_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert singalong(monkeypatch, "logs", finished.path, *arguments) == 2
+    assert call(monkeypatch, "logs", finished.path, *arguments) == 2
     assert expected in " ".join(capsys.readouterr().err.split())
 
 
@@ -122,7 +114,7 @@ def test_text_of_strangers_moves_nothing_in_the_terminal(
     with path.open("ab") as file:
         file.write(evil.encode(errors="replace") + b"\xff\n")
     for options in ([], ["--follow"]):
-        assert singalong(monkeypatch, "logs", folder.path, name, *options) == 0
+        assert call(monkeypatch, "logs", folder.path, name, *options) == 0
         text = capsys.readouterr().out
         assert all(char.isprintable() or char == "\n" for char in text)
         assert "\\x1b[2J" in text
@@ -135,9 +127,9 @@ def test_shards_without_a_log_are_told_of_by_the_ledger(
     folder = RunFolder.create(tmp_path / "run", plan_of([pair_row()]), Settings())
     first, second, _ = folder.plan.shards
     folder.record(attempt(first, reused=True))
-    assert singalong(monkeypatch, "logs", folder.path, first.shard_id) == 0
+    assert call(monkeypatch, "logs", folder.path, first.shard_id) == 0
     assert "the store held it" in capsys.readouterr().out
-    assert singalong(monkeypatch, "logs", folder.path, second.shard_id) == 0
+    assert call(monkeypatch, "logs", folder.path, second.shard_id) == 0
     assert "nothing was tried yet" in capsys.readouterr().out
 
 
@@ -162,7 +154,7 @@ def test_following_shows_lines_as_they_come_through_retries_to_the_last_word(
     with folder.lock():
         worker = threading.Thread(target=work)
         worker.start()
-        assert singalong(monkeypatch, "logs", folder.path, name, "--follow", "--json") == 0
+        assert call(monkeypatch, "logs", folder.path, name, "--follow", "--json") == 0
         worker.join()
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["message"] for line in told] == ["try 1", "whole", "end 1", "try 2", "whole", "end 2"]

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.cli import main
 from flows.order import run_stages
 from singalong.config import load_settings
 from singalong.errors import UsageError
@@ -26,8 +24,10 @@ from tasks.dispatch import Item
 from tasks.jobs import Outcome
 from tasks.plan_run import plan_run
 from tasks.session import Session
+from tests.flows.console import call
 
 DOCS = Path(__file__).parents[2] / "docs"
+
 _WORD = re.compile(r"\bsingalong_[a-z_]+")
 Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -218,10 +218,7 @@ def test_a_finished_run_that_is_run_again_tells_so_in_the_file(
     command += [word for option in options for word in ("--set", option)]
     successes = []
     for _ in range(2):
-        monkeypatch.setattr(sys, "argv", ["singalong", *command])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert not stop.value.code
+        assert call(monkeypatch, *command) == 0
         scrape = parsed(file.read_text())
         assert state_of(scrape) == "complete"
         successes.append(scrape["singalong_run_last_success_timestamp_seconds", frozenset({("run", "run")})])

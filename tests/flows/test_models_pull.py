@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from flows.cli import main
 from models import cards
 from models.generator import Generator
+from tests.flows import console
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +32,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["singalong", "models", "pull", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
+    return console.call(monkeypatch, "models", "pull", *arguments)
 
 
 def test_terms_are_shown_and_demanded_before_anything_is_fetched(

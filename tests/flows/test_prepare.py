@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import main
+from tests.flows import console
 from tests.gate import Gate
 from tests.tasks.training.talking import speech, talking_video
 
@@ -33,10 +33,7 @@ def videos(folder: Path, num: int) -> Path:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["singalong", "train", "prepare", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
+    return console.call(monkeypatch, "train", "prepare", *arguments)
 
 
 def test_a_folder_is_prepared_and_then_there_is_nothing_to_do(

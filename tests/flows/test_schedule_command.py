@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli import main
 from flows.commands.schedule import _frozen
 from flows.schedule_notes import slug
 from flows.schedule_page import summary_page
 from tasks.summary import FailureNote, RunSummary
+from tests.flows import console
 
 CRON = ("--cron", "0 2 * * *")
 
@@ -26,10 +25,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """What is said of a command that is refused."""
-    monkeypatch.setattr(sys, "argv", ["singalong", "schedule", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
+    assert console.call(monkeypatch, "schedule", *words) == 2
     return " ".join(capsys.readouterr().err.split())
 
 

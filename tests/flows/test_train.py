@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.losses import SYNC_SWITCH
-from tests.flows.test_cli import call
+from tests.flows.console import call
 from tests.gate import Gate
 from tests.tasks.training.paper.datasets import write_dataset
 

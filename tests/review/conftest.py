@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from review.feed import Snapshot
-from review.server import Reviewable
 from singalong.runfolder import RunFolder
 from tests.review.builders import TOKEN, served
 from tests.synthetic_inputs import write_inputs
@@ -80,23 +78,7 @@ def run(made_run: Path, tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def address(run: RunFolder) -> Iterator[str]:
     """Where that run is served; the token included."""
-    with served(real(run), TOKEN) as url:
+    from flows.commands.review import reviewable
+
+    with served(reviewable(run), TOKEN) as url:
         yield f"{url}/?token={TOKEN}"
-
-
-def real(run: RunFolder) -> Reviewable:
-    """The run as `singalong review` hands it over."""
-    from tasks.asking import Asking
-    from tasks.reviewing import Look, shot_starts
-    from tasks.standing import scorer_thresholds
-    from tasks.viewable import viewable_clips
-
-    look = Look(run)
-    return Reviewable(
-        run=run,
-        look=lambda: Snapshot(*look()),
-        thresholds=scorer_thresholds,
-        cuts_s=shot_starts(run),
-        asks=Asking(run),
-        viewable=viewable_clips(run),
-    )
