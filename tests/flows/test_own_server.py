@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows import own_server
 from flows.own_server import OwnServer
 from singalong.errors import InfraError
 
@@ -75,6 +78,19 @@ def test_a_server_that_a_profile_makes_needless_ends_and_is_not_waited_for(monke
     with pytest.raises(InfraError, match="ended with code 0"):  # and not: not up within so many seconds
         server.wait(PATIENCE_S)
     server.stop()
+
+
+def test_its_own_worker_looks_for_work_every_few_seconds_and_not_four_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from docket import Docket
+    from prefect.server.api import background_workers
+
+    module: Any = background_workers
+    monkeypatch.setattr(module, "Worker", module.Worker)  # put back afterwards
+    own_server._look_seldom()
+    worker = module.Worker(Docket(name="test", url="memory://test"))
+    assert worker.minimum_check_interval == worker.scheduling_resolution == timedelta(seconds=5)
 
 
 def children_of(pid: int) -> list[int]:
