@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def test_the_server_outlives_signals_to_the_group_but_not_the_command(tmp_path: 
         assert os.getsid(server) != os.getsid(command.pid)
         os.kill(server, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE_S
-        while not answers(url) and time.monotonic() < deadline:
+        while (lives(server) or not answers(url)) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert answers(url), "it was not started again"
         (again,) = children_of(command.pid)
@@ -74,10 +75,8 @@ def test_the_server_outlives_signals_to_the_group_but_not_the_command(tmp_path: 
 def test_a_server_that_a_profile_makes_needless_ends_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # as a profile would
     server = OwnServer()
-    started = time.monotonic()
-    with pytest.raises(InfraError, match="ended with code 0"):
+    with pytest.raises(InfraError, match="ended with code 0"):  # and not: not up within so many seconds
         server.wait(PATIENCE_S)
-    assert time.monotonic() - started < PATIENCE_S / 2
     server.stop()
 
 
@@ -98,6 +97,7 @@ def children_of(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit() and lives(int(path.name)):
-            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
-            found += [int(path.name)] if int(parent) == pid else []
+            with contextlib.suppress(OSError):
+                parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+                found += [int(path.name)] if int(parent) == pid else []
     return found
