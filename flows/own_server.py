@@ -23,7 +23,9 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
+from datetime import timedelta
+from functools import cache, partial
+from typing import Any
 
 from flows.environment import prepare_environment
 from singalong.errors import InfraError
@@ -34,6 +36,9 @@ _STARTS_WITHIN_S = 120.0
 """Cold starts take half a minute."""
 _STOPS_WITHIN_S = 5.0
 _AGAIN_S = 0.1
+_LOOK_S = 5.0
+"""Prefect's server looks so often for what it does beside answering: it marks late runs, revokes leases, deletes the
+logs of deleted runs. Prefect's own four times a second are for servers with deployments, which ours has not."""
 _SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
@@ -144,11 +149,21 @@ def main(parent: int, number: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    _look_seldom()
     app = create_app()
     gc.enable()
     gc.freeze()
     config = uvicorn.Config(app, log_level="critical", lifespan="on")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=number)])
+
+
+def _look_seldom() -> None:
+    """Have the server's own worker look for work every few seconds; Prefect has no setting for this."""
+    from prefect.server.api import background_workers
+
+    module: Any = background_workers
+    interval = timedelta(seconds=_LOOK_S)
+    module.Worker = partial(module.Worker, minimum_check_interval=interval, scheduling_resolution=interval)
 
 
 if __name__ == "__main__":

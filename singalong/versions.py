@@ -4,7 +4,7 @@ All that do not say otherwise are part of every work key, so that shards made of
 are done again.
 """
 
-ALGORITHM_VERSION = 4
+ALGORITHM_VERSION = 5
 """Lip-sync, paste-back, encoding and scores."""
 
 ANALYSIS_VERSION = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -17,7 +17,7 @@ from tasks.analyse import analysis_version
 from tasks.dispatch import Item
 from tasks.films import Film, FilmRecord, MontagePart, montage_parts, pair_films
 from tasks.find_beats import known_beats
-from tasks.jobs import ConformJob, CropGuide, Segment
+from tasks.jobs import ConformJob, CropGuide, JoinJob, Segment
 from tasks.join import conformed
 from tasks.record import OutcomeRecorder
 from tasks.report import is_reported, pair_rows
@@ -218,7 +218,7 @@ def _make(session: Session, stage: str, films: Sequence[Film], stands: Standing)
             standing = {film.name: standing[film.name] or film.adopt(parent) for film in films}
     todo = {f"{stage} {film.name}": film for film in films if standing[film.name] is None}
     recorder = OutcomeRecorder()
-    session.dispatch(stage, [Item(item_id, film.job()) for item_id, film in todo.items()], recorder)
+    session.dispatch(stage, _items({item_id: film.job() for item_id, film in todo.items()}), recorder)
     for item_id, outcome in recorder.outcomes.items():
         film = todo[item_id]
         if outcome.failure is not None:
@@ -227,6 +227,14 @@ def _make(session: Session, stage: str, films: Sequence[Film], stands: Standing)
         elif outcome.film is not None:
             standing[film.name] = film.commit(outcome.film)
     return {name: record for name, record in standing.items() if record is not None}
+
+
+def _items(jobs: Mapping[str, JoinJob]) -> list[Item]:
+    """Items of these jobs; sound that several films share is to be kept."""
+    films = Counter(job.audio for job in jobs.values())
+    return [
+        Item(item_id, job.model_copy(update={"keeps_sound": films[job.audio] > 1})) for item_id, job in jobs.items()
+    ]
 
 
 def _discard_damaged(session: Session, film: Film, stands: Standing) -> None:

@@ -142,6 +142,7 @@ class JoinJob(LoggedRow):
     name: str = Field(description="pair_id or montage name")
     segments: tuple[str, ...]
     audio: tuple[SpanOfSong, ...]
+    keeps_sound: bool = Field(default=False, description="other films sound the same: it is encoded once for all")
     output: str
     thumbnail: str
     fps: Rate

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from singalong.durable import atomic_file, sha256_of
@@ -14,15 +16,18 @@ from singalong.media.audio_out import AudioSpan
 from singalong.media.conform import conform_video
 from singalong.media.join import join_segments
 from singalong.media.recode import joinable
+from singalong.media.soundtrack import encode_soundtrack
 from singalong.media.thumbnails import write_thumbnail
 from singalong.objects import is_url, object_at
 from singalong.store import Store
 from tasks.credentials import embed_credentials
-from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment
+from tasks.jobs import ConformJob, FilmFacts, JoinJob, Segment, SpanOfSong
 from tasks.reframe import face_path
 
 CONFORM_VERSION = 1
 """Raise when bringing a film to another canvas gives other pixels."""
+SOUNDTRACK_VERSION = 1
+"""Raise when the same spans of songs are encoded otherwise."""
 TITLE_VERSION = 1
 """Raise when the same title looks different."""
 CROP_VERSION = 1
@@ -38,10 +43,10 @@ def join(job: JoinJob, store: Store, *, check: Callable[[], None] = lambda: None
     store whose bytes are not those that were committed.
     """
     if not is_url(job.output):
-        return _join(job)
+        return _join(job, store)
     with store.temp_dir() as folder:
         film, thumbnail = folder / "film.mp4", folder / "film.jpg"
-        facts = _join(job.model_copy(update={"output": str(film), "thumbnail": str(thumbnail)}))
+        facts = _join(job.model_copy(update={"output": str(film), "thumbnail": str(thumbnail)}), store)
         check()
         for path, url in ((thumbnail, job.thumbnail), (film, job.output)):
             place, key = object_at(url)
@@ -49,8 +54,9 @@ def join(job: JoinJob, store: Store, *, check: Callable[[], None] = lambda: None
         return facts.model_copy(update={"path": job.output, "num_bytes": film.stat().st_size})
 
 
-def _join(job: JoinJob) -> FilmFacts:
+def _join(job: JoinJob, store: Store) -> FilmFacts:
     output, credentials = Path(job.output), job.credentials
+    audio = [AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio]
     for segment in job.segments:
         _check_content(Path(segment))
     with joinable([Path(segment) for segment in job.segments], output, fps=job.fps) as segments:
@@ -58,9 +64,10 @@ def _join(job: JoinJob) -> FilmFacts:
             segments,
             output,
             fps=job.fps,
-            audio=[AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio],
+            audio=audio,
             metadata=job.metadata,
             seal=None if credentials is None else lambda film: embed_credentials(film, job.name, credentials),
+            kept_sound=partial(kept_sound, job.audio, audio, store) if job.keeps_sound else None,
         )
     with atomic_file(Path(job.thumbnail)) as temp:
         write_thumbnail(output, facts.duration_s / 2, temp)
@@ -71,6 +78,20 @@ def _join(job: JoinJob) -> FilmFacts:
         duration_s=facts.duration_s,
         content_sha256=facts.unsealed_sha256,
     )
+
+
+def kept_sound(songs: Sequence[SpanOfSong], spans: Sequence[AudioSpan], store: Store, duration: Fraction) -> Path:
+    """The cache folder with these spans of songs, encoded once for all films of this many seconds."""
+    parts = [[span.sha256 or span.path, span.start_s, span.end_s] for span in songs]
+    key = hashlib.sha256(json.dumps([parts, str(duration)]).encode()).hexdigest()
+
+    def folder() -> Path:
+        return store.commit_cache(
+            "soundtracks", key, f"v{SOUNDTRACK_VERSION}", lambda empty: encode_soundtrack(spans, duration, empty)
+        )
+
+    # packets are copied unheard, so what the disk did to them would be in every film
+    return folder() if store.drop_if_damaged(made := folder()) else made
 
 
 def conform(job: ConformJob, store: Store) -> Path:

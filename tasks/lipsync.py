@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -143,7 +143,7 @@ class _Shard:
         self.voiced = _voiced_frames(voice, self.pair, self.shard)
         self.mel_starts = _mel_starts(voice, self.pair, self.shard, generator)
         self.sung = _sung_shares(voice, self.pair, self.shard, settings, generator)
-        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score)
+        self.scoring = _shard_scorer(scorer, voice, self.pair, self.shard, settings.score, song)
         self._last_scored: tuple[int, float] | None = None
         self.score = SyncScore()
         self.windows = WindowRows.none()
@@ -301,12 +301,12 @@ class RestMotion:
         self._last: tuple[int, NDArray[np.uint8]] | None = None
         self._changes: list[float] = []
 
-    def add(self, index: int, face: NDArray[np.uint8], *, voiced: bool) -> None:
-        """Take the next generated face (h, w, 3); only unvoiced neighbours count."""
+    def add(self, index: int, face: Callable[[], NDArray[np.uint8]], *, voiced: bool) -> None:
+        """Take the next generated face, of which `face` gives BGR (h, w, 3); only unvoiced neighbours count."""
         if voiced:
             self._last = None
             return
-        lower = network_crop(face)[NETWORK_SIDE_PX // 2 :]
+        lower = network_crop(face())[NETWORK_SIDE_PX // 2 :]
         if self._last is not None and self._last[0] == index - 1:
             self._changes.append(float(cv2.absdiff(lower, self._last[1]).mean()) / 255)
         self._last = (index, lower)
@@ -370,7 +370,7 @@ def _voiced_frames(voice: PreparedSong, pair: PairPlan, shard: ShardPlan) -> NDA
 
 
 def _shard_scorer(
-    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings
+    scorer: Scorer | None, voice: PreparedSong, pair: PairPlan, shard: ShardPlan, settings: ScoreSettings, song: Path
 ) -> ShardScorer | None:
     if scorer is None:
         return None
@@ -384,4 +384,5 @@ def _shard_scorer(
         end_frame=shard.end_frame,
         fps=pair.fps,
         min_windows=settings.min_windows,
+        song=song,
     )

@@ -6,8 +6,9 @@ Legend: n frames, S mel steps of the generator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -16,17 +17,17 @@ from numpy.typing import NDArray
 
 from singalong.media.align import add_detail, aligned_face, alignment
 from singalong.media.color_match import ColorMatch
-from singalong.media.detail import WHOLE, DetailTransfer, Part
-from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr
-from singalong.media.geometry import Box, fit_to_box, network_crop, pad_box, paste_mask
+from singalong.media.detail import WHOLE, DetailTransfer
+from singalong.media.frames import YuvFrame, face_region_to_bgr, paste_bgr, paste_samples
+from singalong.media.geometry import Box, Part, fit_to_box, network_crop, pad_box, part_of, paste_mask
 from singalong.media.jaw import jaw_outline
-from singalong.media.warp import apply_warp, hold_still
+from singalong.media.warp import apply_warp, hold_still, warp_samples
 from singalong.settings import LipsyncSettings
 from singalong.tracks import ChosenFace
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from models.engine import Drawing, Engine
+    from models.engine import Bend, Drawing, Engine
     from models.enhancer import Enhancer
 
 U8 = NDArray[np.uint8]
@@ -63,12 +64,12 @@ class Painted:
 
     Attributes:
         frames: one for each given; those without a spot are the very ones given.
-        faces: the drawn face by index of its frame, BGR uint8 (h, w, 3): of the network's size where it was painted
-            anew, of the box's where it was bent.
+        faces: by index of the frame, who gives the drawn face, BGR uint8 (h, w, 3): of the network's size where it was
+            painted anew, of the box's where it was bent.
     """
 
     frames: list[YuvFrame]
-    faces: dict[int, U8]
+    faces: dict[int, Callable[[], U8]]
 
 
 class FacePainter:
@@ -126,7 +127,8 @@ class FacePainter:
                 if spot is not None
             }
             small = [network_crop(sitting.crop) for sitting in sittings.values()]
-        outputs, faces = list(frames), {}
+        outputs = list(frames)
+        faces: dict[int, Callable[[], U8]] = {}
         if sittings:
             indices = list(sittings)
             with self._watch.stage("generate"):
@@ -137,19 +139,24 @@ class FacePainter:
                 outputs[index], faces[index] = self._lay(sitting, shown, drawing)
         return Painted(outputs, faces)
 
-    def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, U8]:
-        """The frame with a drawing in it, and the drawn face."""
+    def _lay(self, sitting: _Sitting, shown: U8, drawing: Drawing) -> tuple[YuvFrame, Callable[[], U8]]:
+        """The frame with a drawing in it, and who gives the drawn face."""
         spot, crop = sitting.spot, sitting.crop
         enhancer = self.enhancer if spot.landmarks is not None else None
+        if enhancer is None and not sitting.frame.is_deep:  # enhancers see BGR, and HDR is not what its samples say
+            with self._watch.stage("paste"):
+                if not isinstance(drawing, np.ndarray):
+                    bent = self._bent_samples(sitting, drawing)
+                    return bent, partial(face_region_to_bgr, bent, spot.box)
+                if self.settings.keep_detail:
+                    return self._painted_samples(sitting, shown, drawing), lambda: drawing
         with self._watch.stage("paste"):
             if isinstance(drawing, np.ndarray):
                 made, mask = drawing, self.mask(spot)
                 part = _seen(mask, spot.box) if enhancer is None else WHOLE
                 face, mask = self._finished(sitting, shown, drawing, part), mask[part]
             else:
-                cells = (drawing.flow.shape[1], drawing.flow.shape[0])
-                calm = hold_still(drawing.flow, drawing.patch, self._soft_mask(spot, cells))
-                made = face = apply_warp(crop, *calm)
+                made = face = apply_warp(crop, *self._calm(spot, drawing))
                 # Nothing else may change, not even by rounding; and what was bent ends where the flow does.
                 mask, part = _changed(face, crop), WHOLE
         if enhancer is not None:
@@ -160,8 +167,28 @@ class FacePainter:
                 part = _seen(mask, spot.box)
                 face, mask = face[part], mask[part]
             output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
-            paste_bgr(output, _part_of(spot.box, part), face, mask)
-        return output, made
+            paste_bgr(output, part_of(spot.box, part), face, mask)
+        return output, lambda: made
+
+    def _painted_samples(self, sitting: _Sitting, shown: U8, drawing: U8) -> YuvFrame:
+        """The frame with a drawing in it, without ever making BGR of what is pasted."""
+        box, mask = sitting.spot.box, self.mask(sitting.spot)
+        part = _seen(mask, box)
+        luma, chroma = self._detail.enlarge_samples(sitting.frame, box, self._matched(sitting, shown, drawing), part)
+        output = sitting.frame.copy()  # the source may be shown again, and its lips are scored too
+        paste_samples(output, part_of(box, part), luma, chroma, mask[part])
+        return output
+
+    def _bent_samples(self, sitting: _Sitting, bend: Bend) -> YuvFrame:
+        """The frame with a bent face, without ever making BGR of it."""
+        output = sitting.frame.copy()
+        warp_samples(output, sitting.spot.box, *self._calm(sitting.spot, bend))
+        return output
+
+    def _calm(self, spot: Spot, bend: Bend) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A bend that ends where the lower face does."""
+        cells = (bend.flow.shape[1], bend.flow.shape[0])
+        return hold_still(bend.flow, bend.patch, self._soft_mask(spot, cells))
 
     def _enhanced(
         self, sitting: _Sitting, face: U8, mask: NDArray[np.float32], enhancer: Enhancer
@@ -181,19 +208,23 @@ class FacePainter:
         if self.settings.mask == "box":
             x1, y1, x2, y2 = spot.box
             return paste_mask(x2 - x1, y2 - y1, style="box", feather=self.settings.feather)
-        return _lower_face(spot, self.settings.feather) * np.float32(spot.weight)
+        return _weighed(_lower_face(spot, self.settings.feather), spot.weight)
 
     def _soft_mask(self, spot: Spot, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Where bends and enhancers act: within the lower face whatever the setting, as neither has a box to show."""
-        return _lower_face(spot, max(self.settings.feather, _MIN_FADE), size) * np.float32(spot.weight)
+        return _weighed(_lower_face(spot, max(self.settings.feather, _MIN_FADE), size), spot.weight)
 
-    def _finished(self, sitting: _Sitting, shown: U8, made: U8, part: Part) -> U8:
-        """A part of a painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+    def _matched(self, sitting: _Sitting, shown: U8, made: U8) -> NDArray[np.float32]:
+        """A painted face in the clip's colours, if so set, float32 of the network's size."""
         if sitting.spot.shot != self._shot:
             self._colors.cut()
             self._detail.cut()
             self._shot = sitting.spot.shot
-        matched = self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
+        return self._colors.match(shown, made) if self.settings.match_color else made.astype(np.float32)
+
+    def _finished(self, sitting: _Sitting, shown: U8, made: U8, part: Part) -> U8:
+        """A part of a painted face at the size of its box, in the clip's colours and with its detail, if so set."""
+        matched = self._matched(sitting, shown, made)
         if self.settings.keep_detail:
             return self._detail.enlarge(sitting.crop, matched, part)
         whole = fit_to_box((matched + 0.5).astype(np.uint8) if self.settings.match_color else made, sitting.spot.box)
@@ -210,6 +241,10 @@ def _lower_face(spot: Spot, feather: float, size: tuple[int, int] | None = None)
     feather_px = feather * min(x2 - x1, y2 - y1)
     jaw = jaw_outline(spot.box, spot.landmarks, feather_px=feather_px, size=(width, height))
     return mask if jaw is None else mask * jaw
+
+
+def _weighed(mask: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    return mask if weight == 1.0 else mask * np.float32(weight)
 
 
 def _changed(face: U8, crop: U8) -> NDArray[np.float32]:
@@ -230,13 +265,6 @@ def _seen(mask: NDArray[np.float32], box: Box) -> Part:
     first_row, last_row = max(0, top - (y1 + top) % 2), top + height + (y1 + top + height) % 2
     first_column, last_column = max(0, left - (x1 + left) % 2), left + width + (x1 + left + width) % 2
     return slice(first_row, min(last_row, y2 - y1)), slice(first_column, min(last_column, x2 - x1))
-
-
-def _part_of(box: Box, part: Part) -> Box:
-    """The box of some of its rows and columns."""
-    rows, columns = part
-    x1, y1 = box[:2]
-    return x1 + columns.start, y1 + rows.start, x1 + columns.stop, y1 + rows.stop
 
 
 class _Sitting(NamedTuple):

@@ -47,11 +47,12 @@ def plan_run(
     require_rights: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
     note: Callable[[str], None] = lambda _text: None,
+    on_rows: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, list[PairRow]]:
     """Make the plan of a manifest, or of a folder (see `singalong.manifest_folder`); returns it with its rows.
 
     Media that cannot be read becomes a problem of its rows, not an exception. With `require_rights` every row must
-    say who allowed its use. `note` is told what of a folder is left out.
+    say who allowed its use. `note` is told what of a folder is left out, `on_rows` that the manifest's text is right.
 
     Raises ManifestError with every problem of the manifest's text, InputError for models that are not installed,
     UsageError for a certificate that films cannot be signed with, and for a separator that is not there.
@@ -60,6 +61,7 @@ def plan_run(
     rows, left_out = read_manifests(manifest, require=require, roots=roots)
     for text in left_out:
         note(text)
+    on_rows()
     return plan_rows(rows, settings=settings, store=store, progress=progress), rows
 
 

@@ -20,6 +20,7 @@ from tasks.attempt_log_driver import StepLogs
 from tasks.credentials import signing_of
 from tasks.dispatch import Item, Recorder, TooManyBugsError, dispatch
 from tasks.doubts import note_speaker
+from tasks.early_pool import Cluster
 from tasks.jobs import LipsyncJob, LogPlace, Outcome, Signing, WorkerSpec
 from tasks.metering import Meter, metered, open_meter
 from tasks.pool import InProcessPool, Pool
@@ -235,10 +236,15 @@ def worker_spec(plan: Plan, settings: Settings) -> WorkerSpec:
     )
 
 
+def spec_of(run: RunFolder) -> WorkerSpec:
+    """What the workers of a run need to know."""
+    spec = worker_spec(run.plan, run.settings)
+    return spec.model_copy(update={"files": files_to_see(run, run.plan)})
+
+
 def open_workers_of(run: RunFolder) -> Pool:
     """The workers of a run."""
-    spec = worker_spec(run.plan, run.settings)
-    return open_pool(spec.model_copy(update={"files": files_to_see(run, run.plan)}))
+    return open_pool(spec_of(run))
 
 
 def open_pool(spec: WorkerSpec) -> Pool:
@@ -249,3 +255,10 @@ def open_pool(spec: WorkerSpec) -> Pool:
     from tasks.actors import RayPool  # ray takes half a second to import
 
     return RayPool(spec)
+
+
+def begin_cluster(settings: Settings) -> Cluster:
+    """What Ray's workers are to be part of: a local one is started, one that exists is joined with the workers."""
+    from tasks.actors import RayCluster
+
+    return RayCluster(settings)

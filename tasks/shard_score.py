@@ -5,6 +5,7 @@ Streams: frames come one at a time, lips are embedded in batches, sound in block
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -59,8 +60,12 @@ class ShardScorer:
         end_frame: int,
         fps: Fraction,
         min_windows: int,
+        song: Hashable = None,
     ) -> None:
-        """`song_start_s` is the song time of the pair's frame 0, not of the shard's first frame."""
+        """`song_start_s` is the song time of the pair's frame 0, not of the shard's first frame.
+
+        `song` names the voice: what is known of its sound serves all shards of this process that name it.
+        """
         self._scorer, self._fps, self._min_windows = scorer, fps, min_windows
         self._start_frame, self._end_frame = start_frame, end_frame
         self._song_start_s = song_start_s
@@ -68,8 +73,7 @@ class ShardScorer:
         self._wrong = wrong_audio(self._sound.voiced_steps)
         steps = np.asarray(steps_of_frames(start_frame, end_frame, fps)[: 1 - WINDOW_STEPS], np.int64)
         scorable = np.intersect1d(steps, self._sound.voiced_steps)
-        centres = np.concatenate([scorable, self._wrong.centres(scorable)])
-        self._embeddings = SoundEmbeddings(scorer, self._sound, centres)
+        self._embeddings = SoundEmbeddings(scorer, self._sound, song=song)
         wanted = set(scorable.tolist())
         self._lips = SlidingEmbedder(scorer, wanted=wanted.__contains__)
         self._untouched = SlidingEmbedder(scorer, wanted=lambda step: step % UNTOUCHED_EVERY == 0 and step in wanted)

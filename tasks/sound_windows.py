@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from singalong.frames_table import MAX_OFFSET_FRAMES
 from singalong.media.audio import CHUNK_STEPS, mel_chunks
 from singalong.media.mfcc import MFCC_STEPS_PER_S, mfcc
 from singalong.media.units import MEL_STEPS_PER_S, SAMPLE_RATE_HZ, SCORE_FPS
@@ -32,8 +33,10 @@ INT16_SCALE = 32768.0
 _MFCC_HOP = SAMPLE_RATE_HZ // MFCC_STEPS_PER_S
 _MFCC_FRAME = SAMPLE_RATE_HZ // 40
 _MFCC_SAMPLES = (MFCC_COLUMNS - 1) * _MFCC_HOP + _MFCC_FRAME
-_BLOCK = 64
-_MAX_BLOCKS = 8
+_BLOCK = 16
+"""Windows that are embedded together, whoever asks for one of them."""
+_MAX_BANK_BYTES = 8 << 20
+"""Ten minutes of a song by the bundled scorer, 80 s by SyncNet."""
 
 
 class Voice(Protocol):
@@ -59,6 +62,7 @@ class SoundWindows:
     """The windows of one voice on one score grid.
 
     Attributes:
+        start_sample: where step 0 lies in the voice's samples.
         first_step: first step whose window lies wholly inside the voice.
         end_step: one after the last such step.
         voiced_steps: int64, the steps of which at least half the window is voiced, ascending.
@@ -66,7 +70,7 @@ class SoundWindows:
 
     def __init__(self, voice: Voice, *, start_s: float, feature: Literal["mel", "mfcc"]) -> None:
         self._voice, self._feature, self._start_s = voice, feature, start_s
-        self._start_sample = round(start_s * SAMPLE_RATE_HZ)
+        self.start_sample = round(start_s * SAMPLE_RATE_HZ)
         num_samples, num_mel = len(voice.samples_16k), voice.mel.shape[1]
         first = -math.ceil(start_s * SCORE_FPS) - 1
         end = math.ceil((num_samples / SAMPLE_RATE_HZ - start_s) * SCORE_FPS) + 1
@@ -107,7 +111,7 @@ class SoundWindows:
         return columns
 
     def _first_samples(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._start_sample + steps * SAMPLES_PER_STEP
+        return self.start_sample + steps * SAMPLES_PER_STEP
 
     def _mfcc_run(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Windows of steps that lie close together, from one call: overlapping windows share their columns.
@@ -124,18 +128,40 @@ class SoundWindows:
         return windows.transpose(0, 2, 1)
 
 
-class SoundEmbeddings:
-    """Embeddings of a shard's sound windows, made in blocks when first asked for; the latest are kept."""
+class SoundBank:
+    """Embeddings of sound that a worker's shards share: a song is sung by many clips, and each shard hears it twice.
 
-    def __init__(self, scorer: Scorer, windows: SoundWindows, centres: NDArray[np.int64]) -> None:
-        """`centres` are the steps whose surroundings (15 to either side) will be asked for."""
+    Always whole blocks: the last bits of an embedding depend on those it is computed with, and a shard's scores must
+    not depend on what the worker did before. Holds at most `max_bytes`; what was not asked for longest goes.
+    """
+
+    def __init__(self, max_bytes: int = _MAX_BANK_BYTES) -> None:
+        self._max_bytes, self._num_bytes = max_bytes, 0
+        self._blocks: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
+
+    def block(self, key: Hashable, embed: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The block of this name, (at most 16, D), made by `embed` if it is not there."""
+        known = self._blocks.pop(key, None)
+        if known is None:
+            known = embed()
+            self._num_bytes += known.nbytes
+        self._blocks[key] = known
+        while self._num_bytes > self._max_bytes and len(self._blocks) > 1:
+            self._num_bytes -= self._blocks.popitem(last=False)[1].nbytes
+        return known
+
+
+_banks: WeakKeyDictionary[Scorer, SoundBank] = WeakKeyDictionary()
+
+
+class SoundEmbeddings:
+    """Embeddings of a song's sound windows, made in blocks when first asked for; the latest are kept."""
+
+    def __init__(self, scorer: Scorer, windows: SoundWindows, *, song: Hashable = None) -> None:
+        """`song` names the voice for as long as this process lives: shards of one song share its embeddings."""
         self._scorer, self._windows = scorer, windows
-        self._blocks: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
-        num_steps = max(0, windows.end_step - windows.first_step)
-        self._needed = np.zeros(num_steps, np.bool_)
-        for offset in range(-MAX_OFFSET_FRAMES, MAX_OFFSET_FRAMES + 1):
-            index = centres - windows.first_step + offset
-            self._needed[index[(index >= 0) & (index < num_steps)]] = True
+        self._bank = SoundBank() if song is None else _banks.setdefault(scorer, SoundBank())
+        self._song = song, windows.start_sample
 
     def gather(self, steps_NO: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Embeddings (U, D) of the steps named, and the row of each (N, O); -1 where the song has no sound."""
@@ -150,16 +176,6 @@ class SoundEmbeddings:
         return embeddings, numbers[rows.reshape(steps_NO.shape)]
 
     def _block(self, block: int) -> NDArray[np.float32]:
-        if block in self._blocks:
-            self._blocks.move_to_end(block)
-            return self._blocks[block]
-        needed = np.flatnonzero(self._needed[block * _BLOCK : (block + 1) * _BLOCK])
-        embeddings = np.zeros((_BLOCK, self._scorer.embedding_size), np.float32)
-        embeddings[needed] = self._embed(needed + block * _BLOCK + self._windows.first_step)
-        self._blocks[block] = embeddings
-        if len(self._blocks) > _MAX_BLOCKS:
-            self._blocks.popitem(last=False)
-        return embeddings
-
-    def _embed(self, steps: NDArray[Any]) -> NDArray[np.float32]:
-        return self._scorer.embed_audio(self._windows.cut(steps))
+        first = self._windows.first_step + block * _BLOCK
+        steps = np.arange(first, min(first + _BLOCK, self._windows.end_step), dtype=np.int64)
+        return self._bank.block((*self._song, block), lambda: self._scorer.embed_audio(self._windows.cut(steps)))

@@ -109,9 +109,9 @@ class Driver:
 
 def main() -> None:
     """What `singalong run` does when Prefect does not work."""
-    from flows.commands.run import _execute_plainly
     from flows.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
     from flows.interrupts import Interrupted, interruptible
+    from flows.running import execute_plainly
     from flows.terminal import print_error
     from singalong.config import load_settings
     from singalong.errors import InputError, SingalongError
@@ -123,7 +123,7 @@ def main() -> None:
     try:
         with interruptible():
             plan, rows = plan_run(manifest, settings=settings, store=store_of(settings))
-            summary = _execute_plainly(RunFolder.create(Path(run), plan, settings, manifest=rows))
+            summary = execute_plainly(RunFolder.create(Path(run), plan, settings, manifest=rows))
     except (Interrupted, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
     except SingalongError as error:

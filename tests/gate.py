@@ -28,7 +28,10 @@ class Gate:
 
     @contextmanager
     def shut(self, after: int = 1, kind: str = "LipsyncJob") -> Iterator[None]:
-        """Each process does so many jobs of this kind and stops before the next, until this context ends."""
+        """Each process does so many jobs of this kind and stops before the next, until this context ends.
+
+        kind: the class of the job; or "Step", of a training, which stops before it saves the next.
+        """
         part, sign = self._folder / "part", self._folder / kind
         part.write_text(str(after))
         part.replace(sign)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flows.commands.run import execute, finish
 from flows.exit_codes import EXIT_OK
+from flows.running import execute, finish
 from flows.terminal import err, out, planning, print_facts, print_json, print_table, print_warning
 from singalong.errors import UsageError
 from singalong.plan import estimate_cost, montages

@@ -1,23 +1,12 @@
-"""`singalong run` and `singalong demo`."""
+"""`singalong run` and `singalong demo`: what takes long to come up begins before the rest is imported."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from flows.early_workers import current_workers, early_workers
 from flows.own_server import begin_server
-from flows.terminal import err, out, planning, print_failures, print_outcome, print_warning
+from flows.terminal import err, out
 from singalong.config import Settings, load_settings
-from singalong.contracts import Status
-from singalong.remote_run import run_at
-from singalong.remote_store import store_of
-from singalong.runfolder import RunFolder
-from tasks.film_steps import is_finished
-from tasks.metering import meter_finished
-from tasks.plan_run import plan_run
-from tasks.session import Session
-from tasks.summary import RunSummary, summarise
 
 _DEMO_SETTINGS = ["film.titles=score", "film.fill=blur"]
 
@@ -32,101 +21,31 @@ def run_command(
     as_json: bool,
 ) -> int:
     """Run a manifest, or resume its run; exit code 0 all done, 1 something failed, 130 interrupted."""
-    summary = _run(manifest, run, load_settings(config, overrides), require_rights=require_rights)
-    return finish(summary, as_json=as_json)
+    settings = load_settings(config, overrides)
+    _begin(settings)
+    from flows.running import finish, plan_and_run
+
+    return finish(plan_and_run(manifest, run, settings, require_rights=require_rights), as_json=as_json)
 
 
 def demo_command(folder: Path, *, as_json: bool) -> int:
     """Make synthetic input, run it, and name the film to watch before all else."""
+    settings = load_settings(overrides=_DEMO_SETTINGS)
+    from flows.running import finish, plan_and_run
     from singalong.synthetic import write_demo_inputs
 
     with err.status("composing a song") as status:
         manifest = write_demo_inputs(
             folder / "inputs", progress=lambda done, total: status.update(f"drawing clip {done + 1} of {total}")
         )
-    summary = _run(manifest, folder / "run", load_settings(overrides=_DEMO_SETTINGS))
+    _begin(settings)
+    summary = plan_and_run(manifest, folder / "run", settings)
     if summary is not None and summary.montages and not as_json:
         out.print(f"{'watch':<9} {summary.montages[0]}", markup=False)
     return finish(summary, as_json=as_json)
 
 
-def _run(
-    manifest: str | Path, run: str | Path, settings: Settings, *, require_rights: bool = False
-) -> RunSummary | None:
-    """Plan and run; None if it was interrupted."""
-    with run_at(run, drive=True) as folder:
-        if settings.run.executor != "inprocess":
-            begin_server()  # it takes as long to come up as the plan takes to be made
-        return _run_in(folder, manifest, settings, require_rights=require_rights)
-
-
-def _run_in(run: Path, manifest: str | Path, settings: Settings, *, require_rights: bool) -> RunSummary | None:
-    with planning() as progress:
-        plan, rows = plan_run(
-            manifest,
-            settings=settings,
-            store=store_of(settings),
-            require_rights=require_rights,
-            progress=progress,
-            note=print_warning,
-        )
-    folder = RunFolder.create(run, plan, settings, manifest=rows)
-    if is_finished(folder):
-        err.print("nothing to do: this run is finished")
-        summary = summarise(folder)
-        meter_finished(folder, complete=summary.complete)
-        return summary
-    return execute(folder, settings)
-
-
-def finish(summary: RunSummary | None, *, as_json: bool) -> int:
-    """Say what became of a run; its exit code."""
-    return print_outcome(summary, complete=lambda done: done.complete, show=_show, as_json=as_json)
-
-
-def execute(folder: RunFolder, settings: Settings) -> RunSummary | None:
-    """Run the flow; None if it was interrupted."""
-    if settings.run.executor == "inprocess":
-        return _execute_plainly(folder)
-    begin_server()
-    with early_workers(folder):
-        return _execute_by_prefect(folder)
-
-
-def _execute_by_prefect(folder: RunFolder) -> RunSummary | None:
-    from flows.watchers import terminal_progress
-
-    with err.status("starting Prefect"):
-        from flows.prefect_runs import PrefectFailedError, run_to_end
-        from flows.run_flow import run_planned
-    try:
-        with terminal_progress():
-            summary: RunSummary | None = run_to_end(run_planned, str(folder.path))
-    except PrefectFailedError as error:
-        print_warning(f"going on without Prefect, which only shows the run: {error.problem}")
-        return _execute_plainly(RunFolder.open(folder.path))
-    return summary
-
-
-def _execute_plainly(folder: RunFolder) -> RunSummary:
-    """Run the stages without Prefect."""
-    from flows.order import run_stages
-    from flows.watchers import current_watcher, tell_metrics, terminal_progress
-
-    with terminal_progress(), folder.lock(), Session(folder, current_watcher(), current_workers()) as session:
-        tell_metrics(session)
-        return run_stages(session)
-
-
-def _show(summary: RunSummary) -> None:
-    for note in summary.notes:
-        print_warning(note)
-    print_failures(summary.failures, "report")
-    if any(count for status, count in summary.shards.items() if status in (Status.FAILED, Status.QUARANTINED)):
-        out.print(f"{'logs':<9} singalong logs {shlex.quote(summary.run)} --failed", markup=False)
-    states = ", ".join(f"{count} {status}" for status, count in sorted(summary.shards.items()))
-    out.print(f"{summary.num_pairs} pairs, {summary.num_shards} shards ({states}), {summary.num_frames:,} frames")
-    for label, films in (("videos", summary.films), ("montages", summary.montages)):
-        if films:
-            out.print(f"{label:<9} {films[0].rpartition('/')[0]} ({len(films)})", markup=False)
-    out.print(f"{'report':<9} {summary.report}", markup=False)
+def _begin(settings: Settings) -> None:
+    """Prefect's server takes longer to come up than all that comes before it is asked."""
+    if settings.run.executor != "inprocess":
+        begin_server()

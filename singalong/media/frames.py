@@ -164,6 +164,57 @@ def paste_bgr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
         old[:] = cv2.add(old, delta, dtype=cv2.CV_8U)
 
 
+def bgr_values(frame: YuvFrame, yuv: F32) -> F32:
+    """Samples (h, w, 3) as a frame of 8 bits has them, float32, as BGR levels, neither rounded nor cut."""
+    to_bgr, _ = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
+    return cast(F32, cv2.transform(yuv, to_bgr))
+
+
+def yuv_values(frame: YuvFrame, bgr: F32) -> F32:
+    """BGR levels (h, w, 3), float32, as the samples that a frame of 8 bits has for them, neither rounded nor cut."""
+    _, to_yuv = _matrices(frame.color.matrix_for(frame.width, frame.height), frame.color.is_full_range)
+    return cast(F32, cv2.transform(bgr, to_yuv))
+
+
+def whole_chroma(frame: YuvFrame, box: Box) -> Box:
+    """The box of chroma samples, as indices of `u` and `v`, that have a share in a box of pixels."""
+    x1, y1, x2, y2 = _aligned(frame, box)
+    return x1 // 2, y1 // 2, x2 // 2, y2 // 2
+
+
+def chroma_of(frame: YuvFrame, samples: Box) -> U8:
+    """Both planes of chroma, (h, w, 2), in a box of samples."""
+    x1, y1, x2, y2 = samples
+    return cast(U8, cv2.merge([np.ascontiguousarray(plane[y1:y2, x1:x2]) for plane in (frame.u, frame.v)]))
+
+
+def over_chroma(field: F32, box: Box, *, edge: int = cv2.BORDER_CONSTANT) -> F32:
+    """A field (h, w) over the pixels of a box as means over the chroma samples that have a share in it.
+
+    Beyond the box it is 0, unless `edge` says that it goes on.
+    """
+    x1, y1, x2, y2 = box
+    margins = (y1 % 2, y2 % 2, x1 % 2, x2 % 2)
+    if any(margins):
+        field = cast(F32, cv2.copyMakeBorder(field, *margins, borderType=edge, value=0.0))
+    size = field.shape[1] // 2, field.shape[0] // 2
+    return cast(F32, cv2.resize(field, size, interpolation=cv2.INTER_AREA))
+
+
+def paste_samples(frame: YuvFrame, box: Box, luma: F32, chroma: F32, alpha: F32) -> None:
+    """Blend samples into a box of a frame of 8 bits, in place, by alpha (h, w) in [0, 1].
+
+    luma (h, w) is of the box, chroma (h', w', 2) of `whole_chroma`; both float32, as the frame's samples are. Where
+    alpha is 0 the bytes stay exactly as they were.
+    """
+    x1, y1, x2, y2 = box
+    _blend(frame.y[y1:y2, x1:x2], luma, np.asarray(alpha, np.float32))
+    x1, y1, x2, y2 = whole_chroma(frame, box)
+    weight = over_chroma(alpha, box)
+    for plane, new in zip((frame.u, frame.v), cv2.split(chroma), strict=True):
+        _blend(plane[y1:y2, x1:x2], cast(F32, new), weight)
+
+
 def _paste_hdr(frame: YuvFrame, box: Box, bgr: U8, alpha: F32) -> None:
     """Add to the samples of an aligned box what new pixels change of the picture on an SDR screen.
 
@@ -241,7 +292,7 @@ def bgr_to_frame(bgr: U8, *, pts_s: float, color: ColorInfo) -> YuvFrame:
     return YuvFrame(y, cast(U8, small_u), cast(U8, small_v), pts_s, color)
 
 
-def _blend(old: U8, new: U8, alpha: F32) -> None:
+def _blend(old: U8, new: U8 | F32, alpha: F32) -> None:
     delta = cv2.multiply(cv2.subtract(new, old, dtype=cv2.CV_32F), alpha)
     old[:] = cv2.add(old, delta, dtype=cv2.CV_8U)
 

@@ -18,6 +18,8 @@ _HARD_EDGE = 1e-4
 """A feather narrower than this share of a box is less than a pixel of any frame."""
 
 Box = tuple[int, int, int, int]
+Part = tuple[slice, slice]
+"""Rows and columns of a box, each with a beginning and an end."""
 
 
 def pad_box(box: Box, pads: tuple[int, int, int, int], *, width: int, height: int) -> Box:
@@ -25,6 +27,13 @@ def pad_box(box: Box, pads: tuple[int, int, int, int], *, width: int, height: in
     top, bottom, left, right = pads
     x1, y1, x2, y2 = box
     return max(0, x1 - left), max(0, y1 - top), min(width, x2 + right), min(height, y2 + bottom)
+
+
+def part_of(box: Box, part: Part) -> Box:
+    """The box of some of its rows and columns."""
+    rows, columns = part
+    x1, y1 = box[:2]
+    return x1 + columns.start, y1 + rows.start, x1 + columns.stop, y1 + rows.stop
 
 
 def network_crop(face_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:

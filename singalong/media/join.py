@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from singalong.errors import BugError, MediaError
 from singalong.media.audio_out import AudioSpan, aac_packets, add_aac_stream, choose_audio_format, iter_spans
 from singalong.media.containers import open_input
 from singalong.media.outputs import writing_mp4
+from singalong.media.soundtrack import num_samples_of, soundtrack_format, soundtrack_packets
 
 AnyPacket: TypeAlias = "Packet[VideoStream] | Packet[AudioStream]"
 
@@ -80,6 +81,7 @@ def join_segments(
     audio: Sequence[AudioSpan],
     metadata: Mapping[str, str],
     seal: Callable[[Path], object] | None = None,
+    kept_sound: Callable[[Fraction], Path] | None = None,
 ) -> JoinFacts:
     """Concatenate segments into an MP4 film without touching their pictures, with the songs from time 0 on.
 
@@ -91,6 +93,8 @@ def join_segments(
             length (silence where they are shorter); none for a film without sound.
         metadata: container tags, of METADATA_KEYS.
         seal: puts something into the written film, or another in its place, before it gets its name.
+        kept_sound: gives the folder that `encode_soundtrack` made of `audio` for a film of so many seconds, where that
+            is kept; its packets are those that encoding it again would give.
 
     The same input gives the same bytes, up to the seal. Memory does not grow with the film. Raises MediaError for a
     segment that is unreadable, of another rate or of other encoder settings, or a song without sound.
@@ -99,7 +103,8 @@ def join_segments(
     assert metadata.keys() <= METADATA_KEYS, metadata.keys() - METADATA_KEYS
     num_frames = _check_segments(segments)
     with atomic_file(out) as temporary:
-        _write_film(segments, temporary, fps=fps, audio=audio, metadata=metadata, num_frames=num_frames)
+        sound = partial(_audio_packets, spans=audio, duration=num_frames / fps, kept=kept_sound) if audio else None
+        _write_film(segments, temporary, fps=fps, sound=sound, metadata=metadata)
         unsealed = digest = sha256_of(temporary)
         if seal is not None:
             seal(temporary)
@@ -114,9 +119,8 @@ def _write_film(
     path: Path,
     *,
     fps: Fraction,
-    audio: Sequence[AudioSpan],
+    sound: Callable[[OutputContainer], Iterator[AnyPacket]] | None,
     metadata: Mapping[str, str],
-    num_frames: int,
 ) -> None:
     # The film's length is written in ticks of the movie time scale; the default, 1 ms, is hardly ever exact.
     options = {"movflags": "+faststart", "movie_timescale": str(_timescale(fps))}
@@ -128,8 +132,8 @@ def _write_film(
             video.codec_context.codec_tag = template.codec_context.codec_tag  # else HEVC gets one Apple does not play
         video.time_base = 1 / fps
         tracks: list[Iterator[AnyPacket]] = [_video_packets(segments, video, fps)]
-        if audio:
-            tracks.append(_audio_packets(container, audio, num_frames / fps))
+        if sound is not None:
+            tracks.append(sound(container))
         container.start_encoding()
         for packet in heapq.merge(*tracks, key=_decode_time_s):
             container.mux(packet)
@@ -150,11 +154,20 @@ def _decode_time_s(packet: AnyPacket) -> float:
     return packet.dts * base.numerator / base.denominator
 
 
-def _audio_packets(container: OutputContainer, spans: Sequence[AudioSpan], duration: Fraction) -> Iterator[AnyPacket]:
-    audio = choose_audio_format(spans)
-    stream = add_aac_stream(container, audio)
-    num_samples = int(duration * audio.sample_rate_hz)  # rounded down: the film ends with its last picture
-    return aac_packets(stream, iter_spans(spans, audio, num_samples), audio)
+def _audio_packets(
+    container: OutputContainer,
+    *,
+    spans: Sequence[AudioSpan],
+    duration: Fraction,
+    kept: Callable[[Fraction], Path] | None,
+) -> Iterator[AnyPacket]:
+    if kept is None:
+        audio = choose_audio_format(spans)
+        blocks = iter_spans(spans, audio, num_samples_of(duration, audio))
+        return aac_packets(add_aac_stream(container, audio), blocks, audio)
+    folder = kept(duration)
+    audio = soundtrack_format(folder)
+    return soundtrack_packets(folder, add_aac_stream(container, audio), audio)
 
 
 def _video_packets(segments: Sequence[Path], video: VideoStream, fps: Fraction) -> Iterator[AnyPacket]:

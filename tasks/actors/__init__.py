@@ -17,8 +17,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported:
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves workers behind anything else, into deadlines
 
-from tasks.actors.pool import RayPool
+from tasks.actors.pool import RayCluster, RayPool
 from tasks.actors.train import train_on_ray
 from tasks.actors.worker import WorkerActor
 
-__all__ = ["RayPool", "WorkerActor", "train_on_ray"]
+__all__ = ["RayCluster", "RayPool", "WorkerActor", "train_on_ray"]

@@ -20,15 +20,24 @@ WORKER_ENVIRONMENT = dict.fromkeys(_THREAD_SETTINGS, "1")
 _QUIET = {"RAY_event_stats": "0", "RAY_task_events_report_interval_ms": "0", "RAY_enable_metrics_collection": "0"}
 """What Ray's processes of a local cluster count and report to its dashboard, which is not there; each of them wakes
 for it all the time."""
+_IMPATIENT = {
+    "RAY_raylet_client_connect_timeout_milliseconds": "20",
+    "RAY_raylet_client_num_connect_attempts": "1500",
+}
+"""A raylet looks for its own object store, which comes up beside it, and tries again after so long; Ray's way is after
+a second, ten times."""
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024  # only rows travel; Ray's smallest store is ample
 _MAX_REASON = 300
 _HEAD_S, _PAUSE_S = 5.0, 0.2
 
 
-def connect(address: str | None, *, share_code: bool = True, metrics_port: int | None = None) -> bool:
+def connect(
+    address: str | None, *, share_code: bool = True, metrics_port: int | None = None, job_environments: bool = True
+) -> bool:
     """Start a local cluster or join an existing one; True if we own it.
 
     metrics_port: where a local one serves Ray's own metrics; None: it has none.
+    job_environments: whether what is done on a local one has environments of its own (Ray's `runtime_env`).
     share_code: hand an existing cluster this program's code. UsageError where nobody answers at the address.
     """
     if ray.is_initialized():
@@ -40,10 +49,10 @@ def connect(address: str | None, *, share_code: bool = True, metrics_port: int |
             _join(address, share_code=share_code, **common)
         else:
             os.environ.update(WORKER_ENVIRONMENT)  # raylet and workers inherit them
-            for name, value in (_QUIET if metrics_port is None else {}).items():
+            for name, value in (_IMPATIENT | (_QUIET if metrics_port is None else {})).items():
                 os.environ.setdefault(name, value)
             own: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "_metrics_export_port": metrics_port}
-            with lean_head():
+            with lean_head(agents=job_environments or metrics_port is not None):
                 ray.init(address="local", include_dashboard=False, **own, **common)
     return True
 

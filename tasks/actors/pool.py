@@ -22,6 +22,7 @@ from typing import Any
 
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
+from singalong.config import Settings
 from singalong.errors import DeadlineError, InfraError, ResourceError
 from singalong.objects import is_url
 from tasks.actors.blame import Suspects
@@ -43,22 +44,50 @@ Event = tuple[Slot, int, "Future[Any]"]
 Done = list[tuple[str, Outcome]]
 
 
+class RayCluster:
+    """The cluster that settings name, or one of our own, which is started at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.is_local = not (settings.run.ray_address or os.environ.get("RAY_ADDRESS"))
+        self._owns_ray = self._connect() if self.is_local else None
+
+    def join(self, *, anew: bool = False) -> bool:
+        """Be part of it; True if we own it or our part of it. `anew`: after it died."""
+        if self._owns_ray is None or anew:
+            self._owns_ray = self._connect()
+        return self._owns_ray
+
+    def open_pool(self, spec: WorkerSpec) -> RayPool:
+        """Actors on it; closing them ends our part of it."""
+        return RayPool(spec, self)
+
+    def close(self) -> None:
+        """End our part of a cluster on which there never were actors."""
+        if self._owns_ray:
+            shut_down((), "", is_silent=False)
+
+    def _connect(self) -> bool:
+        settings = self._settings
+        return connect(
+            settings.run.ray_address,
+            share_code=settings.cluster.share_code,
+            metrics_port=settings.run.ray_metrics_port,
+            job_environments=False,
+        )
+
+
 class RayPool:
     """Actors on a local or existing Ray cluster, behind the `Pool` interface."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        run = spec.settings.run
-        self._spec, self._address = spec, run.ray_address
-        self._owns_ray = self._connect()
-        self._is_local = self._owns_ray and not (self._address or os.environ.get("RAY_ADDRESS"))
+    def __init__(self, spec: WorkerSpec, cluster: RayCluster | None = None) -> None:
+        """`cluster`: the one that was begun for it, if one was."""
+        self._spec, self._cluster = spec, cluster or RayCluster(spec.settings)
+        self._owns_ray = self._cluster.join()
+        self._is_local = self._owns_ray and self._cluster.is_local
         self._num_restarts = 0
         self._marker = None if self._is_local or is_url(spec.store) else Marker(Path(spec.store))
         self._begin()
-
-    def _connect(self) -> bool:
-        settings = self._spec.settings
-        share, port = settings.cluster.share_code, settings.run.ray_metrics_port
-        return connect(self._address, share_code=share, metrics_port=port)
 
     def _begin(self) -> None:
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -195,7 +224,7 @@ class RayPool:
         lost = list(self._busy)
         self._nodes.close(is_silent=True)
         shut_down(self._muster.slots(), self._nodes.here, is_silent=False)
-        self._connect()
+        self._cluster.join(anew=True)
         self._begin()
         failure = failure_of(InfraError(f"Ray died while this was being done: {', '.join(dead)} ended"))
         return [(job_id, Outcome(failure=failure)) for job_id in lost]

@@ -11,6 +11,7 @@ import pytest
 from singalong.contracts import Status
 from singalong.runfolder import RunFolder
 from tests.cluster_driver import Driver
+from tests.gate import Gate
 from tests.raylets import Raylets
 from tests.synthetic_inputs import write_inputs
 
@@ -23,30 +24,30 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
-    with Raylets(tmp_path_factory.mktemp("ray"), autoscaled=KINDS) as raylets:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate") / "gate")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Raylets]:
+    environment = gate.environment()
+    with Raylets(tmp_path_factory.mktemp("ray"), autoscaled=KINDS, environment=environment) as raylets:
         yield raylets
 
 
 def test_a_run_waits_for_the_nodes_it_asked_for_and_works_on_those_with_its_labels(
-    cluster: Raylets, tmp_path: Path
+    cluster: Raylets, tmp_path: Path, gate: Gate
 ) -> None:
     write_inputs(tmp_path, clip_s=0.4, song_s=0.8)
-    driver = Driver(
-        cluster,
-        tmp_path,
-        tmp_path / "manifest.csv",
-        'cluster.lipsync.labels={"colour" = "blue"}',
-        "cluster.wait_for_nodes_s=120",
-        with_prefect=False,
-    )
-    driver.until(driver.workers)
-    (pid,) = {int(name.rpartition(":")[2]) for name in driver.workers()}
-    kind = re.search(rb"RAY_NODE_TYPE_NAME=(\w+)", Path(f"/proc/{pid}/environ").read_bytes())
+    told = ('cluster.lipsync.labels={"colour" = "blue"}', "cluster.wait_for_nodes_s=120")
+    with gate.shut():
+        driver = Driver(cluster, tmp_path, tmp_path / "manifest.csv", *told, with_prefect=False)
+        driver.until(gate.standing)
+        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in gate.standing()]
+    kinds = [re.search(rb"RAY_NODE_TYPE_NAME=(\w+)", found) for found in environments]
     said = driver.wait()
     assert driver.process.returncode == 0, said
-    assert kind is not None
-    assert kind[1] == b"blue"
+    assert {kind and kind[1] for kind in kinds} == {b"blue"}
     assert all(shard.status is Status.DONE for shard in RunFolder.open(driver.run).fold().shards.values())
     said = " ".join(said.split())
     assert "no node has room for a worker (1 CPU): 1 asked for" in said

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import flows.commands.run as command
+import flows.running
 import singalong.synthetic
 from singalong.config import Settings
 from tasks.summary import RunSummary
@@ -26,12 +27,13 @@ def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Settings]
     """The settings of the run that was not really made."""
     found: dict[str, Settings] = {}
 
-    def run(manifest: Path, run: Path, settings: Settings) -> RunSummary:
+    def plan_and_run(manifest: Path, run: Path, settings: Settings) -> RunSummary:
         found["settings"] = settings
         return summary(run, montages=(str(run / "montages" / "demo.mp4"),))
 
     monkeypatch.setattr(singalong.synthetic, "write_demo_inputs", lambda folder, **_: folder / "manifest.csv")
-    monkeypatch.setattr(command, "_run", run)
+    monkeypatch.setattr(flows.running, "plan_and_run", plan_and_run)
+    monkeypatch.setattr(command, "_begin", lambda _settings: None)
     return found
 
 

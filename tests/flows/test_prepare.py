@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows import console
+from tests.gate import Gate
 from tests.tasks.training.talking import speech, talking_video
 
 PATIENCE_S = 300.0
@@ -69,24 +70,28 @@ def test_a_folder_that_is_not_there_exits_with_2(
 
 @pytest.mark.ray
 def test_stopped_under_prefect_and_ray_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    folder, dataset = videos(tmp_path / "videos", 40), tmp_path / "data"
+    folder, dataset = videos(tmp_path / "videos", 3), tmp_path / "data"
+    gate = Gate(tmp_path / "gate")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RAY_"))}
-    environment = inherited | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = inherited | gate.environment() | {"PREFECT_HOME": str(tmp_path / "prefect")}
     command = [sys.executable, "-m", "flows", "train", "prepare", str(folder), "--data", str(dataset), "--json"]
     command += ["--set", "run.num_actors=1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
-    deadline = time.monotonic() + PATIENCE_S
-    while not (done := list(dataset.glob("videos/*/*/*.json"))) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    with gate.shut(kind="SequencesJob"):
+        process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
+        deadline = time.monotonic() + PATIENCE_S
+        while not gate.standing() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        done = list(dataset.glob("videos/*/*/*.json"))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "run the same command again" in errors
+    assert len(done) == 1
     before = {path: path.stat().st_mtime_ns for path in done}
     again = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=PATIENCE_S, check=False)
     assert again.returncode == 0, again.stderr
     document = again.stdout[again.stdout.index("{") :]  # Ray may have said something before
-    assert json.loads(document)["reasons"] == {"no face": 40}
+    assert json.loads(document)["reasons"] == {"no face": 3}
     assert {path: path.stat().st_mtime_ns for path in before} == before

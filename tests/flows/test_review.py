@@ -38,7 +38,7 @@ def test_it_prints_its_address_serves_this_machine_only_and_ends_well_with_ctrl_
             assert "the port cannot be had" in " ".join(taken.stderr.split())
         finally:
             process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in complaints
         assert "every decision is in the run folder" in complaints

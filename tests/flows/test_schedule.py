@@ -32,7 +32,7 @@ from singalong.objects import ObjectFolder
 from singalong.remote_run import run_at
 from singalong.runfolder import RunFolder
 from tests.flows.prefect_bed import ROOT, Bed, pids_of_flow, running_postgres, until
-from tests.flows.scheduled import BAD_ROW, GATED_ROW, PLAIN_ROW, Looker, Place, made_in
+from tests.flows.scheduled import BAD_ROW, GATED_ROW, HOUR, PLAIN_ROW, Looker, Place, made_in
 from tests.gate import Gate
 from tests.object_server import ObjectServer
 
@@ -77,8 +77,8 @@ def test_a_firing_of_the_scheduler_makes_what_is_new_and_a_cancelled_one_goes_on
     place.write(PLAIN_ROW)
     place.schedule()
     first = until(lambda: look.planned(place), "Prefect's scheduler made firings")[0]
-    assert f"{first.next_scheduled_start_time.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "02:00"
-    look.press_retry(first.id)  # now, and not at two o'clock
+    assert f"{first.next_scheduled_start_time.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == f"{HOUR:02}:00"
+    look.press_retry(first.id)  # now, and not when its hour comes
     assert "1 of 1 pairs" in str(look.wait(first.id, "Completed", "SomeFailed").message)
     key = place.name.replace("_", "-")
     page = look.artifact(f"{key}-summary")["data"]
@@ -114,7 +114,9 @@ def test_a_firing_of_the_scheduler_makes_what_is_new_and_a_cancelled_one_goes_on
 def test_a_run_goes_on_after_every_way_to_die(place: Place, look: Looker, bed: Bed) -> None:
     place.write(PLAIN_ROW, GATED_ROW)
     place.schedule(pool="deaths", retries=0)
-    ensure_automations(look.client, str(find(look.client, place.name).flow_id), dead_after_s=40.0)
+    ensure_automations(
+        look.client, str(find(look.client, place.name).flow_id), dead_after_s=60.0
+    )  # two heartbeats, one of them late
     bed.start_worker("deaths")
     first = look.fire(place)
     place.wait_at_gate()

@@ -15,14 +15,15 @@ import pytest
 
 from models.losses import SYNC_SWITCH
 from tests.flows.console import call
+from tests.gate import Gate
 from tests.tasks.training.paper.datasets import write_dataset
 
 PATIENCE_S = 300.0
 SMALL = {
     "--width": 0.02,
     "--batch-size": 2,
-    "--num-steps": 40,
-    "--eval-every": 15,
+    "--num-steps": 9,
+    "--eval-every": 3,
     "--eval-batches": 1,
     "--checkpoint-every": 4,
     "--device": "cpu",
@@ -35,12 +36,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, gate: Gate) -> dict[str, str]:
     changes = {"PREFECT_HOME": str(tmp_path / "prefect"), "SINGALONG_MODELS": str(tmp_path / "models")}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "RAY_"))}
     for name in [name for name in inherited if name.endswith("_NUM_THREADS")]:  # left by tests that started Ray
         del inherited[name]
-    return inherited | changes | {"OMP_NUM_THREADS": "1"}
+    return inherited | gate.environment() | changes | {"OMP_NUM_THREADS": "1"}
 
 
 def start(kind: str, dataset: Path, run: Path, environment: dict[str, str], **changes: object) -> subprocess.Popen[str]:
@@ -63,26 +69,30 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def wait_for(process: subprocess.Popen[str], path: Path) -> None:
+def wait_for(process: subprocess.Popen[str], gate: Gate) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert path.exists(), process.communicate()[1]
+    while not gate.standing() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert gate.standing(), process.communicate()[1]
 
 
 def left_behind(run: Path) -> dict[str, bytes]:
-    patterns = ("log.jsonl", "checkpoints/*.pt", "samples/*", "model.safetensors")
-    return {str(path.relative_to(run)): path.read_bytes() for pattern in patterns for path in run.glob(pattern)}
+    """All but older checkpoints, which are made by the minute, too."""
+    paths = [path for pattern in ("log.jsonl", "samples/*", "model.safetensors") for path in run.glob(pattern)]
+    paths.append(max(run.glob("checkpoints/*.pt")))
+    return {str(path.relative_to(run)): path.read_bytes() for path in paths}
 
 
 def test_a_training_killed_without_warning_ends_as_an_unbroken_one(
-    dataset: Path, tmp_path: Path, environment: dict[str, str]
+    dataset: Path, tmp_path: Path, environment: dict[str, str], gate: Gate
 ) -> None:
+    with gate.shut(after=4, kind="Step"):
+        killed = start("expert", dataset, tmp_path / "killed", environment, executor="inprocess")
+        wait_for(killed, gate)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.communicate()
+    assert (tmp_path / "killed" / "checkpoints" / "step-000000004.pt").exists()
     unbroken = start("expert", dataset, tmp_path / "unbroken", environment, executor="inprocess")
-    killed = start("expert", dataset, tmp_path / "killed", environment, executor="inprocess")
-    wait_for(killed, tmp_path / "killed" / "checkpoints" / "step-000000004.pt")
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     finish(start("expert", dataset, tmp_path / "killed", environment, executor="inprocess"))
     finish(unbroken)
@@ -91,19 +101,21 @@ def test_a_training_killed_without_warning_ends_as_an_unbroken_one(
 
 @pytest.mark.ray
 def test_an_interrupted_training_is_cancelled_and_ends_as_an_unbroken_one(
-    dataset: Path, tmp_path: Path, environment: dict[str, str]
+    dataset: Path, tmp_path: Path, environment: dict[str, str], gate: Gate
 ) -> None:
-    process = start("expert", dataset, tmp_path / "run", environment, num_steps=16)
-    wait_for(process, tmp_path / "run" / "checkpoints" / "step-000000004.pt")
-    os.killpg(process.pid, signal.SIGINT)  # as the terminal does it
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    with gate.shut(after=4, kind="Step"):
+        process = start("expert", dataset, tmp_path / "run", environment)
+        wait_for(process, gate)
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does it
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors
     assert "again to go on" in errors
     assert "Traceback" not in errors
-    finish(start("expert", dataset, tmp_path / "run", environment, num_steps=16))
+    assert (tmp_path / "run" / "checkpoints" / "step-000000004.pt").exists()
+    finish(start("expert", dataset, tmp_path / "run", environment))
     device = json.loads((tmp_path / "run" / "progress.json").read_text())["device"]
     environment["OMP_NUM_THREADS"] = str(int(device.split()[1]))  # sums depend on how threads share them
-    finish(start("expert", dataset, tmp_path / "unbroken", environment, executor="inprocess", num_steps=16))
+    finish(start("expert", dataset, tmp_path / "unbroken", environment, executor="inprocess"))
     assert left_behind(tmp_path / "run") == left_behind(tmp_path / "unbroken")
     with sqlite3.connect(tmp_path / "prefect" / "prefect.db") as database:
         states = [state for (state,) in database.execute("select state_type from flow_run order by start_time")]

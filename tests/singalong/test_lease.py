@@ -18,7 +18,7 @@ from singalong.lease import Holder, Lease
 from singalong.objects import ObjectFolder
 from tests.object_server import ObjectServer
 
-LAPSE_S = 2.0
+LAPSE_S = 4.0
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_second_is_refused_by_the_name_of_the_first_until_that_lets_go(run: ObjectFolder) -> None:
     with held(run):
         assert str(os.getpid()) in str(Lease(run).holder())
-        with pytest.raises(HeldError, match=rf"process {os.getpid()} on .* since .* a sign of life [0-2] s ago"):
+        with pytest.raises(HeldError, match=rf"process {os.getpid()} on .* since .* a sign of life \d+ s ago"):
             Lease(run).take()
     assert Lease(run).holder() is None
     with held(run):
@@ -97,9 +97,11 @@ def test_a_dead_holder_elsewhere_is_missed_by_the_clock_of_the_store_alone(
     monkeypatch.setattr(time, "time", lambda: 4e9)  # our own clock may say what it likes
     watcher = Lease(run)
     assert watcher.holder() is not None
-    with pytest.raises(HeldError, match="If it is dead, the run is free 2 s after"):
+    with pytest.raises(HeldError, match="If it is dead, the run is free 4 s after"):
         Lease(run).take()
-    time.sleep(LAPSE_S + 1.1)  # the store tells whole seconds
+    deadline = time.monotonic() + 60
+    while watcher.holder() is not None and time.monotonic() < deadline:
+        time.sleep(0.2)
     assert watcher.holder() is None
     assert Lease(run).holder() is None
     with held(run) as alive:

@@ -364,14 +364,15 @@ def test_ctrl_c_is_heard_while_the_store_stands_still(folder: ObjectFolder, obje
         import sys
         from singalong.objects import ObjectFolder
         folder = ObjectFolder.at(sys.argv[1]); folder.read("a"); print("up", flush=True); sys.stdin.readline()
-        print("asks", flush=True)
         try:
+            print("asks", flush=True)
             folder.read("a")
         except KeyboardInterrupt:
             print("heard", flush=True)
     """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", script, folder.url], env=dict(os.environ), **pipes) as child:  # type: ignore
+    environment = dict(os.environ) | {"SINGALONG_OBJECT_RETRY_S": "200"}
+    with subprocess.Popen([sys.executable, "-c", script, folder.url], env=environment, **pipes) as child:  # type: ignore
         child.stdout.readline()
         object_server.pause()
         child.stdin.write("\n")
@@ -379,7 +380,7 @@ def test_ctrl_c_is_heard_while_the_store_stands_still(folder: ObjectFolder, obje
         child.stdout.readline()
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
     object_server.resume()
     assert "heard" in out
     assert (child.returncode, err) == (0, "")

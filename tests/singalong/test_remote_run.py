@@ -25,7 +25,7 @@ PLAN = plan_of([pair_row(1, song_end_s=8), pair_row(2, song_end_s=8)], settings=
 
 @pytest.fixture
 def url(bucket_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    monkeypatch.setenv("SINGALONG_LEASE_S", "2")
+    monkeypatch.setenv("SINGALONG_LEASE_S", "4")
     machine(monkeypatch, tmp_path, "a")
     return f"{bucket_url}/runs/one"
 
@@ -172,7 +172,7 @@ def test_a_driver_that_was_given_up_writes_nothing_more(
         assert mirror is not None
         mirror.lease._stop.set()  # it hangs
         monkeypatch.setattr("singalong.lease._machine", lambda: "")
-        time.sleep(3.2)
+        time.sleep(5.2)
         machine(monkeypatch, tmp_path, "b")
         monkeypatch.setattr("singalong.lease.Holder.is_dead", lambda _: False)
         with run_at(url, drive=True):

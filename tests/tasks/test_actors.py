@@ -141,7 +141,7 @@ def test_what_a_signal_handler_raises_comes_out_of_waiting_as_it_was(pool: RayPo
         submit(pool, song)
         sender.start()
         with pytest.raises(Told):
-            pool.wait(3.0)  # Ray may wait to the end before it looks
+            pool.wait(30.0)  # Ray may wait to the end before it looks
     finally:
         sender.join()
         signal.signal(signal.SIGTERM, before)

@@ -19,7 +19,7 @@ from tasks.join import join
 def job(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> JoinJob:
     """A film to be at a URL; what is in it does not matter here."""
 
-    def write(job: JoinJob) -> FilmFacts:
+    def write(job: JoinJob, _store: Store) -> FilmFacts:
         Path(job.output).write_bytes(b"film")
         Path(job.thumbnail).write_bytes(b"thumbnail")
         return FilmFacts(path=job.output, sha256="0" * 64, num_frames=1, duration_s=1.0)

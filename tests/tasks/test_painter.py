@@ -13,8 +13,11 @@ from models import registry
 from models.engine import Bend
 from models.enhancer import Enhancer
 from singalong.media.decode import ClipReader
-from singalong.media.frames import YuvFrame, frame_to_bgr
+from singalong.media.detail import DetailTransfer
+from singalong.media.frames import YuvFrame, face_region_to_bgr, frame_to_bgr, over_chroma, paste_bgr, yuv_values
+from singalong.media.geometry import Box, Part, part_of
 from singalong.media.probe import probe_clip
+from singalong.media.warp import apply_warp
 from singalong.settings import LimitSettings, LipsyncSettings
 from tasks.painter import FacePainter, Painted, Spot
 from tests.enhancers import sharpener
@@ -226,17 +229,87 @@ def test_on_a_real_face_a_colour_shift_shows_no_box(shared_data: Path) -> None:
 
 
 def test_only_what_a_mask_shows_is_finished() -> None:
-    sizes = []
+    parts = []
     made = painter(darker, feather=0.1)
-    enlarge = made._detail.enlarge
+    enlarge = made._detail.enlarge_samples
 
-    def watched(source: np.ndarray, drawn: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
-        result = enlarge(source, drawn, part)
-        sizes.append((result.size / source.size, part))
-        return result
+    def watched(frame: YuvFrame, box: Box, drawn: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        luma, chroma = enlarge(frame, box, drawn, part)
+        parts.append((luma.shape, chroma.shape, part))
+        return luma, chroma
 
-    made._detail.enlarge = watched  # type: ignore[method-assign]
+    made._detail.enlarge_samples = watched  # type: ignore[method-assign]
     made.paint([face_frame()], [replace(SPOT, box=(61, 41, 260, 280))], mels(1))
-    ((share, (rows, columns)),) = sizes
-    assert share < 0.65
+    ((size, chroma_size, (rows, columns)),) = parts
+    assert size[0] * size[1] < 0.65 * (260 - 61) * (280 - 41)
     assert (41 + rows.start) % 2 == (61 + columns.start) % 2 == 0  # whole samples of chroma: nothing is added
+    assert chroma_size == (size[0] // 2, size[1] // 2, 2)
+
+
+def enlarge_through_bgr(
+    self: DetailTransfer, frame: YuvFrame, box: Box, made: np.ndarray, part: Part
+) -> tuple[np.ndarray, np.ndarray]:
+    bgr = self.enlarge(face_region_to_bgr(frame, box), made, part)
+    y, *uv = cv2.split(yuv_values(frame, bgr.astype(np.float32)))
+    place = part_of(box, part)
+    return y, np.dstack([over_chroma(plane, place, edge=cv2.BORDER_REPLICATE) for plane in uv])  # type: ignore[arg-type]
+
+
+def warp_through_bgr(frame: YuvFrame, box: Box, flow: np.ndarray, patch: np.ndarray) -> None:
+    crop = face_region_to_bgr(frame, box)
+    face = apply_warp(crop, flow, patch)
+    paste_bgr(frame, box, face, (face != crop).any(axis=2).astype(np.float32))
+
+
+def new_mouth(face: np.ndarray) -> np.ndarray:
+    """What a trained generator makes: a cast, and another mouth."""
+    other = with_cast(face)
+    other[62:78, 30:66] = cv2.GaussianBlur(other[62:78, 30:66] // 2 + np.uint8([20, 10, 70]), (0, 0), 2)
+    return other
+
+
+def smile(face: np.ndarray) -> Bend:
+    """Wider lips, and teeth."""
+    rows, columns = np.mgrid[:96, :96].astype(np.float32)
+    near = np.exp(-(((columns - 48) / 22) ** 2 + ((rows - 70) / 12) ** 2))
+    flow = np.stack([-0.06 * near * np.sign(columns - 48) * np.abs(columns - 48) / 22, 0.03 * near], axis=-1)
+    patch = np.zeros((4, 96, 96), np.float32)
+    patch[:3], patch[3] = 0.8, np.clip(3 * np.exp(-(((columns - 48) / 12) ** 2 + ((rows - 70) / 5) ** 2)) - 1, 0, 1)
+    return Bend(flow.astype(np.float32), patch)
+
+
+@pytest.mark.parametrize("draw", [new_mouth, smile])
+@pytest.mark.parametrize("box", [BOX, (X1 + 1, Y1 + 1, X2, Y2 - 1), (X1, Y1 + 1, X2 + 1, Y2)])
+def test_a_frames_own_samples_give_the_picture_that_bgr_gives(
+    box: Box, draw: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [face_frame(seed=i) for i in range(3)]
+    spots = [replace(SPOT, box=box)] * 3
+    ours = painter(draw).paint(frames, spots, mels(3))
+    monkeypatch.setattr(DetailTransfer, "enlarge_samples", enlarge_through_bgr)
+    monkeypatch.setattr("tasks.painter.warp_samples", warp_through_bgr)
+    theirs = painter(draw).paint(frames, spots, mels(3))
+    assert (theirs.frames[2].v != frames[2].v).sum() > 200
+    for plane in ("y", "u", "v"):
+        off = np.abs(getattr(ours.frames[2], plane).astype(int) - getattr(theirs.frames[2], plane))
+        assert np.percentile(off, 99) <= 1
+        assert off.max() <= 6  # where two colours meet, chroma is no finer than the clip's
+    assert np.abs(ours.faces[2]().astype(int) - theirs.faces[2]()).mean() < 1
+
+
+def test_chroma_lies_beneath_its_luma_in_boxes_with_odd_corners() -> None:
+    edges = []
+    for shift in range(2):
+        frame = face_frame(grain=0.0)
+        box = (X1 + shift, Y1 + shift, X2 + shift, Y2 + shift)
+
+        def red_below(face: np.ndarray) -> np.ndarray:
+            face = np.full_like(face, 128)
+            face[66:] = (40, 40, 220)
+            return face
+
+        output = paint(frame, red_below, Spot(box), match_color=False)
+        red = output.v[90:112, 80].astype(float) - output.v[90, 80]
+        edges.append(2 * (112 - red.sum() / red[-1]))
+    # a box one pixel lower paints one pixel lower, though there is chroma for every second only
+    assert abs(edges[1] - edges[0] - 1) < 0.25

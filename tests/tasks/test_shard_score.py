@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from singalong.frames_table import NUM_OFFSETS, frames_table
 from singalong.scoring import combine_rows, steps_of_frames
@@ -31,10 +32,18 @@ def _score(
     hidden: frozenset[int] = frozenset(),
     cuts: tuple[int, ...] = (),
     untouched_s: float | None = None,
+    song: str | None = None,
 ) -> ShardScore:
     """Score a shard whose frame n shows the mouth that belongs to the song at song_start_s + n / fps."""
     shard = ShardScorer(
-        scorer, voice, song_start_s=song_start_s, start_frame=start, end_frame=end, fps=fps, min_windows=10
+        scorer,
+        voice,
+        song_start_s=song_start_s,
+        start_frame=start,
+        end_frame=end,
+        fps=fps,
+        min_windows=10,
+        song=song,
     )
     for frame in range(start, end):
         if frame in cuts:
@@ -198,4 +207,32 @@ def test_shard_too_short_for_a_window_scores_nothing(voice: NoiseVoice) -> None:
 def test_sound_is_embedded_once_and_only_where_needed(voice: NoiseVoice) -> None:
     scorer = NumberScorer(voice, lambda t: t)
     _score(scorer, voice, start=20, end=70, untouched_s=0.0)
-    assert scorer.num_audio == 2 * (46 + 30)  # the span and its surroundings, right and wrong
+    needed = 46 + 30  # the span and its surroundings, once right and once wrong
+    assert 2 * needed <= scorer.num_audio <= 2 * (needed + 2 * 15)  # in blocks of 16
+
+
+def test_the_sound_of_a_song_is_embedded_once_for_all_shards_and_clips(voice: NoiseVoice) -> None:
+    scorer = NumberScorer(voice, lambda t: t)
+    parts = [_score(scorer, voice, start=start, end=start + 125, untouched_s=0.0, song="s") for start in (0, 125)]
+    whole_song = 16 * 25
+    assert scorer.num_audio <= whole_song
+    before = scorer.num_audio
+    again = [_score(scorer, voice, start=start, end=start + 125, untouched_s=0.0, song="s") for start in (0, 125)]
+    assert scorer.num_audio == before
+    assert [part.score for part in again] == [part.score for part in parts]
+    _score(scorer, noise_voice(16.0, seed=1), end=125, song="another")
+    assert scorer.num_audio > before
+
+
+def test_scores_do_not_depend_on_what_the_worker_did_before(voice: NoiseVoice) -> None:
+    """The last bits of an embedding depend on those it is computed with."""
+
+    class Touchy(NumberScorer):
+        def _audio_batch(self, windows_BMS: np.ndarray) -> torch.Tensor:
+            return super()._audio_batch(windows_BMS) * (1 + 1e-4 * len(windows_BMS)) + float(windows_BMS.sum()) * 1e-6
+
+    def distances(*spans: tuple[int, int]) -> np.ndarray:
+        scorer = Touchy(voice, lambda t: t)
+        return [_score(scorer, voice, start=a, end=b, song="s").windows.distances for a, b in spans][-1]
+
+    np.testing.assert_array_equal(distances((50, 150)), distances((7, 31), (100, 250), (50, 150)))

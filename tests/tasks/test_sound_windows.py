@@ -5,7 +5,7 @@ import pytest
 
 from singalong.media.audio import mel_chunk_starts, mel_chunks
 from singalong.media.mfcc import mfcc
-from tasks.sound_windows import SoundWindows
+from tasks.sound_windows import SoundBank, SoundWindows
 from tests.tasks.score_fakes import NoiseVoice, noise_voice
 
 
@@ -75,3 +75,18 @@ def test_a_window_is_voiced_if_half_of_its_mel_steps_are(voice: NoiseVoice) -> N
 def test_nobody_sings_outside_the_song(voice: NoiseVoice) -> None:
     windows = SoundWindows(voice, start_s=0.0, feature="mel")
     assert windows.voiced_at(np.array([-0.1, 0.0, 3.99, 4.2])).tolist() == [False, True, True, False]
+
+
+def test_a_bank_of_embeddings_is_bounded_and_drops_what_was_not_asked_for_longest() -> None:
+    bank, made = SoundBank(max_bytes=4 * 16 * 8 * 4), []
+
+    def block(number: int) -> None:
+        bank.block(number, lambda: (made.append(number), np.zeros((16, 8), np.float32))[1])
+
+    for number in (0, 1, 2, 3, 0, 4):
+        block(number)
+    assert made == [0, 1, 2, 3, 4]
+    block(0)
+    block(1)
+    assert made == [0, 1, 2, 3, 4, 1]
+    assert bank._num_bytes == 4 * 16 * 8 * 4

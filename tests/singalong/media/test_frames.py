@@ -11,7 +11,10 @@ from singalong.media.frames import (
     bgr_to_frame,
     face_region_to_bgr,
     frame_to_bgr,
+    over_chroma,
     paste_bgr,
+    paste_samples,
+    whole_chroma,
 )
 
 U8 = NDArray[np.uint8]
@@ -165,3 +168,22 @@ def test_a_copy_shares_nothing() -> None:
     other = frame.copy()
     other.y[:] = other.u[:] = other.v[:] = 0
     assert largest_difference(frame, noise(1)) == (0, 0)
+
+
+@pytest.mark.parametrize("box", [(4, 4, 20, 16), (5, 7, 20, 15)])
+def test_samples_are_blended_by_alpha_and_chroma_by_its_mean(box: tuple[int, int, int, int]) -> None:
+    frame = noise(3)
+    before = frame.copy()
+    x1, y1, x2, y2 = box
+    left, top, right, bottom = whole_chroma(frame, box)
+    alpha = np.zeros((y2 - y1, x2 - x1), np.float32)
+    alpha[2:6, 2:7] = 1
+    luma = np.full(alpha.shape, 300, np.float32)
+    paste_samples(frame, box, luma, np.full((bottom - top, right - left, 2), 100, np.float32), alpha)
+    inside = np.zeros(frame.y.shape, bool)
+    inside[y1 + 2 : y1 + 6, x1 + 2 : x1 + 7] = True
+    assert (frame.y[inside] == 255).all()
+    assert (frame.y[~inside] == before.y[~inside]).all()
+    share = inside.reshape(frame.u.shape[0], 2, frame.u.shape[1], 2).mean(axis=(1, 3))
+    assert np.abs(frame.u - (before.u + share * (100 - before.u.astype(float)))).max() <= 0.51
+    assert np.allclose(over_chroma(alpha, box), share[top:bottom, left:right], atol=1e-6)
