@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,7 +20,9 @@ from tasks.actors.signals import keeping_signal_handlers
 if TYPE_CHECKING:
     from tasks.training.paper.context import TrainContext
 
-_WAIT_S = 0.5
+_WAIT_S, _LOOK_S = 0.5, 0.2
+_ENDS_S = 5.0
+_CONTROLLER = "TrainController"
 _MAX_REASON = 300
 
 
@@ -44,12 +47,15 @@ def train_on_ray(
     try:
         is_local = owns_ray and not os.environ.get("RAY_ADDRESS")
         options = _worker_resources(num_workers, use_gpu, is_local=is_local)
-        fitted = _fit_in_thread(loop, config, options, storage)
-        while not fitted.done():
-            on_wait()
-            with contextlib.suppress(TimeoutError):
-                fitted.exception(timeout=_WAIT_S)
-        return fitted.result()
+        fitted, thread = _fit_in_thread(loop, config, options, storage)
+        try:
+            while not fitted.done():
+                on_wait()
+                with contextlib.suppress(TimeoutError):
+                    fitted.exception(timeout=_WAIT_S)
+            return fitted.result()
+        finally:
+            _end(thread)
     finally:
         if owns_ray:
             with keeping_signal_handlers():
@@ -70,7 +76,9 @@ def _worker_resources(num_workers: int, use_gpu: bool | None, *, is_local: bool)
     return {"num_workers": num_workers, "use_gpu": use_gpu, "resources_per_worker": {"CPU": cores, "GPU": int(use_gpu)}}
 
 
-def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any], storage: Path) -> Future[Any]:
+def _fit_in_thread(
+    loop: Any, config: Mapping[str, Any], options: dict[str, Any], storage: Path
+) -> tuple[Future[Any], threading.Thread]:
     """Ray Train's `fit` in a thread: in the main one it would replace the handler of Ctrl-C and stop at leisure."""
     import ray.train.torch
 
@@ -93,8 +101,24 @@ def _fit_in_thread(loop: Any, config: Mapping[str, Any], options: dict[str, Any]
         except BaseException as error:  # noqa: BLE001 - it is raised where the future is waited for
             future.set_exception(error)
 
-    threading.Thread(target=fit, name="ray-train", daemon=True).start()
-    return future
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    thread.start()
+    return future, thread
+
+
+def _end(thread: threading.Thread) -> None:
+    """End the thread of a training that nobody waits for any more: Ray crashes when it is shut down under a caller.
+
+    It waits for Ray Train's controller, of which it alone has the handle. The workers end with their controller.
+    """
+    core: Any = ray._private.worker.global_worker
+    deadline = time.monotonic() + _ENDS_S
+    while thread.is_alive() and time.monotonic() < deadline:
+        with contextlib.suppress(Exception):  # the head may be gone, and then the thread ends by itself
+            for actor_id, actor in ray._private.state.actors(job_id=core.current_job_id).items():
+                if actor["ActorClassName"].endswith(_CONTROLLER) and actor["State"] != "DEAD":
+                    core.core_worker.kill_actor(ray.ActorID(bytes.fromhex(actor_id)), True)
+        thread.join(_LOOK_S)
 
 
 def _to_blame(error: Exception, failures: Collection[Exception]) -> SingalongError:

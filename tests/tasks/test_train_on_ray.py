@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,15 +38,19 @@ def loop_for_test(context: TrainContext, config: Mapping[str, Any]) -> dict[str,
         raise OSError(errno.ENOSPC, "No space left on device", "here")
     if config["deed"] == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if config["deed"] == "wait":
+        Path(config["sign"]).touch()
+        time.sleep(600.0)
     context.barrier()
     ranks = context.total(torch.tensor([context.rank + 1.0]))
     context.report({"loss": 1.0})
     return {"rank": context.rank, "world_size": context.world_size, "sum": float(ranks), "pid": os.getpid()}
 
 
-def fit(tmp_path: Path, deed: str, *, num_workers: int = 1, **options: Any) -> Any:
+def fit(tmp_path: Path, deed: str, *, num_workers: int = 1, sign: str = "", **options: Any) -> Any:
+    config = {"deed": deed, "sign": sign}
     return train_on_ray(
-        loop_for_test, {"deed": deed}, num_workers=num_workers, use_gpu=False, storage=tmp_path / "ray", **options
+        loop_for_test, config, num_workers=num_workers, use_gpu=False, storage=tmp_path / "ray", **options
     )
 
 
@@ -63,6 +69,24 @@ def test_the_first_of_two_workers_answers_and_all_end(tmp_path):
     assert waits
     with pytest.raises(ProcessLookupError):
         os.kill(answer["pid"], 0)
+
+
+def test_nobody_is_in_ray_any_more_when_an_interrupted_training_shuts_it_down(tmp_path, monkeypatch):
+    """Ray crashes, with its caller, when it is shut down under a thread that waits for it."""
+    sign, left = tmp_path / "sign", []
+
+    def interrupt() -> None:
+        if sign.exists():
+            raise KeyboardInterrupt
+
+    shutdown = ray.shutdown
+    monkeypatch.setattr(ray, "shutdown", lambda: (left.extend(threading.enumerate()), shutdown()))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, "wait", sign=str(sign), on_wait=interrupt)
+    assert left
+    assert "ray-train" not in {thread.name for thread in left}
+    assert time.monotonic() - began < 300.0, "it waited for its worker"
 
 
 def test_more_workers_than_cores_are_refused(tmp_path):
