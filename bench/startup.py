@@ -6,8 +6,8 @@
 start: from the command to the first shard's beginning, everything in memory and all caches warm. overhead: two hundred
 small shards through Prefect, Ray and the ledger, from the first one's start to the last one's end: what their workers
 did not take is time in which workers wait for the driver. To it comes what Prefect's and Ray's processes take of a core
-while they wait, for as long as two hundred real shards of 5 s last, whose cost is that of the last `bench.throughput`.
-The start is not counted again. scaling: shards of one pair by one actor and by two.
+while they wait (actors without their main threads, which are at work then), for as long as two hundred real shards of
+5 s last, whose cost is that of the last `bench.throughput`. The start is not counted again. scaling: shards of one pair by one actor and by two.
 """
 
 from __future__ import annotations
@@ -120,16 +120,32 @@ def waiting_share(folder: Path) -> float:
 
 
 def _computed_s() -> float:
-    """Processor time of this process and all below it that live, seconds."""
-    stats = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            stats[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    """Processor time of this process and all below it that live, seconds; of actors without their main threads.
+
+    There an actor's work is done. While it waits, Ray looks for signals in it two hundred times a second, which no
+    actor at work does: it would be counted though no run pays it.
+    """
+    stats = {int(path.parent.name): found for path in Path("/proc").glob("[0-9]*/stat") if (found := _ticks(path))}
     ours = {os.getpid()}
     while more := {pid for pid, (parent, _) in stats.items() if parent in ours} - ours:
         ours |= more
-    return sum(stats[pid][1] for pid in ours) / os.sysconf("SC_CLK_TCK")
+    idle = (_ticks(Path(f"/proc/{pid}/task/{pid}/stat")) for pid in ours if _is_actor(pid))
+    ticks = sum(stats[pid][1] for pid in ours) - sum(found[1] for found in idle if found)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(stat: Path) -> tuple[int, int] | None:
+    """The parent of a process or thread, and its processor time; None where it has ended."""
+    with contextlib.suppress(OSError):
+        fields = stat.read_text().rpartition(")")[2].split()
+        return int(fields[1]), int(fields[11]) + int(fields[12])
+    return None
+
+
+def _is_actor(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::WorkerActor")
+    return False
 
 
 def _num_actors() -> int:
