@@ -7,7 +7,8 @@ start: from the command to the first shard's beginning, everything in memory and
 small shards through Prefect, Ray and the ledger, from the first one's start to the last one's end: what their workers
 did not take is time in which workers wait for the driver. To it comes what Prefect's and Ray's processes take of a core
 while they wait (actors without their main threads, which are at work then), for as long as two hundred real shards of
-5 s last, whose cost is that of the last `bench.throughput`. The start is not counted again. scaling: shards of one pair by one actor and by two.
+5 s last, whose cost is that of the last `bench.throughput`. The start is not counted again. scaling: shards of one pair
+by one actor and by two.
 """
 
 from __future__ import annotations
