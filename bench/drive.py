@@ -29,11 +29,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from bench.scale import plan_of, result_of, write_manifest
+from bench.scale import clip_of, plan_of, result_of, write_manifest
 from flows.order import in_waves
 from singalong.attempt_files import encode_batch
 from singalong.config import Settings, load_settings
-from singalong.contracts import ClipFacts, Plan, StartedMark
+from singalong.contracts import Plan, StartedMark
 from singalong.durable import write_atomic
 from singalong.manifest import read_manifest
 from singalong.runfolder import RunFolder
@@ -76,7 +76,6 @@ class Yardstick:
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.cpu_s = self.wall_s = 0.0
-        self.count = 0
         self._path = folder / "yardstick"
         self._marks = [
             StartedMark(shard_id=shard.shard_id, attempt=1, work_key=shard.work_key, started_at="")
@@ -90,7 +89,6 @@ class Yardstick:
             write_atomic(self._path, encode_batch(self._marks))
         self.cpu_s += time.process_time() - cpu
         self.wall_s += time.perf_counter() - wall
-        self.count += 1
 
 
 class Marks:
@@ -191,11 +189,7 @@ def _holders_of_the_actor() -> list[ModuleType]:
 
 
 def _items(plan: Plan, settings: Settings) -> list[Item]:
-    clip = ClipFacts(
-        **{"path": "clip", "sha256": "0" * 64, "num_bytes": 1, "is_still": False, "width": 1280, "height": 720},
-        **{"rotation_deg": 0, "fps": 25, "num_frames": 500, "first_frame_s": 0.0, "duration_s": 20.0},
-        **{"is_vfr": False, "codec": "h264", "pix_fmt": "yuv420p", "has_audio": True},
-    )
+    clip = clip_of("clip")
     pairs = {pair.pair_id: pair for pair in plan.pairs}
     return [
         Item(

@@ -29,6 +29,7 @@ from singalong.attempt_files import SegmentName, hash_of
 from singalong.config import Settings
 from singalong.contracts import (
     AttemptRow,
+    ClipFacts,
     Failure,
     ModelRef,
     PairRow,
@@ -66,10 +67,15 @@ def write_manifest(folder: Path, num_pairs: int) -> Path:
     return path
 
 
+def clip_of(path: str) -> ClipFacts:
+    """What probing a clip of 20 s would have told."""
+    return clip_facts(path, width=1280, height=720, num_frames=500, duration_s=20.0)
+
+
 def plan_of(rows: list[PairRow]) -> Plan:
     """The plan of these rows, of clips and songs that were never probed."""
     paths = {row.clip for row in rows}, {row.song for row in rows}
-    clips = {path: clip_facts(path, width=1280, height=720, num_frames=500, duration_s=20.0) for path in paths[0]}
+    clips = {path: clip_of(path) for path in paths[0]}
     songs = {path: song_facts(path, num_samples=60 * 44100, duration_s=60.0) for path in paths[1]}
     return make_plan(
         rows,
