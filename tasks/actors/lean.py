@@ -46,16 +46,16 @@ def lean_head(*, agents: bool) -> Iterator[None]:
 
     agents: whether jobs of the cluster have environments of their own or somebody reads its metrics.
     """
-    others: list[tuple[Any, str, Start]] = [(Node, name, _start_nothing) for name in _SPARE]
-    if hasattr(Node, "start_ray_processes"):
-        others.append((Node, "start_ray_processes", _and_wait_for_it(Node.start_ray_processes)))
+    others: list[tuple[Any, str, Callable[[Start], Start]]] = [(Node, name, _nothing) for name in _SPARE]
+    others.append((Node, "start_ray_processes", _and_wait_for_it))
     if not agents and not _jobs_get_environments():
-        others.append((services, "start_ray_process", _without_agents(services.start_ray_process)))
+        others.append((services, "start_ray_process", _without_agents))
         others.append((utils, "get_dashboard_dependency_error", _as_if_not_installed))
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in others if hasattr(owner, name)]
-    for owner, name, other in others:
+    kept = []
+    for owner, name, instead_of in others:
         if hasattr(owner, name):
-            setattr(owner, name, other)
+            kept.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, instead_of(getattr(owner, name)))
     try:
         yield
     finally:
@@ -68,13 +68,14 @@ def _jobs_get_environments() -> bool:
     return any(name in os.environ for name in _JOBS_ENVIRONMENT) or bool(_get_uv_run_cmdline())
 
 
-def _start_nothing(*_arguments: Any, **_options: Any) -> None:
+def _nothing(_start: Start) -> Start:
     """In place of what starts a process."""
+    return lambda *_arguments, **_options: None
 
 
-def _as_if_not_installed() -> ImportError:
+def _as_if_not_installed(_look: Start) -> Start:
     """In place of what imports all that the dashboard needs, to see whether it is there: a quarter of a second."""
-    return ImportError("the dashboard is left out")
+    return lambda: ImportError("the dashboard is left out")
 
 
 def _without_agents(start: Start) -> Start:
