@@ -11,7 +11,7 @@ from singalong.config import Settings
 from singalong.runfolder import RunFolder
 from tasks.early_pool import EarlyPool
 from tasks.pool import Pool
-from tasks.session import begin_cluster, open_pool, spec_of
+from tasks.session import begin_cluster, open_workers_of, spec_of
 
 _early: ContextVar[EarlyPool | None] = ContextVar("singalong_early", default=None)
 _current: ContextVar[Callable[[], Pool] | None] = ContextVar("singalong_workers", default=None)
@@ -41,7 +41,7 @@ def early_workers(run: RunFolder) -> Iterator[None]:
         with early_cluster(run.settings), early_workers(run):
             yield
         return
-    begun.want(partial(spec_of, run), open_pool)
+    begun.want(partial(spec_of, run), partial(open_workers_of, run))
     token = _current.set(begun.take)
     try:
         yield

@@ -59,19 +59,19 @@ class EarlyPool:
         if not self.is_begun:
             self._thread.start()
 
-    def want(self, spec_of: Callable[[], WorkerSpec], open_another: Callable[[WorkerSpec], Pool]) -> None:
+    def want(self, spec_of: Callable[[], WorkerSpec], open_another: Callable[[], Pool]) -> None:
         """Have the workers come up, as soon as there is a cluster.
 
         spec_of: tells what they need to know. open_another: opens a pool for who takes a second one.
         """
-        self._spec_of, self._open_another = spec_of, open_another
+        self._open_another = open_another
         self._wanted.set_result(spec_of)
         self.begin()
 
     def take(self) -> Pool:
         """The pool, once it is open; the taker closes it. Raises what opening it raised. A second pool is a new one."""
         if self._is_taken:
-            return self._open_another(self._spec_of())
+            return self._open_another()
         self._is_taken = True
         pool = self._opened.result()
         assert pool is not None, "taken, but never wanted"
@@ -83,7 +83,9 @@ class EarlyPool:
             spec_of = self._wanted.result()
             if spec_of is None:
                 cluster.close()
-            self._opened.set_result(None if spec_of is None else cluster.open_pool(spec_of()))
+                self._opened.set_result(None)
+            else:
+                self._opened.set_result(cluster.open_pool(spec_of()))
         except BaseException as error:  # noqa: BLE001 - it is raised where the pool is taken
             self._opened.set_exception(error)
         self._ended.wait()  # Ray's processes end with the thread that started them

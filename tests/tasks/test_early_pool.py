@@ -49,13 +49,9 @@ class Begun:
         self.closed = True
 
 
-def another(_spec: WorkerSpec) -> Pool:
-    return ClosingPool()
-
-
 def wanted(begin: Callable[[], Begun]) -> EarlyPool:
     early = EarlyPool(begin)
-    early.want(lambda: SPEC, another)
+    early.want(lambda: SPEC, ClosingPool)
     return early
 
 
@@ -116,7 +112,7 @@ def test_the_workers_of_a_cluster_that_was_begun_are_opened_on_it() -> None:
 
     with EarlyPool(begin) as early:
         early.begin()
-        early.want(lambda: SPEC, another)
+        early.want(lambda: SPEC, ClosingPool)
         pool = early.take()
     assert [cluster.pools for cluster in clusters] == [[pool]]
     assert not clusters[0].closed, "its pool closes it"
