@@ -13,7 +13,6 @@ from tasks.verdicts import verdict_counts, worst_pairs
 
 _MAX_FILMS = 20
 _MAX_NOTES = 10
-_ORDER = tuple(verdict.value for verdict in WORST_FIRST)
 
 
 def summary_page(summary: RunSummary, run: str, folder: Path | None, *, started: datetime, was_finished: bool) -> str:
@@ -114,7 +113,7 @@ def _next_steps(summary: RunSummary, run: str) -> str:
 
 
 def _worst_first(verdict: str) -> int:
-    return _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER)
+    return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else len(WORST_FIRST)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -56,7 +56,6 @@ def join(job: JoinJob, store: Store, *, check: Callable[[], None] = lambda: None
 
 def _join(job: JoinJob, store: Store) -> FilmFacts:
     output, credentials = Path(job.output), job.credentials
-    audio = [AudioSpan(Path(span.path), span.start_s, span.end_s) for span in job.audio]
     for segment in job.segments:
         _check_content(Path(segment))
     with joinable([Path(segment) for segment in job.segments], output, fps=job.fps) as segments:
@@ -64,10 +63,10 @@ def _join(job: JoinJob, store: Store) -> FilmFacts:
             segments,
             output,
             fps=job.fps,
-            audio=audio,
+            audio=_spans(job.audio),
             metadata=job.metadata,
             seal=None if credentials is None else lambda film: embed_credentials(film, job.name, credentials),
-            kept_sound=partial(kept_sound, job.audio, audio, store) if job.keeps_sound else None,
+            kept_sound=partial(kept_sound, job.audio, store) if job.keeps_sound else None,
         )
     with atomic_file(Path(job.thumbnail)) as temp:
         write_thumbnail(output, facts.duration_s / 2, temp)
@@ -80,18 +79,25 @@ def _join(job: JoinJob, store: Store) -> FilmFacts:
     )
 
 
-def kept_sound(songs: Sequence[SpanOfSong], spans: Sequence[AudioSpan], store: Store, duration: Fraction) -> Path:
+def kept_sound(songs: Sequence[SpanOfSong], store: Store, duration: Fraction) -> Path:
     """The cache folder with these spans of songs, encoded once for all films of this many seconds."""
     parts = [[span.sha256 or span.path, span.start_s, span.end_s] for span in songs]
     key = hashlib.sha256(json.dumps([parts, str(duration)]).encode()).hexdigest()
 
     def folder() -> Path:
         return store.commit_cache(
-            "soundtracks", key, f"v{SOUNDTRACK_VERSION}", lambda empty: encode_soundtrack(spans, duration, empty)
+            "soundtracks",
+            key,
+            f"v{SOUNDTRACK_VERSION}",
+            lambda empty: encode_soundtrack(_spans(songs), duration, empty),
         )
 
     # packets are copied unheard, so what the disk did to them would be in every film
     return folder() if store.drop_if_damaged(made := folder()) else made
+
+
+def _spans(songs: Sequence[SpanOfSong]) -> list[AudioSpan]:
+    return [AudioSpan(Path(span.path), span.start_s, span.end_s) for span in songs]
 
 
 def conform(job: ConformJob, store: Store) -> Path:

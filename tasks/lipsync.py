@@ -335,7 +335,11 @@ def chosen_face(
     where = Where(pair.clip, pair.row, pair.place)
     clues = clues_of(found, start_s=start_s, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
     return choose_usable_face(
-        *(pair.face, found, clues, (start_s, end_s), where),
+        pair.face,
+        found,
+        clues,
+        (start_s, end_s),
+        where,
         nowhere=f"no usable face between {start_s:.2f} s and {end_s:.2f} s",
         action="Choose another span (clip_start_s, clip_end_s), or loosen analysis.min_face_px, max_turn_deg, "
         "max_tilt_deg, min_sharpness or min_score.",

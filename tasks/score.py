@@ -187,7 +187,11 @@ def _chosen_face(face: str, finder: _ClueFinder) -> ChosenFace:
     where = Where(clip.path)
     clues = clues_of(found, start_s=0.0, end_s=end_s, speakers=speakers, likeness=likeness, where=where)
     return choose_usable_face(
-        *(face, found, clues, (0.0, end_s), where),
+        face,
+        found,
+        clues,
+        (0.0, end_s),
+        where,
         nowhere="no usable face in the whole video",
         action="If there is one, loosen analysis.min_face_px, max_turn_deg, max_tilt_deg, min_sharpness or min_score.",
     )

@@ -106,9 +106,8 @@ class DetailTransfer:
 
 def agreement(shown: U8 | F32, made: F32) -> F32:
     """Where a drawing only repeats what was shown, float32 (N, N) from 0, changed, to 1, the same; smooth."""
-    blue, green, red = cv2.split(
-        np.abs(cv2.GaussianBlur(made - shown, (0, 0), 1.5))
-    )  # grain cancels out, shapes do not
+    differing = np.abs(cv2.GaussianBlur(made - shown, (0, 0), 1.5))  # grain cancels out, shapes do not
+    blue, green, red = cv2.split(differing)
     off = cv2.max(cv2.max(blue, green), red)
     off = cv2.dilate(off, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH + 1,) * 2))
     t = np.clip((off - _SAME_LEVELS) / (_OTHER_LEVELS - _SAME_LEVELS), 0, 1)
